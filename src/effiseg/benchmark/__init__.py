@@ -1,0 +1,1 @@
+"""Work and latency of a model."""

@@ -1,0 +1,1 @@
+"""The ablation: rows trained and compared under one protocol."""

@@ -1,0 +1,1 @@
+"""Typed settings: one dataclass a concern, a docstring per field, no torch."""

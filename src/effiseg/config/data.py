@@ -1,0 +1,77 @@
+"""What is read, at which size, and how it is varied."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from effiseg.errors import UsageError
+
+Resize = Literal["keep_ratio", "fixed"]
+AugmentPreset = Literal["standard", "paper", "none"]
+MINIMUM_SIZE = 32
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """(height, width) in pixels from "HxW".
+
+    Raises:
+        UsageError: not of the form HxW, or a side under 32 (the encoder's largest stride).
+    """
+    match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", str(text))
+    if match is None:
+        raise UsageError(f"image_size must be HEIGHTxWIDTH, for example 512x1024; found {text!r}")
+    height, width = int(match[1]), int(match[2])
+    if min(height, width) < MINIMUM_SIZE:
+        raise UsageError(
+            f"image_size must be at least {MINIMUM_SIZE}x{MINIMUM_SIZE} (the encoder's largest stride is 32); "
+            f"found {text}"
+        )
+    return height, width
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Knobs of the training augmentation; a knob left at null takes the value of the preset `augment`."""
+
+    scale_min: float | None = None
+    """Smallest random scale, relative to the resized image."""
+    scale_max: float | None = None
+    """Largest random scale."""
+    flip_probability: float | None = None
+    """Probability of a horizontal flip."""
+    shift_pixels: int | None = None
+    """Largest random shift in each direction, pixels; what moves in is padding."""
+    brightness: float | None = None
+    """Colour jitter: factor drawn from [1 - x, 1 + x]."""
+    contrast: float | None = None
+    """Colour jitter: factor drawn from [1 - x, 1 + x], around the image's mean grey."""
+    saturation: float | None = None
+    """Colour jitter: factor drawn from [1 - x, 1 + x], towards grey."""
+    hue: float | None = None
+    """Colour jitter: rotation of the hue, share of a full turn drawn from [-x, x]."""
+
+    def filled_from(self, preset: AugmentPreset) -> AugmentationConfig:
+        """The same knobs with every null replaced by the preset's value."""
+        base = AUGMENTATION_PRESETS[preset]
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        filled = replace(base, **{name: value for name, value in own.items() if value is not None})
+        if not 0 < _number(filled.scale_min) <= _number(filled.scale_max):
+            raise UsageError(
+                "augmentation needs 0 < scale_min <= scale_max; "
+                f"found scale_min {filled.scale_min}, scale_max {filled.scale_max}"
+            )
+        return filled
+
+
+def _number(value: float | None) -> float:
+    assert value is not None
+    return value
+
+
+AUGMENTATION_PRESETS: dict[AugmentPreset, AugmentationConfig] = {
+    "standard": AugmentationConfig(0.5, 2.0, 0.5, 0, 0.3, 0.3, 0.3, 0.03),
+    "paper": AugmentationConfig(1.0, 1.0, 0.5, 2, 0.0, 0.0, 0.0, 0.0),
+    "none": AugmentationConfig(1.0, 1.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0),
+}

@@ -1,0 +1,72 @@
+"""What is minimized: the supervised loss and the distillation terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+LossName = Literal["cross_entropy", "dice", "focal", "dice_focal", "tversky", "focal_tversky", "combo"]
+ClassWeightRule = Literal["none", "enet", "median_frequency", "inverse"]
+LabelResolution = Literal["full", "quarter"]
+
+
+@dataclass
+class LossConfig:
+    """The supervised loss."""
+
+    name: LossName = "cross_entropy"
+    """Which loss; knobs of other losses have no effect."""
+    class_weights: ClassWeightRule = "enet"
+    """Rule that turns the pixel shares of the training split into class weights (cross-entropy, focal,
+    combo). enet: 1 / ln(1.10 + p), the paper's Table 1."""
+    label_resolution: LabelResolution = "full"
+    """full: logits are brought to the labels' size. quarter: labels are reduced (nearest) to the logits',
+    as in the paper's published code."""
+    dice_weight: float = 0.5
+    """Share of Dice in dice_focal and combo; the other part gets the rest."""
+    smooth: float = 1.0
+    """ε of Dice and Tversky."""
+    sums: Literal["batch", "image"] = "batch"
+    """Dice and Tversky: sums over the whole batch, or per image and then averaged."""
+    classes: Literal["present", "all"] = "present"
+    """Dice and Tversky: average over the classes that occur in the labels, or over all (equation 11 to the
+    letter)."""
+    gamma: float = 2.0
+    """Focusing exponent of the focal loss."""
+    normalize_weights: Literal["max", "mean", "none"] = "max"
+    """Focal: divide α by its maximum (equation 12 asks α in [0, 1]), by its mean, or not at all."""
+    tversky_alpha: float = 0.5
+    """Weight of false positives in the Tversky index."""
+    tversky_beta: float = 0.5
+    """Weight of false negatives in the Tversky index."""
+    focal_tversky_gamma: float = 4 / 3
+    """Focal Tversky is (1 - TI)^(1/γ)."""
+
+
+@dataclass
+class DistillationConfig:
+    """Equation 9: loss + kl_weight·KL + feature_weight·FD + patch_embedding_weight·PE; all zero is no teacher."""
+
+    kl_weight: float = 0.0
+    """λ_KL of equation 9."""
+    feature_weight: float = 0.0
+    """λ_FD of equation 9, cosine-guided feature distillation (equations 5–7)."""
+    patch_embedding_weight: float = 0.0
+    """λ_PE of equation 9 (equation 8)."""
+    temperature: float = 1.0
+    """Softmax temperature of KL."""
+    mse_weight: float = 1.0
+    """λ_m of equation 7."""
+    cosine_weight: float = 0.5
+    """λ_S of equation 7."""
+    detach_guidance: bool = True
+    """Whether G of equation 6 is a constant weight or gradients flow through it."""
+    feature_stage_weights: list[float] = field(default_factory=lambda: [1.0, 1.0, 1.0, 1.0])
+    """α_l of equation 7, one for each of the four stages."""
+    patch_embedding_stage_weights: list[float] = field(default_factory=lambda: [0.1, 0.1, 0.5, 1.0])
+    """β of equation 8, one for each of the four stages."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether any term needs a teacher."""
+        return any(weight != 0 for weight in (self.kl_weight, self.feature_weight, self.patch_embedding_weight))

@@ -1,0 +1,27 @@
+"""What the network is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Variant = Literal["b0", "b1", "b2", "b3", "b4", "b5"]
+Norm = Literal["layer_norm", "dyt", "dyl"]
+
+
+@dataclass
+class ModelConfig:
+    """The network: its size and its normalizations."""
+
+    variant: Variant = "b0"
+    """Size of the SegFormer, b0 (3.7 M parameters) to b5 (85 M)."""
+    patch_norm: Norm = "layer_norm"
+    """Normalization after the four overlap patch embeddings."""
+    block_norm: Norm = "layer_norm"
+    """All other normalizations of the encoder."""
+    drop_path_rate: float = 0.1
+    """Stochastic depth: probability to skip the last block's branches, growing linearly from 0."""
+    classifier_dropout: float = 0.1
+    """Dropout before the classifier of the head."""
+    norm_eps: float = 1e-5
+    """Epsilon of the LayerNorms."""

@@ -1,0 +1,123 @@
+"""How a run goes: every setting of `effiseg train`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from effiseg.config.data import AugmentationConfig, AugmentPreset, Resize, parse_image_size
+from effiseg.config.loss import DistillationConfig, LossConfig
+from effiseg.config.model import ModelConfig
+from effiseg.errors import UsageError
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["32", "bf16", "16"]
+Protocol = Literal["full", "quarter"]
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW with linear warm-up and polynomial decay (section 4.3 of the paper)."""
+
+    lr: float = 6e-4
+    """Peak learning rate; it is not rescaled with the batch size."""
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    """AdamW's two decay rates."""
+    eps: float = 1e-8
+    """AdamW's epsilon."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay on matrices and convolution kernels; never on biases, norms or their gains."""
+    warmup_ratio: float = 0.05
+    """Share of all steps over which the learning rate rises linearly from 0."""
+    power: float = 1.0
+    """Exponent of the polynomial decay to 0."""
+    gradient_clip_norm: float | None = None
+    """Largest norm of all gradients together; null does not clip."""
+
+
+@dataclass
+class TrainConfig:
+    """Settings of one training run."""
+
+    data: str = ""
+    """Data set: a YAML file, or a preset's name (cityscapes, camvid) together with --data_root."""
+    data_root: str | None = None
+    """Folder of the data set; replaces the YAML's `path`."""
+    out: str = ""
+    """Run folder to write; must not exist yet."""
+    recipe: str = "baseline"
+    """Name of the recipe, or a YAML file, whose settings come before all others."""
+    teacher: str | None = None
+    """Teacher for distillation: a run folder, a model folder or a transformers folder."""
+    epochs: int = 100
+    """Passes over the training split."""
+    batch_size: int = 8
+    """Images per optimizer step, over all devices and accumulated batches."""
+    accumulate: int = 1
+    """Forward/backward passes that make up one optimizer step."""
+    image_size: str = "512x1024"
+    """Network input, HEIGHTxWIDTH."""
+    resize: Resize = "keep_ratio"
+    """keep_ratio: scale to fit inside image_size. fixed: scale to exactly image_size."""
+    augment: AugmentPreset = "standard"
+    """standard: scale, crop, flip, colours. paper: flip and shift by at most 2 pixels. none."""
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """Single knobs that differ from the preset `augment`."""
+    seed: int = 0
+    """Seed of the weights, the order of samples and their augmentation."""
+    device: Device = "auto"
+    """auto takes a GPU where there is one."""
+    devices: int = 1
+    """Processes of data-parallel training: GPUs, or on the CPU processes over gloo."""
+    precision: Precision = "32"
+    """32, or mixed precision with bf16 or 16 (float16 with loss scaling; GPU only)."""
+    workers: int = 2
+    """Loader processes per device; 0 decodes in the main process."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The network."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """The supervised loss."""
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    """The distillation terms."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimizer and schedule."""
+    ema_decay: float | None = None
+    """Decay of an exponential moving average of the weights, which is then what is evaluated and saved."""
+    early_stop_epochs: int | None = None
+    """Stop after this many epochs without a better val mIoU."""
+    select: Literal["last", "best"] = "last"
+    """Which weights become the model folder: the last, or those of the best epoch on val."""
+    validate_every: int = 1
+    """Epochs between evaluations on val; 0 evaluates only after the last."""
+    protocol: Protocol = "full"
+    """Label resolution of the evaluations on val."""
+    checkpoint_minutes: float = 10.0
+    """Longest time between checkpoints inside an epoch; one is written after every epoch in any case."""
+    deterministic: bool = False
+    """Ask torch for deterministic GPU kernels; CPU runs are repeatable without it."""
+
+    def __post_init__(self) -> None:
+        parse_image_size(self.image_size)
+        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("devices", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be at least {least}; found {getattr(self, name)}")
+        if self.batch_size % (self.accumulate * self.devices):
+            raise UsageError(
+                f"batch_size {self.batch_size} must be a multiple of accumulate × devices = "
+                f"{self.accumulate} × {self.devices}"
+            )
+        for name in ("feature_stage_weights", "patch_embedding_stage_weights"):
+            if len(getattr(self.distillation, name)) != 4:
+                raise UsageError(f"distillation.{name} needs four numbers, one for each stage")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise UsageError(f"ema_decay must lie between 0 and 1; found {self.ema_decay}")
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the network's input in pixels."""
+        return parse_image_size(self.image_size)
+
+    @property
+    def batch_size_per_pass(self) -> int:
+        """Images of one forward pass in one process."""
+        return self.batch_size // (self.accumulate * self.devices)

@@ -1,0 +1,1 @@
+"""Distillation losses and the distiller that applies them."""

@@ -1,0 +1,1 @@
+"""Scoring models and prediction files on a split."""

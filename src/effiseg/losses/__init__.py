@@ -1,0 +1,1 @@
+"""Supervised losses, one a file: pure functions over logits and targets."""

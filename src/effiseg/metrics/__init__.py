@@ -1,0 +1,1 @@
+"""Segmentation metrics from one streamed confusion count."""

@@ -1,0 +1,1 @@
+"""The SegFormer family, its normalizations, and its files."""

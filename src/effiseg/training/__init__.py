@@ -1,0 +1,1 @@
+"""The training task, its optimization, checkpoints and the trainer."""

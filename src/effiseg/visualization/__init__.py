@@ -1,0 +1,1 @@
+"""Colours of classes and how label maps are shown."""
