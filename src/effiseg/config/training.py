@@ -98,7 +98,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         parse_image_size(self.image_size)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("devices", 1), ("workers", 0)):
+        for name, least in (
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("accumulate", 1),
+            ("devices", 1),
+            ("workers", 0),
+        ):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}; found {getattr(self, name)}")
         if self.batch_size % (self.accumulate * self.devices):
