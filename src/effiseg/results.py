@@ -1,0 +1,220 @@
+"""The schema of every results file: dataclasses ↔ plain JSON values. Torch-free.
+
+IoU, mIoU and accuracies are percent; a measure that does not exist (a class that is absent) is null.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar
+
+from effiseg.errors import UsageError
+
+T = TypeVar("T")
+
+
+@dataclass
+class EvaluationResult:
+    """What `effiseg evaluate` measured on one split."""
+
+    miou: float | None
+    """Mean of `class_iou` over the classes that have one, percent."""
+    class_iou: dict[str, float | None]
+    """IoU per class, percent; null where the class is neither in the labels nor predicted."""
+    mean_accuracy: float | None
+    """Mean recall over the classes present in the labels, percent."""
+    pixel_accuracy: float | None
+    """Share of labelled pixels predicted right, percent."""
+    images: int
+    """Number of images."""
+    split: str
+    """Split of the data set: train, val or test."""
+    protocol: str
+    """full: labels at their original size. quarter: labels reduced to a quarter of the network's input."""
+    names: list[str]
+    """Class names, in the order of the confusion matrix."""
+    confusion: list[list[int]]
+    """K rows (truth) of K + 1 pixel counts (prediction; the last: predictions that are no class)."""
+    image_iou: dict[str, float | None]
+    """Sample id → mean IoU over the classes present in that image, percent; null if nothing is labelled."""
+    dataset: str = ""
+    """Name of the data set."""
+    model: str = ""
+    """What was evaluated: the model, or the folder of predictions."""
+    image_size: list[int] | None = None
+    """Network input, [height, width]; null for predictions of other software."""
+    resize: str | None = None
+    """keep_ratio or fixed; null for predictions of other software."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Any, source: object = "results") -> EvaluationResult:
+        """Read back what `to_dict` gave; keys this version does not know are left out.
+
+        Args:
+            value: parsed JSON.
+            source: the file it came from, for the error's text.
+
+        Raises:
+            UsageError: a key is missing or holds something else.
+        """
+        result = _parse(cls, value, "", source)
+        size = len(result.names)
+        if len(result.confusion) != size or any(len(row) != size + 1 for row in result.confusion):
+            raise UsageError(
+                f"{source}: confusion must have {size} rows of {size + 1} counts, one row a class"
+            )
+        return result
+
+
+@dataclass
+class AblationRun:
+    """One training run behind a row: one seed."""
+
+    seed: int
+    """Seed of the run."""
+    folder: str
+    """Run folder, relative to the results file."""
+    miou: float | None
+    """mIoU on the split, percent."""
+    train_seconds: float | None = None
+    """Time spent training, all sessions of an interrupted run together."""
+    class_iou: dict[str, float | None] = field(default_factory=dict)
+    """IoU per class, percent."""
+    steps: int | None = None
+    """Optimizer steps."""
+
+
+@dataclass
+class AblationRow:
+    """One row of the comparison: a recipe over all its seeds."""
+
+    name: str
+    """Name in the table."""
+    recipe: str
+    """Recipe it was trained with."""
+    params_m: float
+    """Parameters, millions."""
+    gmacs: float
+    """Multiply-accumulates as counters give them at `gmacs_size`, G, without attention."""
+    gmacs_attention: float
+    """Multiply-accumulates of the attention products, which counters miss, G."""
+    miou: float | None
+    """Mean over the seeds, percent."""
+    miou_sd: float | None
+    """Sample standard deviation over the seeds; null for one seed."""
+    delta: float | None
+    """miou minus the baseline's."""
+    class_iou: dict[str, float | None]
+    """Mean over the seeds, percent."""
+    confusion: list[list[int]]
+    """K × (K + 1) counts, summed over the seeds."""
+    image_iou: dict[str, float | None]
+    """Sample id → mean over the seeds, percent."""
+    latency_ms: float | None = None
+    """Median time of one forward pass, batch 1; null if not measured."""
+    fps: float | None = None
+    """1000 / latency_ms."""
+    train_seconds: float | None = None
+    """Time spent training, mean over the seeds."""
+    seeds: list[int] = field(default_factory=list)
+    """Seeds of the runs."""
+    runs: list[AblationRun] = field(default_factory=list)
+    """The single runs."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What distinguishes this row's resolved configuration from the baseline's, dotted key → value."""
+
+
+@dataclass
+class AblationResult:
+    """The comparison: all that its table and figures need."""
+
+    rows: list[AblationRow]
+    """In the order of the table."""
+    dataset: dict[str, Any]
+    """Description of the data set: at least name and names (the classes)."""
+    class_shares: dict[str, float]
+    """Class → share of labelled pixels in the training split, 0..1."""
+    class_weights: dict[str, float]
+    """Class → weight used in the losses."""
+    protocol: str
+    """full or quarter, as in `EvaluationResult`."""
+    environment: dict[str, Any]
+    """What `describe_environment` gave."""
+    command: str
+    """The command line."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What all rows share: split, image size, epochs, steps, batch size and the like."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Any, source: object = "results") -> AblationResult:
+        """Read back what `to_dict` gave; keys this version does not know are left out.
+
+        Args:
+            value: parsed JSON.
+            source: the file it came from, for the error's text.
+
+        Raises:
+            UsageError: a key is missing or holds something else.
+        """
+        return _parse(cls, value, "", source)
+
+
+def _parse(hint: type[T], value: Any, where: str, source: object) -> T:
+    """`value` as the dataclass `hint`, checked field by field."""
+    if not isinstance(value, Mapping):
+        raise _mismatch(where, "an object", value, source)
+    hints = typing.get_type_hints(hint)
+    filled: dict[str, Any] = {}
+    for entry in fields(hint):  # type: ignore[arg-type]
+        place = f"{where}.{entry.name}" if where else entry.name
+        if entry.name in value:
+            filled[entry.name] = _checked(hints[entry.name], value[entry.name], place, source)
+        elif entry.default is MISSING and entry.default_factory is MISSING:
+            raise UsageError(
+                f"{source}: results need the key {place!r}, which is missing; was it written by effiseg?"
+            )
+    return hint(**filled)
+
+
+def _checked(hint: Any, value: Any, where: str, source: object) -> Any:
+    """`value` if it is what the type `hint` says, with nested dataclasses built."""
+    if hint is Any:
+        return value
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _parse(hint, value, where, source)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        return _checked(inner, value, where, source)
+    if origin is list:
+        if not isinstance(value, list):
+            raise _mismatch(where, "a list", value, source)
+        return [_checked(arguments[0], item, f"{where}[{i}]", source) for i, item in enumerate(value)]
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise _mismatch(where, "an object", value, source)
+        return {key: _checked(arguments[1], item, f"{where}[{key!r}]", source) for key, item in value.items()}
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and number:
+        return float(value)
+    if (hint is int and number and isinstance(value, int)) or (hint is str and isinstance(value, str)):
+        return value
+    raise _mismatch(where, {float: "a number", int: "a whole number", str: "a text"}[hint], value, source)
+
+
+def _mismatch(where: str, expected: str, value: Any, source: object) -> UsageError:
+    found = repr(value) if len(repr(value)) <= 40 else type(value).__name__
+    return UsageError(f"{source}: {where or 'the top level'} must be {expected}; found {found}")

@@ -1,0 +1,102 @@
+"""What lies where in a run folder, and which files a MODEL argument means."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from effiseg.errors import ModelError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The layout of one training run."""
+
+    path: Path
+    """The folder; it need not exist yet."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "path", Path(path))
+
+    @property
+    def config(self) -> Path:
+        """Resolved settings of the run; the first file a run writes."""
+        return self.path / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions and hardware, as `describe_environment` gives them."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Every loss term, learning rate and val mIoU per epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """State to resume from."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """State of the epoch that was best on val."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def model(self) -> Path:
+        """Model folder: the student alone; written when the run is finished."""
+        return self.path / "model"
+
+    @property
+    def results(self) -> Path:
+        """Evaluation of the finished model."""
+        return self.path / "results.json"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was started here."""
+        return self.config.is_file()
+
+
+def resolve_model(argument: str | os.PathLike[str]) -> str:
+    """The model folder, or Hub id, that a MODEL argument means.
+
+    Args:
+        argument: a run folder, a model folder, a transformers folder, or a Hub id (`org/name`).
+
+    Returns:
+        Path of a folder with a config.json, or the Hub id as given.
+
+    Raises:
+        ModelError: no such folder, a run that has no model yet, or a folder that is neither.
+    """
+    text = os.fspath(argument)
+    path = Path(text).expanduser()
+    expected = "a run folder, a model folder (config.json + model.safetensors) or a Hub id (org/name)"
+    if path.is_dir():
+        run = RunFolder(path)
+        if (path / "config.json").is_file():
+            return str(path)
+        if (run.model / "config.json").is_file():
+            return str(run.model)
+        if run.is_run:
+            raise ModelError(
+                f"{text}: this run has no model yet; finish it with `effiseg train --resume {text}`"
+            )
+        raise ModelError(f"{text}: holds neither config.json nor model/config.json; MODEL must be {expected}")
+    if path.exists():
+        raise ModelError(f"{text}: is a file; MODEL must be {expected}")
+    # `runs/b0` has the form of a Hub id; where a folder `runs` exists it is a mistyped path.
+    if _HUB_ID.fullmatch(text) and not path.parent.is_dir():
+        return text
+    raise ModelError(f"{text}: no such folder; MODEL must be {expected}")
