@@ -1,0 +1,166 @@
+"""SegFormer B0–B5 (Xie et al. 2021): a Mix Transformer encoder under an all-MLP decode head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import get_args
+
+from torch import Tensor, nn
+
+from effiseg.config.model import Norm, Variant
+from effiseg.errors import ModelError
+from effiseg.models.decode_head import DecodeHead
+from effiseg.models.metadata import ModelMetadata
+from effiseg.models.mix_transformer import Features, MixTransformer
+
+__all__ = ["DECODER_WIDTHS", "MINIMUM_SIDE", "Features", "SegFormer"]
+
+DECODER_WIDTHS: dict[Variant, int] = {"b0": 256, "b1": 256, "b2": 768, "b3": 768, "b4": 768, "b5": 768}
+MINIMUM_SIDE = 32  # the last stage's stride: below it a stage has no whole window to reduce
+
+
+class SegFormer(nn.Module):
+    """SegFormer, with the encoder's normalizations to choose.
+
+    Weights start as in the original: linears from a truncated normal with σ = 0.02, convolutions from a
+    normal with σ² = 2 / fan-out (per group), the classifier from σ = 0.01; biases 0; norms γ = 1, β = 0,
+    α = 0.5.
+
+    Args:
+        variant: "b0" (3.7 M parameters) to "b5" (85 M).
+        num_classes: K.
+        patch_norm: norm after the four overlap patch embeddings: "layer_norm", "dyt" or "dyl".
+        block_norm: all other norms of the encoder. The decode head keeps its BatchNorm.
+        drop_path_rate: stochastic depth of the last block, growing linearly from 0.
+        classifier_dropout: dropout before the classifier.
+        norm_eps: epsilon of the LayerNorms.
+
+    Attributes:
+        embed_dims: channels of the four stages.
+
+    Raises:
+        ModelError: an unknown variant or norm, or a number out of range.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        num_classes: int,
+        patch_norm: Norm = "layer_norm",
+        block_norm: Norm = "layer_norm",
+        *,
+        drop_path_rate: float = 0.1,
+        classifier_dropout: float = 0.1,
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        if variant not in DECODER_WIDTHS:
+            raise ModelError(f"variant must be one of {', '.join(get_args(Variant))}; found {variant!r}")
+        if num_classes < 1:
+            raise ModelError(f"num_classes must be at least 1; found {num_classes}")
+        for name, rate in (("drop_path_rate", drop_path_rate), ("classifier_dropout", classifier_dropout)):
+            if not 0 <= rate < 1:
+                raise ModelError(f"{name} must lie in [0, 1); found {rate}")
+        self.variant: Variant = variant
+        self.num_classes = num_classes
+        self.patch_norm: Norm = patch_norm
+        self.block_norm: Norm = block_norm
+        self.drop_path_rate = drop_path_rate
+        self.classifier_dropout = classifier_dropout
+        self.norm_eps = norm_eps
+        self.encoder = MixTransformer(
+            variant, patch_norm, block_norm, drop_path_rate=drop_path_rate, norm_eps=norm_eps
+        )
+        self.embed_dims = self.encoder.embed_dims
+        self.decode_head = DecodeHead(
+            self.embed_dims, DECODER_WIDTHS[variant], num_classes, classifier_dropout
+        )
+        self._metadata = ModelMetadata.unnamed(num_classes)
+        initialize_weights(self)
+        nn.init.normal_(self.decode_head.classifier.weight, std=0.01)
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """Classes, colours, normalization and input size that belong to the weights."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, metadata: ModelMetadata) -> None:
+        if metadata.num_classes != self.num_classes:
+            raise ModelError(
+                f"the metadata must name the model's {self.num_classes} classes; "
+                f"found {metadata.num_classes} names"
+            )
+        self._metadata = metadata
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits at a quarter of the images' size.
+
+        Args:
+            images: (B, 3, H, W) normalized float, any H and W from 32 on, odd ones included.
+
+        Returns:
+            (B, K, ⌈H/4⌉, ⌈W/4⌉), unnormalized scores.
+
+        Raises:
+            ModelError: not a batch of three-channel float images, or a side under 32.
+        """
+        return self.decode(self.forward_features(images).feature_maps)
+
+    def forward_features(self, images: Tensor) -> Features:
+        """The encoder alone: the maps that `decode` turns into logits, and the patch embeddings.
+
+        Args:
+            images: (B, 3, H, W) as for `forward`.
+
+        Returns:
+            `Features`: feature_maps, 4 × (B, C, H, W), and patch_embeddings, 4 × (B, N, C), after the norm.
+
+        Raises:
+            ModelError: not a batch of three-channel float images, or a side under 32.
+        """
+        check_images(images)
+        features: Features = self.encoder(images)
+        return features
+
+    def decode(self, feature_maps: Sequence[Tensor]) -> Tensor:
+        """Logits (B, K, H, W) from `forward_features(images).feature_maps`, at the size of the first map."""
+        logits: Tensor = self.decode_head(feature_maps)
+        return logits
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what the network cannot take.
+
+    Raises:
+        ModelError: not (B, 3, H, W), not floating point, or a side under 32.
+    """
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ModelError(f"images must have the shape (B, 3, H, W); found {tuple(images.shape)}")
+    if not images.is_floating_point():
+        kind = str(images.dtype).removeprefix("torch.")
+        raise ModelError(f"images must be normalized floats, see model.metadata.normalize; found {kind}")
+    height, width = images.shape[2:]
+    if height < MINIMUM_SIDE or width < MINIMUM_SIDE:
+        raise ModelError(
+            f"images must be at least {MINIMUM_SIDE}x{MINIMUM_SIDE} (the encoder's largest stride is 32); "
+            f"found {height}x{width}: enlarge or pad them"
+        )
+
+
+def initialize_weights(model: nn.Module) -> None:
+    """Draw linears from a truncated normal, σ = 0.02, and convolutions from N(0, 2 / fan-out); biases 0."""
+    for module in model.modules():
+        match module:
+            case nn.Linear():
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+            case nn.Conv2d():
+                kernel = module.kernel_size[0] * module.kernel_size[1]
+                fan_out = kernel * module.out_channels // module.groups
+                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            case _:
+                pass
