@@ -1,0 +1,360 @@
+"""Model folders: `config.json` and `model.safetensors`, in the form transformers knows.
+
+Files keep transformers' classic names (`segformer.encoder.block.0.0.attention.self.query.weight`), so that a
+LayerNorm model written here is one of its SegFormers and one of its SegFormers loads here. What it cannot run
+as trained carries a model_type it does not know: DyT and DyL, and LayerNorms with an epsilon other than
+1e-5, which it uses whatever `layer_norm_eps` says. Our own facts stand in the config's section `effiseg`.
+Pickles are never opened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from effiseg.config.model import Variant
+from effiseg.errors import ModelError, UsageError
+from effiseg.files import atomic_path, read_json, write_json
+from effiseg.models.metadata import ModelMetadata
+from effiseg.models.mix_transformer import (
+    ENCODER_SIZES,
+    HEADS,
+    MLP_RATIO,
+    PATCH_SIZES,
+    REDUCTIONS,
+    STRIDES,
+)
+from effiseg.models.segformer import DECODER_WIDTHS, SegFormer
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+SHARDS_FILE = "model.safetensors.index.json"
+PREPROCESSOR_FILE = "preprocessor_config.json"
+TRANSFORMERS_TYPE = "segformer"
+OWN_TYPE = "effiseg_segformer"
+TRANSFORMERS_EPS = 1e-5
+
+FIXED_FIELDS: dict[str, Any] = {
+    "num_channels": 3,
+    "num_encoder_blocks": 4,
+    "sr_ratios": list(REDUCTIONS),
+    "patch_sizes": list(PATCH_SIZES),
+    "strides": list(STRIDES),
+    "num_attention_heads": list(HEADS),
+    "mlp_ratios": [MLP_RATIO] * 4,
+    "hidden_act": "gelu",
+    "reshape_last_stage": True,
+}
+"""Fields of transformers' config that every SegFormer shares."""
+
+CLASSIC_NAMES = (
+    (
+        r"encoder\.stages\.(\d+)\.patch_embedding\.norm\.",
+        r"segformer.encoder.patch_embeddings.\1.layer_norm.",
+    ),
+    (r"encoder\.stages\.(\d+)\.patch_embedding\.", r"segformer.encoder.patch_embeddings.\1."),
+    (r"encoder\.stages\.(\d+)\.norm\.", r"segformer.encoder.layer_norm.\1."),
+    (r"encoder\.stages\.(\d+)\.blocks\.", r"segformer.encoder.block.\1."),
+)
+"""Beginnings of our parameter names and what transformers' files call them."""
+
+CLASSIC_BLOCK_NAMES = {
+    "norm1": "layer_norm_1",
+    "norm2": "layer_norm_2",
+    "attention.query": "attention.self.query",
+    "attention.key": "attention.self.key",
+    "attention.value": "attention.self.value",
+    "attention.output": "attention.output.dense",
+    "attention.reduction": "attention.self.sr",
+    "attention.reduction_norm": "attention.self.layer_norm",
+    "mlp.fc1": "mlp.dense1",
+    "mlp.dwconv": "mlp.dwconv.dwconv",
+    "mlp.fc2": "mlp.dense2",
+}
+"""Layers of a block: our names and theirs."""
+
+
+def classic_name(name: str) -> str:
+    """The name transformers' files give to the parameter or buffer that we call `name`."""
+    for pattern, beginning in CLASSIC_NAMES:
+        renamed, count = re.subn("^" + pattern, beginning, name)
+        if count:
+            name = renamed
+            break
+    block = re.fullmatch(r"(segformer\.encoder\.block\.\d+\.\d+\.)(.+)\.(weight|bias|alpha)", name)
+    return name if block is None else f"{block[1]}{CLASSIC_BLOCK_NAMES[block[2]]}.{block[3]}"
+
+
+def save_pretrained(model: SegFormer, folder: str | Path) -> None:
+    """Write `config.json` and `model.safetensors`, each atomically, the config last.
+
+    The config holds the architecture, the classes, palette, label mapping, normalization and input size.
+
+    Args:
+        model: on any device.
+        folder: made if it does not exist; a model in it is replaced.
+
+    Raises:
+        ModelError: the folder cannot be written.
+    """
+    tensors = {
+        classic_name(name): value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
+    target = Path(folder)
+    try:
+        with atomic_path(target / WEIGHTS_FILE) as temporary:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        write_json(target / CONFIG_FILE, model_config(model))
+    except OSError as error:
+        raise ModelError(f"{target}: the model cannot be written there: {error.strerror or error}") from None
+
+
+def from_pretrained(folder: str | Path) -> SegFormer:
+    """Load a model folder written by `save_pretrained` or by transformers, or a model of the Hugging Face Hub.
+
+    Dropout inside transformers' encoder (0 in every published SegFormer) is not carried over; weights of less
+    precision are widened to float32. The generator of random numbers is not touched.
+
+    Args:
+        folder: an existing folder, else a Hub id such as "nvidia/segformer-b0-finetuned-ade-512-512".
+
+    Returns:
+        The model on the CPU in float32 and evaluation mode, its `metadata` filled.
+
+    Raises:
+        ModelError: no such folder or Hub model, a file missing or broken, weights only as a pickle, another
+            architecture, or keys that do not match (all are named up to a few; nothing is loaded in part).
+    """
+    path = _existing_folder(folder)
+    config_path = path / CONFIG_FILE
+    if not config_path.is_file():
+        raise ModelError(
+            f"{path}: a model folder needs {CONFIG_FILE} and {WEIGHTS_FILE}; found no {CONFIG_FILE}: give the "
+            "folder that save_pretrained wrote (of a run: its folder model)"
+        )
+    try:
+        config = read_json(config_path)
+    except UsageError as error:
+        raise ModelError(str(error)) from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{config_path}: must hold a JSON object; found {type(config).__name__}")
+    weights = _read_weights(path)
+    model = _build(config, weights, config_path)
+    _load_strictly(model, weights, path)
+    model.metadata = _read_metadata(config, model.num_classes, path)
+    return model.eval()
+
+
+def model_config(model: SegFormer) -> dict[str, Any]:
+    """What `config.json` says: transformers' fields for a SegFormer, and ours in the section `effiseg`."""
+    layer_norms = model.patch_norm == model.block_norm == "layer_norm"
+    portable = layer_norms and model.norm_eps == TRANSFORMERS_EPS
+    metadata = model.metadata
+    size = ENCODER_SIZES[model.variant]
+    return {
+        "architectures": ["SegformerForSemanticSegmentation" if portable else "EffisegSegFormer"],
+        "model_type": TRANSFORMERS_TYPE if portable else OWN_TYPE,
+        **FIXED_FIELDS,
+        "depths": list(size.depths),
+        "hidden_sizes": list(size.embed_dims),
+        "decoder_hidden_size": DECODER_WIDTHS[model.variant],
+        "drop_path_rate": model.drop_path_rate,
+        "classifier_dropout_prob": model.classifier_dropout,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "initializer_range": 0.02,
+        "layer_norm_eps": model.norm_eps,
+        "semantic_loss_ignore_index": metadata.ignore_index,
+        "id2label": {str(index): name for index, name in enumerate(metadata.names)},
+        "label2id": {name: index for index, name in enumerate(metadata.names)},
+        "dtype": str(model.decode_head.classifier.weight.dtype).removeprefix("torch."),
+        "effiseg": {
+            "variant": model.variant,
+            "patch_norm": model.patch_norm,
+            "block_norm": model.block_norm,
+            "norm_eps": model.norm_eps,
+            "metadata": metadata.to_dict(),
+        },
+    }
+
+
+def _existing_folder(folder: str | Path) -> Path:
+    path = Path(folder).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise ModelError(f"{path}: a model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}; found a file")
+    if not isinstance(folder, str) or not re.fullmatch(r"[\w.-]+/[\w.-]+", folder) or folder.startswith("."):
+        raise ModelError(f"{folder}: no such model folder, and not the form of a Hub id (owner/name)")
+    return _download(folder)
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # Only what is read is fetched: a repository's pickles stay where they are.
+    patterns = [CONFIG_FILE, "*.safetensors", SHARDS_FILE, PREPROCESSOR_FILE]
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=patterns))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()
+        raise ModelError(
+            f"{hub_id}: no such folder here, and the Hugging Face Hub does not give it "
+            f"({reason[0] if reason else type(error).__name__}): check the name and the connection"
+        ) from None
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    files = [path / WEIGHTS_FILE]
+    if not files[0].is_file():
+        if not (path / SHARDS_FILE).is_file():
+            raise ModelError(_no_weights(path))
+        files = _shards(path / SHARDS_FILE)
+    weights: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            weights |= load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{file}: not a whole safetensors file ({error}): write or copy it again"
+            ) from None
+    return weights
+
+
+def _no_weights(path: Path) -> str:
+    pickles = [
+        file.name for file in sorted(path.iterdir()) if file.suffix in (".bin", ".pt", ".pth", ".ckpt")
+    ]
+    if not pickles:
+        return f"{path}: a model folder needs {WEIGHTS_FILE}; found none: copy or save the whole folder again"
+    return (
+        f"{path}: weights must be {WEIGHTS_FILE}; found only the pickle {pickles[0]}, which is never opened: load "
+        "it where you trust it, with transformers, and call save_pretrained"
+    )
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(read_json(index)["weight_map"].values()))
+    except (UsageError, KeyError, TypeError, AttributeError):
+        raise ModelError(f"{index}: must map tensors to files under weight_map") from None
+    if any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
+        raise ModelError(f"{index}: shards must be safetensors files beside it; found {', '.join(names)}")
+    return [index.parent / name for name in names]
+
+
+def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Path) -> SegFormer:
+    own = config.get("effiseg") or {}
+    match config.get("model_type"):
+        case "segformer":
+            norms = {"patch_norm": "layer_norm", "block_norm": "layer_norm", "norm_eps": TRANSFORMERS_EPS}
+        case "effiseg_segformer":
+            norms = {name: own[name] for name in ("patch_norm", "block_norm", "norm_eps") if name in own}
+        case other:
+            raise ModelError(
+                f"{source}: model_type must be {TRANSFORMERS_TYPE} or {OWN_TYPE}; found {other!r}"
+            )
+    classifier = weights.get("decode_head.classifier.weight")
+    if classifier is None or classifier.ndim == 0:
+        raise ModelError(
+            f"{source.parent}: a segmentation model has decode_head.classifier.weight; found none among "
+            f"{len(weights)} keys (an encoder or a classifier alone cannot be loaded)"
+        )
+    rates = {"drop_path_rate": "drop_path_rate", "classifier_dropout": "classifier_dropout_prob"}
+    options = {ours: float(config.get(theirs, 0.1)) for ours, theirs in rates.items()}
+    # Built on the meta device: nothing is drawn only to be overwritten, and the caller's random numbers
+    # do not depend on whether a model was loaded before.
+    with torch.device("meta"):
+        model = SegFormer(_variant(config, source), classifier.shape[0], **norms, **options)
+    return model.to_empty(device="cpu")
+
+
+def _variant(config: Mapping[str, Any], source: Path) -> Variant:
+    for field, expected in FIXED_FIELDS.items():
+        if _plain(config.get(field, expected)) != expected:
+            raise ModelError(f"{source}: a SegFormer has {field} {expected}; found {config[field]}")
+    found = (
+        _plain(config.get("depths", [2, 2, 2, 2])),
+        _plain(config.get("hidden_sizes", [32, 64, 160, 256])),
+        config.get("decoder_hidden_size", 256),
+    )
+    for variant, size in ENCODER_SIZES.items():
+        if found == (list(size.depths), list(size.embed_dims), DECODER_WIDTHS[variant]):
+            return variant
+    raise ModelError(
+        f"{source}: depths, hidden_sizes and decoder_hidden_size must be those of one of "
+        f"{', '.join(ENCODER_SIZES)}; found {found[0]}, {found[1]}, {found[2]}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _load_strictly(model: SegFormer, weights: Mapping[str, Tensor], path: Path) -> None:
+    state = model.state_dict()
+    names = {classic_name(name): name for name in state}
+    complaints = {
+        "missing": sorted(set(names) - set(weights)),
+        "unknown": sorted(set(weights) - set(names)),
+        "of another shape": sorted(
+            f"{theirs} {tuple(weights[theirs].shape)} instead of {tuple(state[ours].shape)}"
+            for theirs, ours in names.items()
+            if theirs in weights and weights[theirs].shape != state[ours].shape
+        ),
+    }
+    if any(complaints.values()):
+        found = "; ".join(f"{len(keys)} {what}: {_few(keys)}" for what, keys in complaints.items() if keys)
+        raise ModelError(f"{path}: every key must match a SegFormer {model.variant}; found {found}")
+    model.load_state_dict({ours: weights[theirs] for theirs, ours in names.items()})
+
+
+def _few(keys: list[str], most: int = 6) -> str:
+    return ", ".join(keys[:most]) + (f", and {len(keys) - most} more" if len(keys) > most else "")
+
+
+def _read_metadata(config: Mapping[str, Any], num_classes: int, path: Path) -> ModelMetadata:
+    own = config.get("effiseg") or {}
+    labels = config.get("id2label") or {str(index): f"LABEL_{index}" for index in range(num_classes)}
+    try:
+        names = tuple(str(labels[str(index)]) for index in range(num_classes))
+    except KeyError as error:
+        raise ModelError(
+            f"{path / CONFIG_FILE}: id2label must name all {num_classes} classes of the weights; it has no {error}"
+        ) from None
+    if "metadata" in own:
+        try:
+            metadata = ModelMetadata.from_dict(own["metadata"])
+        except ModelError as error:
+            raise ModelError(f"{path / CONFIG_FILE}: {error}") from None
+        if metadata.names == names:
+            return metadata
+        # transformers keeps our section when it trains the model on, even on other classes.
+        return replace(metadata, names=names, palette=None, label_mapping=None)
+    metadata = ModelMetadata(names=names, ignore_index=int(config.get("semantic_loss_ignore_index", 255)))
+    return _with_preprocessing(metadata, path / PREPROCESSOR_FILE)
+
+
+def _with_preprocessing(metadata: ModelMetadata, file: Path) -> ModelMetadata:
+    """The normalization and size that transformers keeps in a file of its own, where there is one."""
+    if not file.is_file():
+        return metadata
+    try:
+        plain = read_json(file)
+        found = {"mean": plain.get("image_mean"), "std": plain.get("image_std"), "image_size": None}
+        size = plain.get("size")
+        if plain.get("do_resize", True) and isinstance(size, dict) and {"height", "width"} <= set(size):
+            found |= {"image_size": [size["height"], size["width"]], "resize": "fixed"}
+        kept = {name: value for name, value in found.items() if value is not None}
+        return ModelMetadata.from_dict(metadata.to_dict() | kept)
+    except (UsageError, ModelError, AttributeError) as error:
+        raise ModelError(f"{file}: cannot be read as transformers' preprocessing: {error}") from None
