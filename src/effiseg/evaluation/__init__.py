@@ -1,1 +1,1 @@
-"""Scoring models and prediction files on a split."""
+"""Scoring models, any other images→logits callable, and prediction files on a split."""
