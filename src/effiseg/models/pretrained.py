@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from effiseg.config.model import Variant
+from effiseg.config.model import Norm, Variant
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import atomic_path, read_json, write_json
 from effiseg.models.metadata import ModelMetadata
@@ -40,6 +40,7 @@ SHARDS_FILE = "model.safetensors.index.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 TRANSFORMERS_TYPE = "segformer"
 OWN_TYPE = "effiseg_segformer"
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 TRANSFORMERS_EPS = 1e-5
 
 FIXED_FIELDS: dict[str, Any] = {
@@ -57,12 +58,12 @@ FIXED_FIELDS: dict[str, Any] = {
 
 CLASSIC_NAMES = (
     (
-        r"encoder\.stages\.(\d+)\.patch_embedding\.norm\.",
+        r"encoder\.stages\.(\d)\.patch_embedding\.norm\.",
         r"segformer.encoder.patch_embeddings.\1.layer_norm.",
     ),
-    (r"encoder\.stages\.(\d+)\.patch_embedding\.", r"segformer.encoder.patch_embeddings.\1."),
-    (r"encoder\.stages\.(\d+)\.norm\.", r"segformer.encoder.layer_norm.\1."),
-    (r"encoder\.stages\.(\d+)\.blocks\.", r"segformer.encoder.block.\1."),
+    (r"encoder\.stages\.(\d)\.patch_embedding\.", r"segformer.encoder.patch_embeddings.\1."),
+    (r"encoder\.stages\.(\d)\.norm\.", r"segformer.encoder.layer_norm.\1."),
+    (r"encoder\.stages\.(\d)\.blocks\.", r"segformer.encoder.block.\1."),
 )
 """Beginnings of our parameter names and what transformers' files call them."""
 
@@ -118,7 +119,7 @@ def save_pretrained(model: SegFormer, folder: str | Path) -> None:
 
 
 def from_pretrained(folder: str | Path) -> SegFormer:
-    """Load a model folder written by `save_pretrained` or by transformers, or a model of the Hugging Face Hub.
+    """Load a model folder, written by `save_pretrained` or by transformers, or one of the Hugging Face Hub.
 
     Dropout inside transformers' encoder (0 in every published SegFormer) is not carried over; weights of less
     precision are widened to float32. The generator of random numbers is not touched.
@@ -137,8 +138,8 @@ def from_pretrained(folder: str | Path) -> SegFormer:
     config_path = path / CONFIG_FILE
     if not config_path.is_file():
         raise ModelError(
-            f"{path}: a model folder needs {CONFIG_FILE} and {WEIGHTS_FILE}; found no {CONFIG_FILE}: give the "
-            "folder that save_pretrained wrote (of a run: its folder model)"
+            f"{path}: a model folder needs {CONFIG_FILE} and {WEIGHTS_FILE}; found no {CONFIG_FILE}: give "
+            "the folder that save_pretrained wrote (of a run: its folder model)"
         )
     try:
         config = read_json(config_path)
@@ -231,14 +232,12 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _no_weights(path: Path) -> str:
-    pickles = [
-        file.name for file in sorted(path.iterdir()) if file.suffix in (".bin", ".pt", ".pth", ".ckpt")
-    ]
+    pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLE_SUFFIXES)
     if not pickles:
         return f"{path}: a model folder needs {WEIGHTS_FILE}; found none: copy or save the whole folder again"
     return (
-        f"{path}: weights must be {WEIGHTS_FILE}; found only the pickle {pickles[0]}, which is never opened: load "
-        "it where you trust it, with transformers, and call save_pretrained"
+        f"{path}: weights must be {WEIGHTS_FILE}; found only the pickle {pickles[0]}, which is never opened: "
+        "load it with transformers, if you trust it, and save it with save_pretrained"
     )
 
 
@@ -253,35 +252,49 @@ def _shards(index: Path) -> list[Path]:
 
 
 def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Path) -> SegFormer:
-    own = config.get("effiseg") or {}
-    match config.get("model_type"):
-        case "segformer":
-            norms = {"patch_norm": "layer_norm", "block_norm": "layer_norm", "norm_eps": TRANSFORMERS_EPS}
-        case "effiseg_segformer":
-            norms = {name: own[name] for name in ("patch_norm", "block_norm", "norm_eps") if name in own}
-        case other:
-            raise ModelError(
-                f"{source}: model_type must be {TRANSFORMERS_TYPE} or {OWN_TYPE}; found {other!r}"
-            )
     classifier = weights.get("decode_head.classifier.weight")
     if classifier is None or classifier.ndim == 0:
         raise ModelError(
             f"{source.parent}: a segmentation model has decode_head.classifier.weight; found none among "
             f"{len(weights)} keys (an encoder or a classifier alone cannot be loaded)"
         )
-    rates = {"drop_path_rate": "drop_path_rate", "classifier_dropout": "classifier_dropout_prob"}
-    options = {ours: float(config.get(theirs, 0.1)) for ours, theirs in rates.items()}
-    # Built on the meta device: nothing is drawn only to be overwritten, and the caller's random numbers
-    # do not depend on whether a model was loaded before.
-    with torch.device("meta"):
-        model = SegFormer(_variant(config, source), classifier.shape[0], **norms, **options)
+    try:
+        patch_norm, block_norm, eps = _norms(config)
+        # Built on the meta device: nothing is drawn only to be overwritten, and the caller's random numbers
+        # do not depend on whether a model was loaded before.
+        with torch.device("meta"):
+            model = SegFormer(
+                _variant(config),
+                classifier.shape[0],
+                patch_norm,
+                block_norm,
+                drop_path_rate=float(config.get("drop_path_rate", 0.1)),
+                classifier_dropout=float(config.get("classifier_dropout_prob", 0.1)),
+                norm_eps=float(eps),
+            )
+    except (ModelError, TypeError, ValueError) as error:
+        raise ModelError(f"{source}: {error}") from None
     return model.to_empty(device="cpu")
 
 
-def _variant(config: Mapping[str, Any], source: Path) -> Variant:
+def _norms(config: Mapping[str, Any]) -> tuple[Norm, Norm, float]:
+    match config.get("model_type"):
+        case "segformer":
+            return "layer_norm", "layer_norm", TRANSFORMERS_EPS
+        case "effiseg_segformer":
+            own = config.get("effiseg") or {}
+            try:
+                return own["patch_norm"], own["block_norm"], own["norm_eps"]
+            except KeyError as error:
+                raise ModelError(f"the section effiseg must say {error}; found none") from None
+        case other:
+            raise ModelError(f"model_type must be {TRANSFORMERS_TYPE} or {OWN_TYPE}; found {other!r}")
+
+
+def _variant(config: Mapping[str, Any]) -> Variant:
     for field, expected in FIXED_FIELDS.items():
         if _plain(config.get(field, expected)) != expected:
-            raise ModelError(f"{source}: a SegFormer has {field} {expected}; found {config[field]}")
+            raise ModelError(f"a SegFormer has {field} {expected}; found {config[field]}")
     found = (
         _plain(config.get("depths", [2, 2, 2, 2])),
         _plain(config.get("hidden_sizes", [32, 64, 160, 256])),
@@ -291,7 +304,7 @@ def _variant(config: Mapping[str, Any], source: Path) -> Variant:
         if found == (list(size.depths), list(size.embed_dims), DECODER_WIDTHS[variant]):
             return variant
     raise ModelError(
-        f"{source}: depths, hidden_sizes and decoder_hidden_size must be those of one of "
+        f"depths, hidden_sizes and decoder_hidden_size must be those of one of "
         f"{', '.join(ENCODER_SIZES)}; found {found[0]}, {found[1]}, {found[2]}"
     )
 
@@ -329,7 +342,8 @@ def _read_metadata(config: Mapping[str, Any], num_classes: int, path: Path) -> M
         names = tuple(str(labels[str(index)]) for index in range(num_classes))
     except KeyError as error:
         raise ModelError(
-            f"{path / CONFIG_FILE}: id2label must name all {num_classes} classes of the weights; it has no {error}"
+            f"{path / CONFIG_FILE}: id2label must name all {num_classes} classes of the weights; "
+            f"it has no {error}"
         ) from None
     if "metadata" in own:
         try:
