@@ -1,0 +1,160 @@
+"""The two torch data sets over a split: varied samples for training, resized ones for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from effiseg.config.data import AugmentationConfig, Resize
+from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.reading import (
+    check_samples,
+    map_labels,
+    read_image,
+    read_mask,
+    read_pair,
+    read_raw_mask,
+)
+from effiseg.data.samples import Sample, list_samples
+from effiseg.data.transforms import TrainingTransform, UInt8Array, prepare_for_evaluation
+from effiseg.errors import DataError
+
+__all__ = [
+    "EvaluationDataset",
+    "EvaluationSample",
+    "LoaderError",
+    "Sample",
+    "SegmentationDataset",
+    "check_samples",
+    "list_samples",
+    "map_labels",
+    "read_image",
+    "read_mask",
+    "read_pair",
+    "read_raw_mask",
+    "sample_generator",
+]
+
+
+@dataclass(frozen=True)
+class EvaluationSample:
+    """An image as the network sees it, and its label as the data set has it."""
+
+    id: str
+    """The sample's id."""
+    image: torch.Tensor
+    """(3, h, w) uint8 RGB, resized and padded at the right and the bottom to multiples of 32."""
+    valid_size: tuple[int, int]
+    """(height, width) of the image without its padding."""
+    label: torch.Tensor
+    """(H, W) uint8 at the original size: class index or ignore_index."""
+
+
+class LoaderError(DataError):
+    """A DataError on its way out of a loader worker.
+
+    torch raises a worker's exception again with the whole traceback as its message; this keeps the last line,
+    which is the original message.
+    """
+
+    def __init__(self, message: str) -> None:
+        last_line = message.strip().splitlines()[-1]
+        super().__init__(last_line.removeprefix(f"{LoaderError.__module__}.{LoaderError.__qualname__}: "))
+
+
+class SegmentationDataset(Dataset[dict[str, Any]]):
+    """Training samples, addressed by (epoch, index).
+
+    What an item is depends on (seed, epoch, index) and nothing else: not on the worker, the process, the
+    order of calls or any global random state. Items are `{"image": (3, H, W) uint8 RGB,
+    "label": (H, W) uint8, "id": str}` at `input_size`.
+
+    Args:
+        samples: what to read, in the order that indices mean.
+        spec: the data set.
+        input_size: (height, width) of the items.
+        resize: keep_ratio or fixed.
+        augmentation: knobs, all filled (`AugmentationConfig.filled_from`).
+        seed: seed of the augmentation.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        spec: DatasetSpec,
+        input_size: tuple[int, int],
+        resize: Resize,
+        augmentation: AugmentationConfig,
+        seed: int,
+    ) -> None:
+        self.samples = samples
+        self.spec = spec
+        self.seed = seed
+        self.transform = TrainingTransform(input_size, resize, augmentation, spec.ignore_index)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """The sample `index` as varied in `epoch`, for `key` (epoch, index).
+
+        Raises:
+            DataError: as `read_pair`.
+        """
+        epoch, index = key
+        sample = self.samples[index]
+        try:
+            image, label = read_pair(sample, self.spec)
+        except DataError as error:
+            raise LoaderError(str(error)) from None
+        image, label = self.transform(image, label, sample_generator(self.seed, epoch, index))
+        return {"image": _channels_first(image), "label": torch.from_numpy(label), "id": sample.id}
+
+
+class EvaluationDataset(Dataset[EvaluationSample]):
+    """Evaluation samples: no randomness, labels at their original size.
+
+    Args:
+        samples: what to read.
+        spec: the data set.
+        input_size: (height, width) of the network's input; images are brought to it as `resize` says and
+            padded to multiples of 32.
+        resize: keep_ratio or fixed.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], spec: DatasetSpec, input_size: tuple[int, int], resize: Resize
+    ) -> None:
+        self.samples = samples
+        self.spec = spec
+        self.input_size = input_size
+        self.resize: Resize = resize
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> EvaluationSample:
+        """Raises: DataError as `read_pair`."""
+        sample = self.samples[index]
+        try:
+            image, label = read_pair(sample, self.spec)
+        except DataError as error:
+            raise LoaderError(str(error)) from None
+        image, valid_size = prepare_for_evaluation(image, self.input_size, self.resize)
+        return EvaluationSample(sample.id, _channels_first(image), valid_size, torch.from_numpy(label))
+
+
+def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The random numbers of one sample in one epoch; a pure function of its arguments."""
+    # The spawn key keeps this stream apart from the sampler's, which is seeded by (seed, epoch).
+    sequence = np.random.SeedSequence([seed % 2**64, epoch, index], spawn_key=(1,))
+    return np.random.Generator(np.random.Philox(sequence))
+
+
+def _channels_first(image: UInt8Array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

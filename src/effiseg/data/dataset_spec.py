@@ -1,0 +1,315 @@
+"""A data set's description: its YAML file, read and checked.
+
+The keys are those of Ultralytics' semantic task, so one file serves both programs; docs/datasets.md explains
+every one of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from effiseg.errors import DataError
+from effiseg.files import read_text, read_yaml
+
+SPLITS = ("train", "val", "test")
+IGNORE_LABEL = "ignore_label"
+"""How `label_mapping` names the ignored label, whatever its number is."""
+MAXIMUM_CLASSES = 255  # labels travel as uint8, and one value must stay free for "ignored"
+OWN_KEYS = (
+    "path",
+    *SPLITS,
+    "images_dir",
+    "masks_dir",
+    "names",
+    "ignore_index",
+    "label_mapping",
+    "image_suffix",
+    "mask_suffix",
+    "palette",
+)
+# Ultralytics keys without a meaning here: nc is checked against names, the others are passed over. `download`
+# may hold a script; it is never run.
+TOLERATED_KEYS = ("nc", "download", "channels")
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a data set's YAML file says."""
+
+    name: str
+    """Stem of the YAML file, or the preset's name."""
+    source: Path
+    """The YAML file."""
+    root: Path
+    """Folder all entries are relative to: the YAML's `path`, or --data_root."""
+    splits: dict[str, tuple[str, ...]]
+    """train, val, test → folders, globs and .txt lists as written; only the splits that the file names."""
+    masks_dir: str
+    """What replaces the path part `images_dir` of an image to give its mask."""
+    names: tuple[str, ...]
+    """Class names in the order of their indices."""
+    ignore_index: int
+    """Label that counts nowhere; at least num_classes, at most 255."""
+    label_mapping: dict[int, int] | None
+    """Raw mask value → class or ignore_index; None: the masks hold class indices."""
+    image_suffix: str | None
+    """End of image names that is not part of the sample's id; None: the file extension."""
+    mask_suffix: str | None
+    """What follows the sample's id in mask names; None: .png, .bmp, .tif or .tiff."""
+    palette: tuple[tuple[int, int, int], ...]
+    """An RGB colour, 0..255, for every class."""
+    images_dir: str = "images"
+    """The path part that `masks_dir` replaces."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+
+def preset_names() -> list[str]:
+    """Names of the data sets whose YAML file ships with the package, sorted."""
+    folder = resources.files("effiseg.data") / "presets"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> DatasetSpec:
+    """Read a data set's description.
+
+    Args:
+        data: a YAML file, or the name of a preset, which needs `data_root`.
+        data_root: folder of the data set; replaces the YAML's `path`.
+
+    Raises:
+        DataError: a key breaks a rule, or the data set's folder does not exist; one line naming the file.
+        UsageError: the file does not exist or is not YAML.
+    """
+    source, is_preset = _find_source(data)
+    if is_preset and data_root is None:
+        raise DataError(
+            f"data set {data}: a preset does not know where your copy lies; add --data_root FOLDER"
+        )
+    values = read_yaml(source)
+    _refuse_repeated_keys(source)
+    _check_keys(source, values)
+    names = _names(source, values)
+    ignore_index = _ignore_index(source, values, len(names))
+    return DatasetSpec(
+        name=source.stem,
+        source=source,
+        root=_root(source, values, data_root),
+        splits=_splits(source, values),
+        masks_dir=_text(source, values, "masks_dir", "labels"),
+        names=names,
+        ignore_index=ignore_index,
+        label_mapping=_label_mapping(source, values, len(names), ignore_index),
+        image_suffix=_optional_text(source, values, "image_suffix"),
+        mask_suffix=_optional_text(source, values, "mask_suffix"),
+        palette=_palette(source, values, len(names)),
+        images_dir=_images_dir(source, values),
+    )
+
+
+def _find_source(data: str | Path) -> tuple[Path, bool]:
+    """The YAML file that `data` means, and whether it is a preset's."""
+    presets = preset_names()
+    if str(data) in presets:
+        return Path(str(resources.files("effiseg.data") / "presets" / f"{data}.yaml")), True
+    path = Path(data).expanduser()
+    if path.is_file():
+        return path, False
+    known = f"presets: {', '.join(presets)}"
+    if path.is_dir():
+        inside = sorted(entry.name for entry in path.iterdir() if entry.suffix in (".yaml", ".yml"))
+        hint = f"did you mean {path / inside[0]}?" if inside else "write one (see docs/datasets.md)"
+        raise DataError(f"data set {data}: must be a YAML file or a preset, found a folder; {hint} ({known})")
+    close = difflib.get_close_matches(str(data), presets, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise DataError(f"data set {data}: no such YAML file, and no preset of that name ({known}){hint}")
+
+
+def _refuse_repeated_keys(source: Path) -> None:
+    """YAML parsers keep the last of two equal keys in silence; in label_mapping that would move a class."""
+    nodes = [yaml.compose(read_text(source), Loader=yaml.SafeLoader)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.MappingNode):
+            twice = _repeated(str(key.value) for key, _ in node.value)
+            if twice:
+                line = node.start_mark.line + 1
+                raise DataError(
+                    f"{source}: a key may occur once; found {', '.join(twice)} again (line {line} on)"
+                )
+            nodes += [value for _, value in node.value]
+
+
+def _check_keys(source: Path, values: dict[str, Any]) -> None:
+    for key in values:
+        if key in OWN_KEYS or key in TOLERATED_KEYS:
+            continue
+        close = difflib.get_close_matches(str(key), OWN_KEYS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(OWN_KEYS)}"
+        raise DataError(f"{source}: unknown key {key!r}; {hint}")
+
+
+def _root(source: Path, values: dict[str, Any], data_root: str | Path | None) -> Path:
+    if data_root is not None:
+        root = Path(data_root).expanduser()
+        if not root.is_dir():
+            raise DataError(f"--data_root {data_root}: no such folder")
+        return root
+    written = _text(source, values, "path", ".")
+    root = source.parent / Path(written).expanduser()
+    if not root.is_dir():
+        raise DataError(
+            f"{source}: path {written!r} is no folder (looked for {root}); correct it, it is relative to the "
+            "YAML file, or give --data_root"
+        )
+    return root
+
+
+def _splits(source: Path, values: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    splits: dict[str, tuple[str, ...]] = {}
+    for split in SPLITS:
+        value = values.get(split)
+        if value is None:
+            continue
+        entries = [value] if isinstance(value, str) else value
+        if not isinstance(entries, list) or not entries or not all(isinstance(e, str) and e for e in entries):
+            raise DataError(
+                f"{source}: {split} must be a folder, a glob, a .txt list or a list of these; found {value!r}"
+            )
+        splits[split] = tuple(entries)
+    if not splits:
+        raise DataError(f"{source}: at least one of train, val and test must name images; found none")
+    return splits
+
+
+def _names(source: Path, values: dict[str, Any]) -> tuple[str, ...]:
+    value = values.get("names")
+    if not isinstance(value, (list, dict)) or not value:
+        found = "nothing" if value is None else repr(value)
+        raise DataError(
+            f"{source}: names must list the classes, as [road, …] or {{0: road, …}}; found {found}"
+        )
+    if isinstance(value, dict):
+        if sorted(value, key=str) != sorted(range(len(value)), key=str):
+            raise DataError(
+                f"{source}: the indices of names must be 0 to {len(value) - 1} without gaps; "
+                f"found {', '.join(str(key) for key in value)}"
+            )
+        value = [value[index] for index in range(len(value))]
+    if len(value) > MAXIMUM_CLASSES:
+        raise DataError(f"{source}: names may list at most {MAXIMUM_CLASSES} classes; found {len(value)}")
+    for name in value:
+        if isinstance(name, bool) or not isinstance(name, (str, int, float)) or not str(name).strip():
+            raise DataError(
+                f"{source}: every name must be text; found {name!r} (put quotes around yes, no, on, off)"
+            )
+    names = tuple(str(name) for name in value)
+    twice = _repeated(names)
+    if twice:
+        raise DataError(f"{source}: names must differ; found {', '.join(twice)} more than once")
+    if values.get("nc", len(names)) != len(names):
+        raise DataError(f"{source}: nc must be the number of names, {len(names)}; found {values['nc']!r}")
+    return names
+
+
+def _ignore_index(source: Path, values: dict[str, Any], num_classes: int) -> int:
+    value = values.get("ignore_index", 255)
+    if not _is_integer(value) or not num_classes <= value <= 255:
+        raise DataError(
+            f"{source}: ignore_index must be an integer from {num_classes} (the number of classes) to 255; "
+            f"found {value!r} (to ignore another raw value, list it in label_mapping as {IGNORE_LABEL})"
+        )
+    return int(value)
+
+
+def _label_mapping(
+    source: Path, values: dict[str, Any], num_classes: int, ignore_index: int
+) -> dict[int, int] | None:
+    value = values.get("label_mapping")
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not value:
+        raise DataError(f"{source}: label_mapping must be {{raw value: class, …}}; found {value!r}")
+    mapping: dict[int, int] = {}
+    for raw, target in value.items():
+        if not _is_integer(raw):
+            raise DataError(f"{source}: label_mapping maps integer mask values; found the key {raw!r}")
+        if target == IGNORE_LABEL:
+            mapping[raw] = ignore_index
+        elif _is_integer(target) and (0 <= target < num_classes or target == ignore_index):
+            mapping[raw] = target
+        else:
+            raise DataError(
+                f"{source}: label_mapping must lead to a class 0 to {num_classes - 1} or to {IGNORE_LABEL}; "
+                f"found {raw}: {target}"
+            )
+    return mapping
+
+
+def _palette(source: Path, values: dict[str, Any], num_classes: int) -> tuple[tuple[int, int, int], ...]:
+    value = values.get("palette")
+    if value is None:
+        return tuple(_generated_colour(index + 1) for index in range(num_classes))
+    if not isinstance(value, list) or len(value) != num_classes:
+        found = f"{len(value)} entries" if isinstance(value, list) else repr(value)
+        raise DataError(
+            f"{source}: palette must list one colour for each of the {num_classes} classes; found {found}"
+        )
+    colours: list[tuple[int, int, int]] = []
+    for colour in value:
+        if (
+            not isinstance(colour, list)
+            or len(colour) != 3
+            or not all(_is_integer(part) and 0 <= part <= 255 for part in colour)
+        ):
+            raise DataError(
+                f"{source}: a colour of palette is [red, green, blue] from 0 to 255; found {colour!r}"
+            )
+        colours.append((colour[0], colour[1], colour[2]))
+    return tuple(colours)
+
+
+def _generated_colour(index: int) -> tuple[int, int, int]:
+    """A colour from the bits of `index`, spread over the channels' high bits: 1..255 differ, none black."""
+    channels = [0, 0, 0]
+    for bit in range(8):
+        channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
+    return channels[0], channels[1], channels[2]
+
+
+def _images_dir(source: Path, values: dict[str, Any]) -> str:
+    value = _text(source, values, "images_dir", "images")
+    if "/" in value or "\\" in value:
+        raise DataError(f"{source}: images_dir must be one folder name without slashes; found {value!r}")
+    return value
+
+
+def _text(source: Path, values: dict[str, Any], key: str, default: str) -> str:
+    value = _optional_text(source, values, key)
+    return default if value is None else value
+
+
+def _optional_text(source: Path, values: dict[str, Any], key: str) -> str | None:
+    value = values.get(key)
+    if value is not None and (not isinstance(value, str) or not value):
+        raise DataError(f"{source}: {key} must be text; found {value!r}")
+    return value
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _repeated(values: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return sorted({value for value in values if value in seen or seen.add(value)})  # type: ignore[func-returns-value]

@@ -1,0 +1,229 @@
+"""Joint augmentation of image and mask, and the resizing of evaluation: uint8, OpenCV.
+
+Image and mask pass the same geometry. Images are averaged over areas when they shrink and interpolated when
+they grow; masks take the nearest value. All three use half-pixel centres, so labels stay on their pixels.
+Normalization is not here: it happens on the device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from effiseg.config.data import AugmentationConfig, Resize
+
+UInt8Array = npt.NDArray[np.uint8]
+
+PADDING_COLOUR = (124, 116, 104)
+"""RGB of padded image pixels: ImageNet's mean, about 0 after normalization, as the convolutions pad."""
+STRIDE = 32
+"""The encoder's largest stride; evaluation pads to a multiple of it."""
+_GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+# RGB to a luma-chroma basis (the YIQ of analogue television): hue turns its chroma plane, luma stays.
+_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+
+
+def resized_shape(shape: tuple[int, int], image_size: tuple[int, int], resize: Resize) -> tuple[int, int]:
+    """(height, width) an image of `shape` is scaled to for a network input of `image_size`.
+
+    keep_ratio: the largest that fits inside image_size; fixed: exactly image_size.
+    """
+    if resize == "fixed":
+        return image_size
+    scale = min(image_size[0] / shape[0], image_size[1] / shape[1])
+    height, width = (
+        max(1, min(limit, round(side * scale))) for side, limit in zip(shape, image_size, strict=True)
+    )
+    return height, width
+
+
+def resize_image(image: UInt8Array, shape: tuple[int, int]) -> UInt8Array:
+    """Scale (H, W, 3) uint8 to `shape` (height, width): area average when shrinking, bilinear otherwise."""
+    if image.shape[:2] == shape:
+        return image
+    shrinks = shape[0] * shape[1] < image.shape[0] * image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return _uint8(cv2.resize(image, (shape[1], shape[0]), interpolation=method))
+
+
+def resize_mask(mask: UInt8Array, shape: tuple[int, int]) -> UInt8Array:
+    """Scale (H, W) uint8 labels to `shape` (height, width), nearest by pixel centres."""
+    if mask.shape == shape:
+        return mask
+    return _uint8(cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST_EXACT))
+
+
+def pad_to_multiple(image: UInt8Array, multiple: int = STRIDE) -> UInt8Array:
+    """Pad (h, w, 3) at the right and the bottom with PADDING_COLOUR to multiples of `multiple`."""
+    height, width = image.shape[:2]
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return image
+    return _uint8(cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=PADDING_COLOUR))
+
+
+def prepare_for_evaluation(
+    image: UInt8Array, image_size: tuple[int, int], resize: Resize
+) -> tuple[UInt8Array, tuple[int, int]]:
+    """Resize and pad an image as evaluation and prediction feed it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        image_size: the network's input, (height, width).
+        resize: keep_ratio or fixed.
+
+    Returns:
+        The image (h, w, 3), h and w multiples of 32, and its size (height, width) without the padding.
+    """
+    shape = resized_shape((image.shape[0], image.shape[1]), image_size, resize)
+    return pad_to_multiple(resize_image(image, shape)), shape
+
+
+@dataclass(frozen=True)
+class TrainingTransform:
+    """Image and mask of any size → both at `image_size`, varied at random.
+
+    The resized image is scaled by a factor drawn uniformly from [scale_min, scale_max], flipped, cropped at a
+    random place or padded to `image_size`, moved by up to shift_pixels, and its colours are varied. The crop
+    is cut from the source before scaling, so only pixels that stay are resized. Padding is PADDING_COLOUR in
+    the image and `ignore_index` in the mask. It lies at the right and the bottom as in evaluation, or on all
+    sides at random where the scale is random.
+    """
+
+    image_size: tuple[int, int]
+    """(height, width) of the result."""
+    resize: Resize
+    """How the image is brought to image_size before it is varied."""
+    augmentation: AugmentationConfig
+    """Knobs, all of them filled (`AugmentationConfig.filled_from`)."""
+    ignore_index: int = 255
+    """Label of padding."""
+
+    def __call__(
+        self, image: UInt8Array, mask: UInt8Array, generator: np.random.Generator
+    ) -> tuple[UInt8Array, UInt8Array]:
+        """Args: image (H, W, 3) RGB, mask (H, W), equally large. Returns both at image_size, contiguous."""
+        knobs = self.augmentation
+        # All draws happen here, always as many and in this order: a knob changes its own effect only.
+        draw = generator.random(10)
+        factor = _between(draw[0], _value(knobs.scale_min), _value(knobs.scale_max))
+        shape = resized_shape((image.shape[0], image.shape[1]), self.image_size, self.resize)
+        random_place = knobs.scale_min != knobs.scale_max
+        rows = _place(image.shape[0], shape[0] * factor, self.image_size[0], draw[1], random_place)
+        columns = _place(image.shape[1], shape[1] * factor, self.image_size[1], draw[2], random_place)
+        patch = resize_image(image[rows.source, columns.source], (rows.length, columns.length))
+        labels = resize_mask(mask[rows.source, columns.source], (rows.length, columns.length))
+        patch = vary_colours(
+            patch,
+            brightness=1 + _value(knobs.brightness) * (2 * draw[3] - 1),
+            contrast=1 + _value(knobs.contrast) * (2 * draw[4] - 1),
+            saturation=1 + _value(knobs.saturation) * (2 * draw[5] - 1),
+            hue=_value(knobs.hue) * (2 * draw[6] - 1),
+        )
+        if draw[7] < _value(knobs.flip_probability):
+            patch, labels = patch[:, ::-1], labels[:, ::-1]
+        shift = int(_value(knobs.shift_pixels))
+        top = rows.start + _integer_between(draw[8], -shift, shift)
+        left = columns.start + _integer_between(draw[9], -shift, shift)
+        return (
+            _paste(patch, self.image_size, top, left, PADDING_COLOUR),
+            _paste(labels, self.image_size, top, left, self.ignore_index),
+        )
+
+
+def vary_colours(
+    image: UInt8Array, *, brightness: float, contrast: float, saturation: float, hue: float
+) -> UInt8Array:
+    """Colour jitter as one affine map of RGB, in one pass over the pixels.
+
+    Brightness multiplies; contrast scales around the image's mean grey; saturation scales towards (or away
+    from) each pixel's grey; hue turns the chroma plane of YIQ by `hue` full turns, which keeps the grey.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        brightness: factor, 1 changes nothing.
+        contrast: factor, 1 changes nothing.
+        saturation: factor, 1 changes nothing, 0 gives grey.
+        hue: share of a full turn, 0 changes nothing.
+    """
+    if brightness == contrast == saturation == 1 and hue == 0:
+        return image
+    angle = 2 * math.pi * hue
+    turn = np.array(
+        [[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]]
+    )
+    chroma = np.linalg.inv(_TO_YIQ) @ turn @ _TO_YIQ
+    grey = np.broadcast_to(_GREY, (3, 3))
+    linear = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * grey) @ chroma
+    mean_grey = brightness * float(_GREY @ np.asarray(cv2.mean(image)[:3]))
+    offset = np.full((3, 1), (1 - contrast) * mean_grey)
+    return _uint8(cv2.transform(image, np.hstack([linear, offset]).astype(np.float32)))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Along one axis: which source pixels are taken, to how many they are scaled, and where they start."""
+
+    source: slice
+    length: int
+    start: int
+
+
+def _place(side: int, scaled: float, target: int, draw: float, random_place: bool) -> _Place:
+    """Crop or pad one axis.
+
+    Args:
+        side: source pixels.
+        scaled: how many they would become.
+        target: how many are wanted.
+        draw: in [0, 1), decides the place of the crop or of the padding.
+        random_place: whether padding may lie on both sides.
+    """
+    length = max(1, round(scaled))
+    if length > target:
+        window = max(1, min(side, round(target * side / scaled)))
+        first = _integer_between(draw, 0, side - window)
+        return _Place(slice(first, first + window), target, 0)
+    start = _integer_between(draw, 0, target - length) if random_place else 0
+    return _Place(slice(0, side), length, start)
+
+
+def _paste(
+    content: UInt8Array, shape: tuple[int, int], top: int, left: int, filling: int | tuple[int, ...]
+) -> UInt8Array:
+    """`content` at (top, left) of a canvas of `shape`; what lies outside is cut, the rest is `filling`."""
+    if content.shape[:2] == shape and top == left == 0:
+        return np.ascontiguousarray(content)
+    canvas = np.empty((*shape, *content.shape[2:]), dtype=np.uint8)
+    canvas[:] = filling
+    bottom, right = min(shape[0], top + content.shape[0]), min(shape[1], left + content.shape[1])
+    first_row, first_column = max(0, top), max(0, left)
+    if bottom > first_row and right > first_column:
+        canvas[first_row:bottom, first_column:right] = content[
+            first_row - top : bottom - top, first_column - left : right - left
+        ]
+    return canvas
+
+
+def _between(draw: float, low: float, high: float) -> float:
+    return low + draw * (high - low)
+
+
+def _integer_between(draw: float, low: int, high: int) -> int:
+    """`draw` in [0, 1) → an integer from low to high, both included, equally likely."""
+    return low + int(draw * (high - low + 1))
+
+
+def _value(knob: float | None) -> float:
+    assert knob is not None, "augmentation knobs must be filled from a preset"
+    return knob
+
+
+def _uint8(array: npt.NDArray[np.generic]) -> UInt8Array:
+    """OpenCV's stubs promise any number type; uint8 in is uint8 out."""
+    assert array.dtype == np.uint8
+    return array  # type: ignore[return-value]
