@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING
 
+import cv2
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import DataLoader, Subset
 
+from effiseg.config.data import Resize
 from effiseg.config.training import Protocol
+from effiseg.data.dataset import EvaluationDataset, EvaluationSample
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.samples import list_samples
+from effiseg.errors import ModelError, UsageError
 from effiseg.inference.label_map import label_map
 from effiseg.metrics.confusion_matrix import (
     ConfusionMatrix,
@@ -24,15 +30,12 @@ from effiseg.metrics.confusion_matrix import (
     mean_iou_of_present,
     pixel_accuracy,
 )
+from effiseg.models.metadata import ModelMetadata
+from effiseg.models.segformer import SegFormer
 from effiseg.results import EvaluationResult
-
-if TYPE_CHECKING:
-    from effiseg.data.dataset import EvaluationSample
 
 Predict = Callable[[Tensor], Tensor]
 """(B, 3, h, w) uint8 images → (B, K, ⌈h/4⌉, ⌈w/4⌉) logits, any floating dtype."""
-Progress = Callable[[int], None]
-"""Called with the number of images that were finished since the last call."""
 
 
 def evaluate(
@@ -41,7 +44,7 @@ def evaluate(
     spec: DatasetSpec,
     protocol: Protocol = "full",
     device: torch.device | str = "cpu",
-    progress: Progress | None = None,
+    progress: Callable[[int], None] | None = None,
     *,
     split: str = "val",
     across_processes: bool = False,
@@ -59,7 +62,7 @@ def evaluate(
             "quarter" reduces the labels (nearest) to the size of the logits, as in the paper's published
             code.
         device: where `predict` wants its images.
-        progress: told about finished images.
+        progress: called after every forward pass with the number of images done so far.
         split: name for the result.
         across_processes: add up the counts of all processes of `torch.distributed`, which must have been
             given disjoint samples.
@@ -78,11 +81,111 @@ def evaluate(
                 prediction, target = _compared(sample, scores, protocol)
                 image_iou[sample.id] = percent(mean_iou_of_present(matrix.update(prediction, target)))
             if progress is not None:
-                progress(len(samples))
+                progress(len(image_iou))
     counts = matrix.counts
     if across_processes:
         counts, image_iou = merge_across_processes(counts, image_iou)
     return result_of_counts(counts, image_iou, spec, split, protocol)
+
+
+def evaluate_model(
+    model: SegFormer,
+    spec: DatasetSpec,
+    split: str,
+    *,
+    protocol: Protocol = "full",
+    image_size: tuple[int, int] | None = None,
+    resize: Resize | None = None,
+    batch_size: int = 4,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    across_processes: bool = False,
+) -> EvaluationResult:
+    """Score a model on a split.
+
+    The model is moved to `device` and evaluated in eval mode without gradients; its training mode is
+    restored. No global random state is touched.
+
+    Args:
+        model: its metadata says how images are normalized and resized.
+        spec: the data set; its classes must be the model's.
+        split: its split to score.
+        protocol: see `evaluate`.
+        image_size: the network's input (height, width); default: the model's own.
+        resize: keep_ratio or fixed; default: the model's own.
+        batch_size: most images of one forward pass.
+        device: where to compute.
+        workers: loader processes; 0 decodes in this process.
+        progress: called with (images done, images in all) of this process.
+        across_processes: every process of `torch.distributed` takes its part of the split and gets the whole
+            result; all of them must call it.
+
+    Raises:
+        DataError: the split, an image or a mask breaks a rule.
+        ModelError: the model's classes are not the data set's.
+        UsageError: the model does not know its input size, and none was given.
+    """
+    check_classes(model, spec)
+    metadata = model.metadata
+    input_size, method = image_size or metadata.image_size, resize or metadata.resize
+    if input_size is None:
+        raise UsageError("the model does not say its input size; give --image_size HEIGHTxWIDTH")
+    dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method)
+    share = range(len(dataset))
+    if across_processes and dist.is_initialized():
+        share = share[dist.get_rank() :: dist.get_world_size()]
+    loader = DataLoader(
+        Subset(dataset, share),
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=list,
+        worker_init_fn=_one_thread,
+        generator=torch.Generator(),  # a loader draws its workers' seed: not from the training's random state
+    )
+    model.to(device)
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        result = evaluate(
+            lambda images: model(metadata.normalize(images)),
+            loader,
+            spec,
+            protocol,
+            device,
+            None if progress is None else lambda done: progress(done, len(share)),
+            split=split,
+            across_processes=across_processes,
+        )
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return replace(result, image_size=list(input_size), resize=method)
+
+
+def check_classes(model: SegFormer, spec: DatasetSpec) -> None:
+    """Refuse a model whose classes are not the data set's, in the same order.
+
+    Case, blanks, hyphens and underscores do not matter; a model that never learned names (LABEL_0, …) only
+    needs the right number.
+
+    Raises:
+        ModelError: the first difference is named.
+    """
+    theirs, ours = model.metadata.names, spec.names
+    if len(theirs) != len(ours):
+        raise ModelError(
+            f"a model is evaluated on its own classes; it has {len(theirs)}, the data set {spec.name} "
+            f"({spec.source}) has {len(ours)}"
+        )
+    if theirs == ModelMetadata.unnamed(len(theirs)).names:
+        return
+    for index, (their_name, our_name) in enumerate(zip(theirs, ours, strict=True)):
+        if _plain(their_name) != _plain(our_name):
+            raise ModelError(
+                f"a model is evaluated on its own classes; class {index} is {their_name!r} in the model and "
+                f"{our_name!r} in the data set {spec.name} ({spec.source})"
+            )
 
 
 def result_of_counts(
@@ -159,14 +262,9 @@ def _nearest(label: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(label[None, None], size=size, mode="nearest")[0, 0]
 
 
-def described(
-    result: EvaluationResult,
-    *,
-    model: str,
-    image_size: tuple[int, int] | None = None,
-    resize: str | None = None,
-) -> EvaluationResult:
-    """The same result with a description of what was evaluated."""
-    return replace(
-        result, model=model, image_size=None if image_size is None else list(image_size), resize=resize
-    )
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
+def _one_thread(_worker: int) -> None:
+    cv2.setNumThreads(1)  # workers share the cores; torch limits itself
