@@ -1,0 +1,94 @@
+"""Soft overlap of prediction and labels per class: the sums that Dice and Tversky are ratios of."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from effiseg.errors import UsageError
+from effiseg.losses.reduction import Labels, divide_or_zero, sum_over_processes
+
+Sums = Literal["batch", "image"]
+Classes = Literal["present", "all"]
+
+
+class Overlap(NamedTuple):
+    """Sums over the pixels of a group, (G, K) each: G is 1 for the batch, B for its images."""
+
+    intersection: Tensor
+    """Σ p·g: soft true positives."""
+    predicted: Tensor
+    """Σ p over labelled pixels."""
+    labelled: Tensor
+    """Σ g: the number of pixels of the class."""
+
+
+def overlap(
+    log_p: Tensor, true_log_p: Tensor, labels: Labels, *, sums: Sums, across_processes: bool
+) -> Overlap:
+    """Sum overlap per class; ignored pixels count nowhere.
+
+    Args:
+        log_p: (B, K, h, w) log-probabilities.
+        true_log_p: (B, h, w), that of the true class.
+        labels: the target the two belong to.
+        sums: one group for the whole batch (and all processes), or one for each image.
+        across_processes: see `sum_over_processes`; images need no summing.
+
+    Raises:
+        UsageError: `sums` is neither "batch" nor "image".
+    """
+    batch, classes, height, _ = log_p.shape
+    predicted = (log_p.exp() * labels.valid.unsqueeze(1)).sum((2, 3))
+    # Scattering row by row, then summing rows: one float32 bin for half a million pixels would lose digits,
+    # and on a GPU all pixels of a class would queue for one address.
+    rows = (batch, height, classes)
+    true_p = true_log_p.exp().masked_fill(~labels.valid, 0)
+    intersection = true_p.new_zeros(rows).scatter_add(2, labels.class_index, true_p).sum(1)
+    counts = torch.zeros(rows, dtype=torch.int64, device=log_p.device)
+    labelled = counts.scatter_add_(2, labels.class_index, labels.valid.long()).sum(1)
+    match sums:
+        case "image":
+            return Overlap(intersection, predicted, labelled.to(log_p.dtype))
+        case "batch":
+            parts = (part.sum(0, keepdim=True) for part in (intersection, predicted, labelled))
+            return Overlap(*sum_over_processes(*parts, across_processes=across_processes))
+        case _:
+            raise UsageError(f"sums is 'batch' or 'image', found {sums!r}")
+
+
+def overlap_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Numerator / denominator, and 1 for 0 / 0: nothing to find, nothing found (only without smoothing)."""
+    return divide_or_zero(numerator, denominator) + (denominator == 0)
+
+
+def average_over_classes(
+    losses: Tensor, labelled: Tensor, *, sums: Sums, classes: Classes, across_processes: bool
+) -> Tensor:
+    """Average (G, K) losses over classes, then over the groups that have any labelled pixel.
+
+    Args:
+        losses: (G, K) loss of each class in each group.
+        labelled: (G, K) number of labelled pixels.
+        sums: which groups these are; batch sums are global already, images are counted over all processes.
+        classes: "present" averages over the classes with labelled pixels in the group, "all" over all K.
+        across_processes: see `sum_over_processes`.
+
+    Raises:
+        UsageError: `classes` is neither "present" nor "all".
+    """
+    occupied = (labelled > 0).any(1)
+    match classes:
+        case "present":
+            counted = labelled > 0
+        case "all":
+            counted = occupied.unsqueeze(1).expand_as(labelled)
+        case _:
+            raise UsageError(f"classes is 'present' or 'all', found {classes!r}")
+    group_losses = divide_or_zero((losses * counted).sum(1), counted.sum(1))
+    total, groups = sum_over_processes(
+        group_losses.sum(), occupied.sum(), across_processes=across_processes and sums == "image"
+    )
+    return divide_or_zero(total, groups)

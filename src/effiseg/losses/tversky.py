@@ -1,0 +1,191 @@
+"""Tversky (Salehi et al., arXiv 1706.05721) and focal Tversky (Abraham and Khan, arXiv 1810.07842)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from effiseg.losses.overlap import Classes, Overlap, Sums, average_over_classes, overlap, overlap_ratio
+from effiseg.losses.reduction import log_probabilities, read_labels, true_log_probability
+
+
+def tversky_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smooth: float = 1.0,
+    sums: Sums = "batch",
+    classes: Classes = "present",
+    ignore_index: int = 255,
+    across_processes: bool = False,
+) -> Tensor:
+    """1 − TI per class, averaged; TI = (TP + ε/2) / (TP + α·FP + β·FN + ε/2), with soft counts.
+
+    With α = β = ½ this is `dice_loss`.
+
+    Args:
+        logits: (B, K, h, w) floating; computed in float32, or float64 if given.
+        target: (B, h, w) integer, 0..K-1 or `ignore_index`.
+        alpha: α ≥ 0, weight of false positives.
+        beta: β ≥ 0, weight of false negatives.
+        smooth: ε ≥ 0.
+        sums: as in `dice_loss`.
+        classes: as in `dice_loss`.
+        ignore_index: the value of pixels that count nowhere.
+        across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
+
+    Returns:
+        Scalar in 0..1; 0 with zero gradients if no pixel is labelled.
+
+    Raises:
+        UsageError: shapes do not fit, the target is not integer, or an option has no such value.
+    """
+    group = _overlap_of(logits, target, sums, ignore_index, across_processes)
+    losses = 1 - tversky_index(group, alpha, beta, smooth)
+    return average_over_classes(
+        losses, group.labelled, sums=sums, classes=classes, across_processes=across_processes
+    )
+
+
+def focal_tversky_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    gamma: float = 4 / 3,
+    smooth: float = 1.0,
+    sums: Sums = "batch",
+    classes: Classes = "present",
+    ignore_index: int = 255,
+    across_processes: bool = False,
+) -> Tensor:
+    """(1 − TI)^(1/γ) per class, averaged; TI as in `tversky_loss`.
+
+    The power has infinite slope at TI = 1. Within 10 eps of it (1e-6 in float32) a straight line takes its
+    place, so that the gradient stays finite and a perfect prediction still gives 0.
+
+    Args:
+        logits: (B, K, h, w) floating; computed in float32, or float64 if given.
+        target: (B, h, w) integer, 0..K-1 or `ignore_index`.
+        alpha: α ≥ 0, weight of false positives.
+        beta: β ≥ 0, weight of false negatives.
+        gamma: γ > 0.
+        smooth: ε ≥ 0.
+        sums: as in `dice_loss`.
+        classes: as in `dice_loss`.
+        ignore_index: the value of pixels that count nowhere.
+        across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
+
+    Returns:
+        Scalar in 0..1; 0 with zero gradients if no pixel is labelled.
+
+    Raises:
+        UsageError: shapes do not fit, the target is not integer, or an option has no such value.
+    """
+    group = _overlap_of(logits, target, sums, ignore_index, across_processes)
+    missed = 1 - tversky_index(group, alpha, beta, smooth)
+    exponent = 1 / gamma
+    join = 10 * torch.finfo(missed.dtype).eps
+    losses = torch.where(missed > join, missed.clamp_min(join) ** exponent, missed * join ** (exponent - 1))
+    return average_over_classes(
+        losses, group.labelled, sums=sums, classes=classes, across_processes=across_processes
+    )
+
+
+def _overlap_of(
+    logits: Tensor, target: Tensor, sums: Sums, ignore_index: int, across_processes: bool
+) -> Overlap:
+    labels = read_labels(logits, target, ignore_index)
+    log_p = log_probabilities(logits)
+    true_log_p = true_log_probability(log_p, labels)
+    return overlap(log_p, true_log_p, labels, sums=sums, across_processes=across_processes)
+
+
+def tversky_index(group: Overlap, alpha: float, beta: float, smooth: float) -> Tensor:
+    """Tversky index of each group and class, (G, K)."""
+    false_positives = group.predicted - group.intersection
+    false_negatives = group.labelled - group.intersection
+    numerator = group.intersection + smooth / 2
+    return overlap_ratio(numerator, numerator + alpha * false_positives + beta * false_negatives)
+
+
+class TverskyLoss(nn.Module):
+    """`tversky_loss` with its options held."""
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        smooth: float = 1.0,
+        sums: Sums = "batch",
+        classes: Classes = "present",
+        ignore_index: int = 255,
+        across_processes: bool = False,
+    ) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.beta = beta
+        self.smooth = smooth
+        self.sums: Sums = sums
+        self.classes: Classes = classes
+        self.ignore_index = ignore_index
+        self.across_processes = across_processes
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of logits (B, K, h, w) and target (B, h, w), scalar."""
+        return tversky_loss(
+            logits,
+            target,
+            alpha=self.alpha,
+            beta=self.beta,
+            smooth=self.smooth,
+            sums=self.sums,
+            classes=self.classes,
+            ignore_index=self.ignore_index,
+            across_processes=self.across_processes,
+        )
+
+
+class FocalTverskyLoss(nn.Module):
+    """`focal_tversky_loss` with its options held."""
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        gamma: float = 4 / 3,
+        smooth: float = 1.0,
+        sums: Sums = "batch",
+        classes: Classes = "present",
+        ignore_index: int = 255,
+        across_processes: bool = False,
+    ) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.beta = beta
+        self.gamma = gamma
+        self.smooth = smooth
+        self.sums: Sums = sums
+        self.classes: Classes = classes
+        self.ignore_index = ignore_index
+        self.across_processes = across_processes
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of logits (B, K, h, w) and target (B, h, w), scalar."""
+        return focal_tversky_loss(
+            logits,
+            target,
+            alpha=self.alpha,
+            beta=self.beta,
+            gamma=self.gamma,
+            smooth=self.smooth,
+            sums=self.sums,
+            classes=self.classes,
+            ignore_index=self.ignore_index,
+            across_processes=self.across_processes,
+        )
