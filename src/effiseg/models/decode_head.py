@@ -16,6 +16,7 @@ and is not exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -64,7 +65,9 @@ class DecodeHead(nn.Module):
         embed_dims: channels of the four stages.
         width: decoder width E.
         num_classes: K.
-        dropout: dropout of the fused map's elements before the classifier.
+        dropout: share of the fused map's channels that is dropped before the classifier. Whole channels, as
+            in NVlabs' published head; transformers drops single elements, whose random numbers alone cost a
+            tenth of a training step on a CPU.
     """
 
     def __init__(self, embed_dims: Sequence[int], width: int, num_classes: int, dropout: float) -> None:
@@ -72,7 +75,7 @@ class DecodeHead(nn.Module):
         self.linear_c = nn.ModuleList(StageProjection(channels, width) for channels in embed_dims)
         self.linear_fuse = nn.Conv2d(width * len(embed_dims), width, 1, bias=False)
         self.batch_norm = nn.BatchNorm2d(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, feature_maps: Sequence[Tensor]) -> Tensor:
@@ -82,10 +85,16 @@ class DecodeHead(nn.Module):
         folds = not self.batch_norm.training
         matrices, bias = self._composed(folds, feature_maps[0].device.type)
         size = feature_maps[0].shape[2:]
-        fused = _linear(feature_maps[0], matrices[0], bias)
-        for feature_map, matrix in zip(feature_maps[1:], matrices[1:], strict=True):
-            narrow = _linear(feature_map, matrix)
-            fused = fused + F.interpolate(narrow, size=size, mode="bilinear", align_corners=False)
+        upsampled = (
+            F.interpolate(_linear(feature_map, matrix), size=size, mode="bilinear", align_corners=False)
+            for feature_map, matrix in zip(feature_maps[1:], matrices[1:], strict=True)
+        )
+        # The sum grows in one buffer: at E channels and stride 4 each new one costs as much as a layer. It
+        # starts from an upsampled map because `linear` returns a view, whose in-place gradient is a copy.
+        fused = next(upsampled)
+        for addend in upsampled:
+            fused = fused.add_(addend)
+        fused = fused.add_(_linear(feature_maps[0], matrices[0], bias))
         if not folds:
             fused = self.batch_norm(fused)
         fused = self.dropout(F.relu(fused, inplace=True))
@@ -94,7 +103,7 @@ class DecodeHead(nn.Module):
 
     def _composed(self, fold_batch_norm: bool, device_type: str) -> tuple[list[Tensor], Tensor]:
         # Outside autocast: a product of rounded factors would be rounded twice, and it is small work.
-        with torch.autocast(device_type, enabled=False):
+        with _without_autocast(device_type):
             linears = [cast(StageProjection, stage).proj for stage in self.linear_c]
             projections = [(linear.weight, linear.bias) for linear in linears]
             fuse = self.linear_fuse.weight.flatten(1)
@@ -106,6 +115,13 @@ class DecodeHead(nn.Module):
             scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
             matrices, bias = compose(projections, fuse, scale)
             return matrices, bias + norm.bias - scale * norm.running_mean
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Autocast off; nothing where it is off already, so that traced graphs stay clean."""
+    if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 def _linear(feature_map: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
