@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -38,6 +41,7 @@ __all__ = [
     "read_pair",
     "read_raw_mask",
     "sample_generator",
+    "start_worker",
 ]
 
 
@@ -147,6 +151,21 @@ class EvaluationDataset(Dataset[EvaluationSample]):
             raise LoaderError(str(error)) from None
         image, valid_size = prepare_for_evaluation(image, self.input_size, self.resize)
         return EvaluationSample(sample.id, _channels_first(image), valid_size, torch.from_numpy(label))
+
+
+def start_worker(worker_index: int) -> None:
+    """Prepare a loader worker (`worker_init_fn`): one thread, and deaf to the signals meant for the trainer.
+
+    A signal that reaches the whole process group (Ctrl-C, `timeout`, a cluster's queue) would kill the
+    workers in the middle of the step that the trainer still wants to end; in a group of their own they do not
+    see it. They end by themselves when the trainer is gone.
+    """
+    del worker_index
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:

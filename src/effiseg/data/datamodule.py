@@ -1,0 +1,212 @@
+"""The order of training samples, counted so that a run can go on anywhere, and the loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+import torch.distributed
+from torch.utils.data import DataLoader, Sampler, Subset
+
+from effiseg.config.training import TrainConfig
+from effiseg.data.dataset import EvaluationDataset, EvaluationSample, SegmentationDataset, start_worker
+from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.reading import check_samples
+from effiseg.data.samples import Sample, list_samples
+
+Key = tuple[int, int]
+"""(epoch, index) of a training sample."""
+
+
+class TrainingBatchSampler(Sampler[list[Key]]):
+    """Batches of (epoch, index) from a position to the end of the run.
+
+    Every epoch is a permutation drawn from (seed, epoch), cut into global batches of `batch_size` ×
+    `accumulate` × `num_processes`; an optimizer step has the same samples however many processes share it.
+    An incomplete last global batch is left out; its samples come at other places of other epochs. Where the
+    whole split is smaller than one global batch, it is repeated until it fills one.
+
+    The sampler never counts by itself: loader workers run ahead of training. Who trains tells it where to
+    start (`set_position`).
+
+    Args:
+        num_samples: size of the split.
+        batch_size: samples of one pass in one process.
+        epochs: epochs of the whole run.
+        seed: seed of the order.
+        num_processes: processes that share every step.
+        process_index: this process; None asks torch.distributed when the iteration starts.
+        accumulate: passes of one optimizer step.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        *,
+        num_processes: int = 1,
+        process_index: int | None = None,
+        accumulate: int = 1,
+    ) -> None:
+        assert num_samples > 0
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.seed = seed
+        self.num_processes = num_processes
+        self.process_index = process_index
+        self.accumulate = accumulate
+        self.epoch = 0
+        self.batches_done = 0
+
+    @property
+    def global_batch_size(self) -> int:
+        """Samples of one optimizer step, over all passes and processes."""
+        return self.batch_size * self.accumulate * self.num_processes
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches (passes) of a whole epoch in one process; a multiple of `accumulate`."""
+        return max(1, self.num_samples // self.global_batch_size) * self.accumulate
+
+    def set_position(self, epoch: int, batches_done: int = 0) -> None:
+        """Let the next iteration start at `epoch` (from 0) after `batches_done` of its batches."""
+        assert 0 <= batches_done <= self.batches_per_epoch
+        self.epoch, self.batches_done = epoch, batches_done
+
+    def __len__(self) -> int:
+        """Batches from the position to the end of the run."""
+        return max(0, self.epochs - self.epoch) * self.batches_per_epoch - self.batches_done
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        process = self.process_index
+        if process is None:
+            process = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        return self._batches(self.epoch, self.batches_done, process)
+
+    def _batches(self, epoch: int, batches_done: int, process: int) -> Iterator[list[Key]]:
+        while epoch < self.epochs:
+            order = self.order(epoch)
+            for batch in range(batches_done, self.batches_per_epoch):
+                # Pass a of step s in process p: the a-th, then the p-th part of the step's samples.
+                start = (batch * self.num_processes + process) * self.batch_size
+                yield [(epoch, int(index)) for index in order[start : start + self.batch_size]]
+            epoch, batches_done = epoch + 1, 0
+
+    def order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """(≥ global_batch_size,) sample indices in the order of `epoch`; a function of (seed, epoch)."""
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed % 2**64, epoch])))
+        order = generator.permutation(self.num_samples)
+        return np.resize(order, max(self.num_samples, self.global_batch_size))
+
+
+class SegmentationDataModule(L.LightningDataModule):
+    """A data set as a run reads it.
+
+    Args:
+        config: the run's settings.
+        spec: the data set.
+    """
+
+    def __init__(self, config: TrainConfig, spec: DatasetSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = spec
+        self._samples: dict[str, list[Sample]] = {}
+        self._position = (0, 0)
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002  Lightning's signature
+        """List the pairs of train (and of val, where there is one) and check the first batch of each.
+
+        Raises:
+            DataError: an image without a mask, a mask with a foreign value, …; the message names the file.
+        """
+        if "train" in self._samples:
+            return
+        train = list_samples(self.spec, "train")
+        val = list_samples(self.spec, "val") if "val" in self.spec.splits else []
+        first_keys = next(iter(self._sampler(len(train), process_index=0)))
+        check_samples(self.spec, [train[index] for _, index in first_keys])
+        check_samples(self.spec, val[: self.config.batch_size_per_pass])
+        self._samples = {"train": train} | ({"val": val} if val else {})
+
+    @property
+    def train_samples(self) -> list[Sample]:
+        """The samples of the training split, in the order of their indices."""
+        self.setup()
+        return self._samples["train"]
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Training batches (passes) of one epoch in one process."""
+        return self._sampler(len(self.train_samples)).batches_per_epoch
+
+    def set_position(self, epoch: int, batches_done: int) -> None:
+        """Let the next training loader start at `epoch` (from 0) after `batches_done` of its batches."""
+        self._position = (epoch, batches_done)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Batches from the position to the end of the run, as one iteration.
+
+        Each is `{"image": (B, 3, H, W) uint8, "label": (B, H, W) uint8, "id": list[str]}`. Made before
+        processes are spawned it serves all of them: each takes its own part when its iteration starts.
+        """
+        config = self.config
+        sampler = self._sampler(len(self.train_samples))
+        sampler.set_position(*self._position)
+        dataset = SegmentationDataset(
+            self.train_samples,
+            self.spec,
+            config.input_size,
+            config.resize,
+            config.augmentation.filled_from(config.augment),
+            config.seed,
+        )
+        return DataLoader(dataset, batch_sampler=sampler, **self._loader_options())
+
+    def evaluation_dataloader(
+        self, split: str, process_index: int = 0, num_processes: int = 1
+    ) -> DataLoader[EvaluationSample]:
+        """Lists of EvaluationSample, sizes unmixed, in the split's order.
+
+        Args:
+            split: name of the split.
+            process_index: takes every num_processes-th sample, beginning here.
+            num_processes: processes that share the split.
+        """
+        if split not in self._samples:
+            self._samples[split] = list_samples(self.spec, split)
+        dataset = EvaluationDataset(
+            self._samples[split], self.spec, self.config.input_size, self.config.resize
+        )
+        share = Subset(dataset, range(process_index, len(dataset), num_processes))
+        return DataLoader(
+            share, batch_size=self.config.batch_size_per_pass, collate_fn=list, **self._loader_options()
+        )
+
+    def _sampler(self, num_samples: int, process_index: int | None = None) -> TrainingBatchSampler:
+        config = self.config
+        return TrainingBatchSampler(
+            num_samples,
+            config.batch_size_per_pass,
+            config.epochs,
+            config.seed,
+            num_processes=config.devices,
+            process_index=process_index,
+            accumulate=config.accumulate,
+        )
+
+    def _loader_options(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.config.workers,
+            "worker_init_fn": start_worker,
+            "pin_memory": self.config.device != "cpu" and torch.cuda.is_available(),
+            # Loaders draw a seed for their workers. It is not used here, and drawn from the global generator
+            # it would shift the randomness of training by the number of loaders that were ever started.
+            "generator": torch.Generator().manual_seed(self.config.seed % 2**63),
+        }
