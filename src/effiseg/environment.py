@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from effiseg.errors import UsageError
+
 PACKAGES = (
     "effiseg", "torch", "lightning", "numpy", "opencv-python-headless", "pillow", "safetensors",
 )  # fmt: skip
@@ -24,6 +26,21 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
+
+
+def resolve_device(device: str) -> str:
+    """ "cpu" or "cuda" for the choice auto, cpu or cuda; auto takes a GPU where there is one.
+
+    Raises:
+        UsageError: cuda without a GPU that torch can use.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: no GPU is visible to torch; take --device cpu")
+    return device
 
 
 def _version(package: str) -> str | None:

@@ -101,7 +101,7 @@ def complexity(
     patch_norm: Norm = "layer_norm",
     block_norm: Norm = "layer_norm",
 ) -> Complexity:
-    """Parameters, and multiply-accumulates at batch 1 and `image_size` (height, width); no weight is allocated."""
+    """Parameters, and multiply-accumulates of one image of `image_size` (height, width)."""
     with torch.device("meta"):
         model = SegFormer(variant, num_classes, patch_norm, block_norm)
     macs = count_macs(variant, num_classes, image_size)

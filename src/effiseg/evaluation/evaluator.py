@@ -101,6 +101,7 @@ def evaluate_model(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
     across_processes: bool = False,
+    source: str = "the model",
 ) -> EvaluationResult:
     """Score a model on a split.
 
@@ -120,17 +121,18 @@ def evaluate_model(
         progress: called with (images done, images in all) of this process.
         across_processes: every process of `torch.distributed` takes its part of the split and gets the whole
             result; all of them must call it.
+        source: what the model is called in the result and in errors.
 
     Raises:
         DataError: the split, an image or a mask breaks a rule.
         ModelError: the model's classes are not the data set's.
         UsageError: the model does not know its input size, and none was given.
     """
-    check_classes(model, spec)
+    check_classes(model, spec, source)
     metadata = model.metadata
     input_size, method = image_size or metadata.image_size, resize or metadata.resize
     if input_size is None:
-        raise UsageError("the model does not say its input size; give --image_size HEIGHTxWIDTH")
+        raise UsageError(f"{source}: does not say its input size; give --image_size HEIGHTxWIDTH")
     dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method)
     share = range(len(dataset))
     if across_processes and dist.is_initialized():
@@ -160,10 +162,10 @@ def evaluate_model(
     finally:
         for module, training in modes.items():
             module.training = training
-    return replace(result, image_size=list(input_size), resize=method)
+    return replace(result, model=source, image_size=list(input_size), resize=method)
 
 
-def check_classes(model: SegFormer, spec: DatasetSpec) -> None:
+def check_classes(model: SegFormer, spec: DatasetSpec, source: str = "the model") -> None:
     """Refuse a model whose classes are not the data set's, in the same order.
 
     Case, blanks, hyphens and underscores do not matter; a model that never learned names (LABEL_0, …) only
@@ -175,16 +177,16 @@ def check_classes(model: SegFormer, spec: DatasetSpec) -> None:
     theirs, ours = model.metadata.names, spec.names
     if len(theirs) != len(ours):
         raise ModelError(
-            f"a model is evaluated on its own classes; it has {len(theirs)}, the data set {spec.name} "
-            f"({spec.source}) has {len(ours)}"
+            f"{source}: a model is evaluated on its own classes; it has {len(theirs)}, the data set "
+            f"{spec.source} has {len(ours)}; give the data set it was trained on"
         )
     if theirs == ModelMetadata.unnamed(len(theirs)).names:
         return
     for index, (their_name, our_name) in enumerate(zip(theirs, ours, strict=True)):
         if _plain(their_name) != _plain(our_name):
             raise ModelError(
-                f"a model is evaluated on its own classes; class {index} is {their_name!r} in the model and "
-                f"{our_name!r} in the data set {spec.name} ({spec.source})"
+                f"{source}: a model is evaluated on its own classes; class {index} is {their_name!r} in the "
+                f"model and {our_name!r} in the data set {spec.source}; give the data set it was trained on"
             )
 
 

@@ -1,0 +1,203 @@
+"""`effiseg evaluate`: score a model, or label PNGs of any software, on a split."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
+
+from effiseg.config.data import Resize, parse_image_size
+from effiseg.config.parsing import suggest
+from effiseg.config.training import Device, Protocol
+from effiseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from effiseg.results import EvaluationResult
+
+PROTOCOLS = {
+    "full": "labels at their original size",
+    "quarter": "labels reduced to a quarter of the network's input",
+}
+
+
+def run(argv: list[str]) -> int:
+    """Parse, evaluate, print the table, write the JSON file."""
+    options = parse(argv)
+    from effiseg.data.dataset_spec import load_dataset_spec
+    from effiseg.environment import describe_environment
+    from effiseg.files import write_json
+
+    spec = load_dataset_spec(options.data, options.data_root)
+    with progress_bar(options.split) as progress:
+        if options.predictions is not None:
+            from effiseg.evaluation.predictions import evaluate_predictions
+
+            threads = options.workers or None
+            result = evaluate_predictions(
+                options.predictions, spec, options.split, threads=threads, progress=progress
+            )
+        else:
+            result = evaluate_with_model(options, spec, progress)
+    print_result(result)
+    if options.json is not None:
+        command = shlex.join(["effiseg", "evaluate", *argv])
+        write_json(
+            options.json, {**result.to_dict(), "environment": describe_environment(), "command": command}
+        )
+        print(f"results: {options.json}")
+    return 0
+
+
+def evaluate_with_model(
+    options: argparse.Namespace, spec: Any, progress: Callable[[int, int], None]
+) -> EvaluationResult:
+    """Load MODEL and evaluate it."""
+    from effiseg.allocator import keep_freed_memory
+    from effiseg.environment import resolve_device
+    from effiseg.evaluation.evaluator import evaluate_model
+    from effiseg.models.pretrained import from_pretrained
+    from effiseg.run_folder import resolve_model
+
+    device = resolve_device(options.device)
+    if device == "cpu":
+        keep_freed_memory()
+    return evaluate_model(
+        from_pretrained(resolve_model(options.model)),
+        spec,
+        options.split,
+        protocol=options.protocol or "full",
+        image_size=options.image_size,
+        resize=options.resize,
+        batch_size=options.batch_size,
+        device=device,
+        workers=2 if options.workers is None else options.workers,
+        progress=progress,
+        source=options.model,
+    )
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaint is one line that names the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise UsageError(message)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options, checked against each other.
+
+    Raises:
+        UsageError: what is wrong, in one line.
+    """
+    parser = Parser(
+        prog="effiseg evaluate",
+        allow_abbrev=False,
+        description="IoU per class, mIoU and accuracies of a model, or of label PNGs that any software wrote, "
+        "on one split of a data set.",
+    )
+    add = parser.add_argument
+    add("model", nargs="?", metavar="MODEL", help="run folder, model folder, transformers folder or Hub id")
+    add("--predictions", metavar="DIR", help="instead of MODEL: label PNGs named ID.png or ID_*.png, with "
+        "the values of the data set's masks")  # fmt: skip
+    add("--data", required=True, help="data set: a YAML file, or a preset with --data_root")
+    add("--data_root", metavar="DIR", help="folder of the data set; replaces the YAML's path")
+    add("--split", default="val", help="train, val or test (default: val)")
+    add("--protocol", choices=get_args(Protocol), help="full: labels at their original size (default); "
+        "quarter: labels reduced to a quarter of the network's input")  # fmt: skip
+    add("--image_size", type=parse_image_size, metavar="HxW", help="network input (default: the model's own)")
+    add("--resize", choices=get_args(Resize), help="how images are brought to it (default: the model's own)")
+    add("--batch_size", type=positive, default=4, metavar="N", help="images of one forward pass (default: 4)")
+    add("--device", choices=get_args(Device), default="auto", help="auto takes a GPU where there is one")
+    add("--workers", type=not_negative, metavar="N", help="loader processes (default: 2); with --predictions "
+        "threads (default: one a core)")  # fmt: skip
+    add("--json", metavar="FILE", help="also write all results, the confusion matrix and IoU per image")
+    options, unknown = parser.parse_known_args(argv)
+    if unknown:
+        known = [name for action in parser._actions for name in action.option_strings]
+        word = unknown[0].split("=")[0]
+        hint = suggest(word, known) if word.startswith("-") else "; one MODEL is evaluated at a time"
+        raise UsageError(f"unknown argument {word!r}{hint}")
+    if (options.model is None) == (options.predictions is None):
+        found = "neither" if options.model is None else "both"
+        raise UsageError(f"give either MODEL or --predictions DIR; found {found}")
+    if options.predictions is not None:
+        for name in ("protocol", "image_size", "resize"):
+            if getattr(options, name) is not None:
+                raise UsageError(
+                    f"--{name} concerns models; --predictions are scored at the labels' own size"
+                )
+    return options
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    return whole_number(text, 1)
+
+
+def not_negative(text: str) -> int:
+    """A whole number from 0 on."""
+    return whole_number(text, 0)
+
+
+def whole_number(text: str, least: int) -> int:
+    """`text` as an int.
+
+    Raises:
+        argparse.ArgumentTypeError: not a whole number, or too small.
+    """
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} on; found {text!r}")
+    return int(text)
+
+
+@contextmanager
+def progress_bar(split: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left on stderr; gives the function that is told (images done, images in all)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"evaluating {split}", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def print_result(result: EvaluationResult) -> None:
+    """The table per class and the means, with what was evaluated and how beside them."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(title(result), markup=False)
+    table = Table("class", box=box.SIMPLE)
+    table.add_column("IoU %", justify="right")
+    table.add_column("accuracy %", justify="right")
+    for index, name in enumerate(result.names):
+        row = result.confusion[index]
+        accuracy = 100 * row[index] / sum(row) if sum(row) else None
+        table.add_row(name, number(result.class_iou[name]), number(accuracy))
+    console.print(table, markup=False)
+    console.print(
+        f"mIoU {number(result.miou)} %   mean accuracy {number(result.mean_accuracy)} %   "
+        f"pixel accuracy {number(result.pixel_accuracy)} %",
+        markup=False,
+    )
+
+
+def title(result: EvaluationResult) -> str:
+    """What was evaluated, on what, and under which protocol."""
+    parts = [f"{result.dataset} {result.split}", f"{result.images} images"]
+    parts.append(f"protocol {result.protocol} ({PROTOCOLS[result.protocol]})")
+    if result.image_size is not None:
+        parts.append(f"input {result.image_size[0]}x{result.image_size[1]} {result.resize}")
+    return f"{result.model}: {', '.join(parts)}"
+
+
+def number(percent: float | None) -> str:
+    """Two decimals, or absent."""
+    return "absent" if percent is None else f"{percent:.2f}"
