@@ -87,24 +87,28 @@ def map_labels(raw: RawMask, spec: DatasetSpec, path: str | Path) -> tuple[UInt8
         DataError: without a label_mapping, a value that is neither a class nor ignore_index.
     """
     if raw.dtype == np.uint8:
+        bytes_ = raw.astype(np.uint8, copy=False)
         known, labels_of = _lookup(spec, np.arange(256))
-        labels = cv2.LUT(raw.astype(np.uint8, copy=False), labels_of).astype(np.uint8, copy=False)
-        if known.all() or not cv2.countNonZero(
-            cv2.LUT(raw.astype(np.uint8, copy=False), (~known).view(np.uint8))
-        ):
+        labels = cv2.LUT(bytes_, labels_of).astype(np.uint8, copy=False)
+        if not cv2.countNonZero(cv2.LUT(bytes_, (~known).view(np.uint8))):
             return labels, {}
-        values, counts = np.unique(raw, return_counts=True)
-    else:
-        values, inverse, counts = np.unique(raw, return_inverse=True, return_counts=True)
-        labels = _lookup(spec, values)[1][inverse].reshape(raw.shape)
-    known = _lookup(spec, values)[0]
+    values, inverse, counts = np.unique(raw, return_inverse=True, return_counts=True)
+    labels_of_values, unlisted = map_values(values, counts, spec, path)
+    return labels_of_values[inverse].reshape(raw.shape), unlisted
+
+
+def map_values(
+    values: npt.NDArray[Any], counts: npt.NDArray[Any], spec: DatasetSpec, path: str | Path
+) -> tuple[UInt8Array, dict[int, int]]:
+    """`map_labels` for the distinct values (V,) of a mask and their numbers of pixels (V,)."""
+    known, labels = _lookup(spec, values)
     unlisted = {int(value): int(count) for value, count in zip(values[~known], counts[~known], strict=True)}
     if unlisted and spec.label_mapping is None:
-        raise foreign_values_error(spec, path, unlisted)
+        raise _foreign_values_error(spec, path, unlisted)
     return labels, unlisted
 
 
-def foreign_values_error(spec: DatasetSpec, path: str | Path, unlisted: dict[int, int]) -> DataError:
+def _foreign_values_error(spec: DatasetSpec, path: str | Path, unlisted: dict[int, int]) -> DataError:
     """The error for mask values that are no class, in a data set without label_mapping."""
     shown = ", ".join(str(value) for value in list(unlisted)[:8]) + (", …" if len(unlisted) > 8 else "")
     return DataError(
