@@ -42,6 +42,9 @@ TRANSFORMERS_TYPE = "segformer"
 OWN_TYPE = "effiseg_segformer"
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 TRANSFORMERS_EPS = 1e-5
+# transformers' Auto classes refuse an unknown model_type; SegformerForSemanticSegmentation only warns, and
+# would run a DyT model with LayerNorms. It does refuse an activation it does not know, and quotes its name.
+OWN_ACTIVATION = "gelu: an effiseg model, load it with effiseg.from_pretrained"
 
 FIXED_FIELDS: dict[str, Any] = {
     "num_channels": 3,
@@ -164,6 +167,7 @@ def model_config(model: SegFormer) -> dict[str, Any]:
         "architectures": ["SegformerForSemanticSegmentation" if portable else "EffisegSegFormer"],
         "model_type": TRANSFORMERS_TYPE if portable else OWN_TYPE,
         **FIXED_FIELDS,
+        "hidden_act": FIXED_FIELDS["hidden_act"] if portable else OWN_ACTIVATION,
         "depths": list(size.depths),
         "hidden_sizes": list(size.embed_dims),
         "decoder_hidden_size": DECODER_WIDTHS[model.variant],
@@ -293,7 +297,7 @@ def _norms(config: Mapping[str, Any]) -> tuple[Norm, Norm, float]:
 
 def _variant(config: Mapping[str, Any]) -> Variant:
     for field, expected in FIXED_FIELDS.items():
-        if _plain(config.get(field, expected)) != expected:
+        if _plain(config.get(field, expected)) not in (expected, OWN_ACTIVATION):
             raise ModelError(f"a SegFormer has {field} {expected}; found {config[field]}")
     found = (
         _plain(config.get("depths", [2, 2, 2, 2])),
