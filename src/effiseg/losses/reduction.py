@@ -51,9 +51,14 @@ def read_labels(logits: Tensor, target: Tensor, ignore_index: int) -> Labels:
     return Labels(index.masked_fill(~valid, 0), valid)
 
 
+def accurate(values: Tensor) -> Tensor:
+    """The values in float32, or in float64 if they are: bf16 has three digits, fp16 overflows in sums."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def log_probabilities(logits: Tensor) -> Tensor:
-    """Log-softmax over the classes, (B, K, h, w), in float32 at least: bf16 has three digits."""
-    return torch.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=1)
+    """Log-softmax over the classes, (B, K, h, w), in float32 at least."""
+    return torch.log_softmax(accurate(logits), dim=1)
 
 
 def true_log_probability(log_p: Tensor, labels: Labels) -> Tensor:

@@ -1,0 +1,45 @@
+"""Distillation of the output distribution (KLKD), equation 4."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from effiseg.errors import UsageError
+from effiseg.losses.reduction import accurate
+
+
+def kl_distillation_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """T² · KL(teacher ‖ student) of the softmaxes of logits / T, averaged over batch and pixels.
+
+    Equation 4 sums over pixels; the mean keeps λ_KL independent of the image size. T² keeps the gradient's
+    size independent of T (Hinton et al., arXiv 1503.02531).
+
+    Args:
+        student_logits: (B, K, h, w) floating; computed in float32, or float64 if given.
+        teacher_logits: (B, K, h, w), without gradient.
+        temperature: T > 0.
+
+    Returns:
+        Scalar ≥ 0.
+
+    Raises:
+        UsageError: the shapes differ or T is not positive.
+    """
+    if student_logits.shape != teacher_logits.shape or student_logits.dim() != 4:
+        raise UsageError(
+            "KL distillation needs student and teacher logits (B, K, h, w) of the same shape, found "
+            f"{tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}; "
+            "use a teacher with the same classes"
+        )
+    if not temperature > 0:
+        raise UsageError(f"temperature must be above 0, found {temperature}")
+    student, teacher = accurate(student_logits), accurate(teacher_logits.detach())
+    divergence = F.kl_div(
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher / temperature, dim=1),
+        reduction="sum",
+        log_target=True,
+    )
+    pixels = student_logits.numel() // student_logits.shape[1]
+    return divergence * (temperature**2 / pixels)

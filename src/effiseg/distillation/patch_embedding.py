@@ -1,0 +1,32 @@
+"""Patch embedding distillation (PEKD), equation 8, for one stage."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from effiseg.errors import UsageError
+from effiseg.losses.reduction import accurate
+
+
+def patch_embedding_loss(student_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
+    """Mean squared difference over all entries (equation 8 writes the squared norm; its code takes the mean).
+
+    Args:
+        student_tokens: (B, N, C) floating, already projected to the teacher's width; computed in float32, or
+            float64 if given.
+        teacher_tokens: (B, N, C), without gradient.
+
+    Returns:
+        Scalar ≥ 0, before β_l.
+
+    Raises:
+        UsageError: the shapes differ.
+    """
+    if student_tokens.shape != teacher_tokens.shape or student_tokens.dim() != 3:
+        raise UsageError(
+            "patch embedding distillation needs student and teacher tokens (B, N, C) of one shape, found "
+            f"{tuple(student_tokens.shape)} and {tuple(teacher_tokens.shape)}; project the student to the "
+            "teacher's width and give both the same image"
+        )
+    return F.mse_loss(accurate(student_tokens), accurate(teacher_tokens.detach()))
