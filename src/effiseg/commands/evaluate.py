@@ -95,7 +95,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog="effiseg evaluate",
         allow_abbrev=False,
-        description="IoU per class, mIoU and accuracies of a model, or of label PNGs that any software wrote, "
+        description="IoU per class, mIoU and accuracies of a model, or of label PNGs any software wrote, "
         "on one split of a data set.",
     )
     add = parser.add_argument

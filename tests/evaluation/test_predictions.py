@@ -1,0 +1,164 @@
+"""Label files against the official Cityscapes evaluator, and which file belongs to which sample."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
+from effiseg.errors import DataError
+from effiseg.evaluation.predictions import evaluate_predictions, find_predictions
+
+
+def save(path: Path, values: npt.NDArray[np.generic]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+    return path
+
+
+def raw_maps(generator: np.random.Generator, ids: list[int], agreement: float) -> list[npt.NDArray[np.uint8]]:
+    truth = generator.choice(ids, (61, 83)).astype(np.uint8)
+    guess = generator.choice(ids, truth.shape).astype(np.uint8)
+    return [truth, np.where(generator.random(truth.shape) < agreement, truth, guess)]
+
+
+@pytest.mark.parametrize(
+    "ids", [list(range(34)), [0, 3, 7, 8, 11, 23, 29, 33]], ids=["every raw id", "classes absent"]
+)
+def test_the_official_cityscapes_evaluator(
+    tmp_path: Path, ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "cityscapesscripts is the oracle of the evaluation of label files"
+    official = pytest.importorskip(
+        "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling", reason=reason
+    )
+    generator = np.random.default_rng(len(ids))
+    truths, predictions = [], []
+    for index in range(5):
+        name = f"town_{index:06d}_000019"
+        truth, prediction = raw_maps(generator, ids, index / 5)
+        if index == 0:
+            prediction[:30] = 5  # whole regions of a raw id that is no class
+        save(tmp_path / f"leftImg8bit/val/town/{name}_leftImg8bit.png", np.zeros((61, 83, 3), np.uint8))
+        truths.append(save(tmp_path / f"gtFine/val/town/{name}_gtFine_labelIds.png", truth))
+        predictions.append(save(tmp_path / f"results/{name}_mine.png", prediction))
+    for name, value in {"evalInstLevelScore": False, "JSONOutput": False, "quiet": True}.items():
+        monkeypatch.setattr(official.args, name, value)
+    theirs = official.evaluateImgLists([str(p) for p in predictions], [str(p) for p in truths], official.args)
+
+    ours = evaluate_predictions(tmp_path / "results", load_dataset_spec("cityscapes", tmp_path), "val")
+    assert ours.images == 5
+    for name, iou in ours.class_iou.items():
+        expected = theirs["classScores"][name]
+        if math.isnan(expected):
+            assert iou is None
+        else:
+            assert iou is not None
+            assert abs(iou / 100 - expected) < 1e-10
+    assert ours.miou is not None
+    assert abs(ours.miou / 100 - theirs["averageScoreClasses"]) < 1e-10
+    assert sum(iou is None for iou in ours.class_iou.values()) == (0 if len(ids) == 34 else 14)
+
+
+def labels_of(spec: DatasetSpec) -> dict[str, npt.NDArray[np.uint8]]:
+    return {
+        path.stem: np.asarray(Image.open(path))
+        for path in sorted((spec.root / "labels" / "val").glob("*.png"))
+    }
+
+
+def test_masks_as_predictions_are_perfect(small_spec: DatasetSpec) -> None:
+    done: list[tuple[int, int]] = []
+    result = evaluate_predictions(
+        small_spec.root / "labels/val", small_spec, "val", threads=2, progress=lambda *n: done.append(n)
+    )
+    assert done == [(index, 5) for index in range(1, 6)]
+    assert result.miou == result.pixel_accuracy == result.mean_accuracy == 100
+    assert result.class_iou == {"a": 100, "b": 100, "c": 100, "never": None}
+    assert result.image_iou == {"s0": 100, "s1": 100, "s2": 100, "s3": 100, "s4": None}
+    assert (result.protocol, result.image_size) == ("full", None)
+
+
+def test_a_value_that_is_no_class_is_a_miss(small_spec: DatasetSpec, tmp_path: Path) -> None:
+    for name, label in labels_of(small_spec).items():
+        wide = label.astype(np.uint16)
+        wide[wide == 1] = 60_000 if name == "s0" else 200
+        Image.fromarray(wide).save(tmp_path / f"{name}.png")
+    result = evaluate_predictions(tmp_path, small_spec, "val")
+    assert result.class_iou == {"a": 100, "b": 0, "c": 100, "never": None}
+    assert result.mean_accuracy == pytest.approx(200 / 3)
+    b = result.names.index("b")
+    assert result.confusion[b] == [
+        0,
+        0,
+        0,
+        0,
+        sum(int((x == 1).sum()) for x in labels_of(small_spec).values()),
+    ]
+
+
+def test_a_file_goes_to_the_longest_id(tmp_path: Path) -> None:
+    for name in (
+        "a.png",
+        "sub/a_b_pred.png",
+        "a_b_c.PNG",
+        "other.png",
+        ".a_hidden.png",
+        "a_c.txt",
+        "ab_x.png",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_predictions(tmp_path, ["a", "a_b", "a_b_c"])
+    assert {name: path.name for name, path in found.items()} == {
+        "a": "a.png", "a_b": "a_b_pred.png", "a_b_c": "a_b_c.PNG",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.png"], "found none for b .1 of 2 samples"),
+        (["a_1.png", "ax.png"], "found none for b .1 of 2 samples"),
+        (["a.png", "b.png", "b_x.png"], "found 2: b.png, b_x.png"),
+        (["a.png", "b.png", "sub/b.png"], "found 2: b.png, sub/b.png"),
+    ],
+)
+def test_none_or_several_files_are_an_error(tmp_path: Path, names: list[str], message: str) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=message) as caught:
+        find_predictions(tmp_path, ["a", "b"])
+    assert "b.png or b_*.png" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_a_longer_id_does_not_count_for_the_shorter(tmp_path: Path) -> None:
+    (tmp_path / "a_b.png").touch()
+    with pytest.raises(DataError, match="found none for a "):
+        find_predictions(tmp_path, ["a", "a_b"])
+
+
+def test_another_size_is_an_error_that_names_both_files(small_spec: DatasetSpec, tmp_path: Path) -> None:
+    for name, label in labels_of(small_spec).items():
+        save(tmp_path / f"{name}.png", label[::2, ::2] if name == "s2" else label)
+    with pytest.raises(DataError, match=r"s2\.png: .*19x35 .*37x70 .*labels/val/s2\.png"):
+        evaluate_predictions(tmp_path, small_spec, "val")
+
+
+def test_colours_are_an_error(small_spec: DatasetSpec, tmp_path: Path) -> None:
+    for name, label in labels_of(small_spec).items():
+        save(tmp_path / f"{name}.png", np.stack([label] * 3, -1))
+    with pytest.raises(DataError, match=r"s0\.png"):
+        evaluate_predictions(tmp_path, small_spec, "val")
+
+
+def test_no_folder(small_spec: DatasetSpec, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        evaluate_predictions(tmp_path / "nowhere", small_spec, "val")

@@ -1,0 +1,92 @@
+"""What a MODEL argument means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from effiseg.errors import ModelError
+from effiseg.run_folder import RunFolder, resolve_model
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_layout() -> None:
+    run = RunFolder("out")
+    assert not run.is_run
+    touch(run.config)
+    assert run.is_run
+    names = [
+        run.config,
+        run.environment,
+        run.metrics,
+        run.last_checkpoint,
+        run.best_checkpoint,
+        run.model,
+        run.results,
+    ]
+    assert [str(path.relative_to("out")) for path in names] == [
+        "config.yaml", "environment.json", "metrics.csv", "checkpoints/last.ckpt", "checkpoints/best.ckpt",
+        "model", "results.json",
+    ]  # fmt: skip
+    assert RunFolder(Path("out")) == run
+
+
+def test_a_run_means_its_model() -> None:
+    run = RunFolder("out")
+    touch(run.config)
+    touch(run.model / "config.json")
+    assert resolve_model("out") == "out/model"
+    assert resolve_model(Path("out/model")) == "out/model"
+
+
+def test_a_model_folder_copied_from_a_run_is_enough() -> None:
+    touch(Path("copied/model/config.json"))
+    assert resolve_model("copied") == "copied/model"
+
+
+def test_a_run_without_model_says_how_to_finish_it() -> None:
+    touch(RunFolder("out").config)
+    with pytest.raises(ModelError, match=r"no model yet.*--resume out"):
+        resolve_model("out")
+
+
+@pytest.mark.parametrize(
+    "hub_id", ["nvidia/mit-b0", "nvidia/segformer-b0-finetuned-cityscapes-1024-1024", "a/b"]
+)
+def test_a_hub_id_passes(hub_id: str) -> None:
+    assert resolve_model(hub_id) == hub_id
+
+
+def test_a_local_folder_comes_before_a_hub_id() -> None:
+    touch(Path("nvidia/mit-b0/config.json"))
+    assert resolve_model("nvidia/mit-b0") == "nvidia/mit-b0"
+
+
+@pytest.mark.parametrize(
+    "path", ["nowhere", "./nowhere", "/no/where", "a/b/c", "../a", "~/nowhere-x", "a/", "runs/b0"]
+)
+def test_a_wrong_path_is_no_hub_id(path: str) -> None:
+    Path("runs").mkdir()
+    with pytest.raises(ModelError, match="no such folder; MODEL must be") as caught:
+        resolve_model(path)
+    assert str(caught.value).startswith(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_folders_and_files_are_refused() -> None:
+    Path("empty").mkdir()
+    with pytest.raises(ModelError, match="empty: holds neither"):
+        resolve_model("empty")
+    with pytest.raises(ModelError, match=r"last\.ckpt: is a file"):
+        resolve_model(touch(Path("last.ckpt")))
