@@ -57,7 +57,7 @@ def random_weather(dice: Random) -> Weather:
     pale: Color = (grey, grey * dice.uniform(0.99, 1.03), grey * dice.uniform(0.99, 1.07))
     density = 10.0 ** dice.uniform(-3.3, -2.4)
     zenith, low, cloud, cover = pale, pale, (grey * 0.93, grey * 0.94, grey * 0.96), dice.random()
-    contrast, level, wet, rain, night = dice.uniform(0.05, 0.25), dice.uniform(0.7, 1.1), 0.0, 0.0, False
+    contrast, level, wet, rain, night = dice.uniform(0.05, 0.25), dice.uniform(0.8, 1.15), 0.0, 0.0, False
     if kind == "sun":
         zenith, low, cloud = blue, (grey, grey, min(grey * 1.05, 255.0)), (235.0, 236.0, 238.0)
         cover, contrast, level = dice.uniform(0.0, 0.7), dice.uniform(0.35, 0.7), dice.uniform(0.85, 1.2)
@@ -65,7 +65,7 @@ def random_weather(dice: Random) -> Weather:
         density = 10.0 ** dice.uniform(-2.0, -1.4)
     elif kind == "rain":
         density, wet, rain = 10.0 ** dice.uniform(-2.5, -1.8), dice.uniform(0.3, 0.8), dice.uniform(0.2, 1.0)
-        level = dice.uniform(0.5, 0.85)
+        level = dice.uniform(0.6, 0.95)
     elif kind == "dusk":
         zenith, low = (
             (80.0, 95.0, 140.0),
@@ -75,7 +75,7 @@ def random_weather(dice: Random) -> Weather:
         contrast = dice.uniform(0.1, 0.6)
     elif kind == "night":
         zenith, low, cloud = (14.0, 18.0, 34.0), (48.0, 44.0, 52.0), (40.0, 38.0, 44.0)
-        level, night, wet = dice.uniform(0.32, 0.6), True, max(0.0, dice.uniform(-0.6, 0.6))
+        level, night, wet = dice.uniform(0.45, 0.8), True, max(0.0, dice.uniform(-0.6, 0.6))
     warm = dice.gauss(0.0, 0.06)
     sun = dice.choice((-1.0, 1.0)) * dice.uniform(0.3, 1.0)
     # By day `level` is the camera's exposure; by night it is how little light falls on what does not shine.
