@@ -121,7 +121,9 @@ def print_tables(report: dict[str, Any]) -> None:
     for split, values in splits.items():
         if values["unlisted"]:
             found = ", ".join(f"{value} ({pixels} pixels)" for value, pixels in values["unlisted"].items())
-            console.print(f"{split}: raw values that label_mapping does not list are ignored: {found}")
+            console.print(
+                f"{split}: raw values that label_mapping does not list are ignored: {found}", soft_wrap=True
+            )
 
 
 @contextmanager

@@ -57,6 +57,7 @@ def read_raw_mask(path: str | Path) -> RawMask:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # masks are the user's own files
             with Image.open(path) as file:
+                file.load()  # asarray alone would hide that the file is cut off
                 mode = file.mode
                 values = np.asarray(file)
     except UnidentifiedImageError:
