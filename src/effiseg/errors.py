@@ -4,7 +4,8 @@
     ├── UsageError               a command line or configuration that cannot be carried out
     ├── DataError                a data set, image or mask that breaks a rule
     ├── ModelError               a model folder or weights that cannot be used
-    └── RunError                 a run folder in the wrong state (exists already, cannot be resumed, …)
+    ├── RunError                 a run folder in the wrong state (exists already, cannot be resumed, …)
+    └── Interrupted              a signal ended the work after its state was saved; exit code 130 or 143
 
 A message says the rule, what was found, and the likely fix, and names the file. Bugs of ours are not
 EffisegErrors: invariants are asserted and show their traceback.
@@ -13,6 +14,8 @@ EffisegErrors: invariants are asserted and show their traceback.
 
 class EffisegError(Exception):
     """A mistake the user can mend; the message is one line for them to read."""
+
+    exit_code = 2
 
 
 class UsageError(EffisegError):
@@ -29,3 +32,16 @@ class ModelError(EffisegError):
 
 class RunError(EffisegError):
     """A run folder in the wrong state."""
+
+
+class Interrupted(EffisegError):
+    """A signal ended the work after its state was saved.
+
+    Args:
+        message: what was saved and how to go on.
+        signal_number: the signal; the exit code is 128 plus it, as shells expect.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

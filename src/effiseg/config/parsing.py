@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import jsonargparse
+import yaml
 
 from effiseg.errors import UsageError
 from effiseg.files import read_yaml
@@ -148,6 +149,27 @@ def parse_command(
         UsageError: the words cannot be understood; the message names the nearest known option.
         SystemExit: after --help or --print_config.
     """
+    layers = parse_layers(settings_type, argv, prog=prog, description=description)
+    if with_recipe:
+        recipes = [settings["recipe"] for _, settings in layers if settings.get("recipe")]
+        recipe = str(recipes[-1] if recipes else cast(Any, settings_type)().recipe)
+        layers = [(f"recipe {recipe}", recipe_settings(recipe)), *layers, ("recipe", {"recipe": recipe})]
+    settings = make_settings(settings_type, *layers)
+    if "--print_config" in argv:
+        print(yaml.safe_dump(settings_dict(settings), sort_keys=False, allow_unicode=True), end="")
+        raise SystemExit(0)
+    return settings
+
+
+def parse_layers(
+    settings_type: type[Any], argv: Sequence[str], *, prog: str, description: str
+) -> list[tuple[str, dict[str, Any]]]:
+    """What a command line says and nothing it leaves to defaults: (source, nested settings), weakest first.
+
+    Raises:
+        UsageError: as `parse_command`.
+        SystemExit: after --help.
+    """
     parser = _parser(settings_type, prog=prog, description=description)
     parser.add_argument(
         "--config", action="append", default=[], metavar="FILE",
@@ -155,33 +177,9 @@ def parse_command(
         "Flags always win over files.",
     )  # fmt: skip
     parser.epilog = "--print_config prints the resolved settings and stops."
-    printing = "--print_config" in argv
     flags, files = _flags_only(parser, settings_type, [word for word in argv if word != "--print_config"])
-    layers: list[tuple[str, dict[str, Any]]] = []
-    file_layers = [(name, _shipped_or_file("config", name, "recipes/configs")) for name in files]
-    if with_recipe:
-        recipe = cast(
-            str, flags.get("recipe") or _last_recipe(file_layers) or cast(Any, settings_type)().recipe
-        )
-        layers.append((f"recipe {recipe}", recipe_settings(recipe)))
-        flags = {**flags, "recipe": recipe}
-    layers += [*file_layers, ("command line", flags)]
-    settings = make_settings(settings_type, *layers)
-    if printing:
-        import yaml
-
-        print(yaml.safe_dump(settings_dict(settings), sort_keys=False, allow_unicode=True), end="")
-        raise SystemExit(0)
-    return settings
-
-
-def given_flags(settings_type: type[Any], argv: Sequence[str], *, prog: str) -> dict[str, Any]:
-    """Only the settings that the command line itself names, nested (no defaults, no files)."""
-    return _flags_only(_parser(settings_type, prog=prog), settings_type, argv)[0]
-
-
-def _last_recipe(layers: list[tuple[str, dict[str, Any]]]) -> str | None:
-    return next((str(settings["recipe"]) for _, settings in reversed(layers) if settings.get("recipe")), None)
+    layers = [(name, _shipped_or_file("config", name, "recipes/configs")) for name in files]
+    return [*layers, ("command line", flags)]
 
 
 def _parser(settings_type: type[Any], *, prog: str, description: str = "") -> jsonargparse.ArgumentParser:
@@ -194,7 +192,7 @@ def _flags_only(
     parser: jsonargparse.ArgumentParser, settings_type: type[Any], argv: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
     try:
-        parsed = parser.parse_args(list(argv), defaults=False).as_dict()
+        parsed = parser.parse_args(_bracket_lists(settings_type, argv), defaults=False).as_dict()
     except (jsonargparse.ArgumentError, TypeError) as error:
         message = _one_line(error)
         unknown = re.search(r"[Uu]nrecognized arguments?: (\S+)", message)
@@ -208,6 +206,22 @@ def _flags_only(
     files = parsed.pop("config", None) or []
     known = set(field_names(settings_type))
     return _only(parsed, known), [str(name) for name in files]
+
+
+def _bracket_lists(settings_type: type[Any], argv: Sequence[str]) -> list[str]:
+    """`--seeds 0,1,2` as `--seeds [0,1,2]`, for every setting that is a list."""
+    defaults = flatten(dataclasses.asdict(settings_type()))
+    lists = {f"--{name}" for name, value in defaults.items() if isinstance(value, list)}
+    words: list[str] = []
+    for word in argv:
+        option, equals, value = word.partition("=")
+        if option in lists and equals and not value.startswith("["):
+            words.append(f"{option}=[{value}]")
+        elif words and words[-1] in lists and not word.startswith(("[", "--")):
+            words.append(f"[{word}]")
+        else:
+            words.append(word)
+    return words
 
 
 def _only(nested: dict[str, Any], known: set[str], prefix: str = "") -> dict[str, Any]:

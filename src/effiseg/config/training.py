@@ -93,6 +93,8 @@ class TrainConfig:
     """Label resolution of the evaluations on val."""
     checkpoint_minutes: float = 10.0
     """Longest time between checkpoints inside an epoch; one is written after every epoch in any case."""
+    tensorboard: bool = False
+    """Also write the scalars for TensorBoard (needs effiseg[tensorboard])."""
     deterministic: bool = False
     """Ask torch for deterministic GPU kernels; CPU runs are repeatable without it."""
 

@@ -161,6 +161,7 @@ def start_worker(worker_index: int) -> None:
     see it. They end by themselves when the trainer is gone.
     """
     del worker_index
+    # 0 runs OpenCV sequentially; 1 would first join the threads of a pool that the fork did not copy, and hang.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

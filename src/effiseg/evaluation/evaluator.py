@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 
-import cv2
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -17,7 +16,7 @@ from torch.utils.data import DataLoader, Subset
 
 from effiseg.config.data import Resize
 from effiseg.config.training import Protocol
-from effiseg.data.dataset import EvaluationDataset, EvaluationSample
+from effiseg.data.dataset import EvaluationDataset, EvaluationSample, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import list_samples
 from effiseg.errors import ModelError, UsageError
@@ -142,7 +141,7 @@ def evaluate_model(
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=list,
-        worker_init_fn=_one_thread,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # a loader draws its workers' seed: not from the training's random state
     )
     model.to(device)
@@ -268,5 +267,3 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(1)  # workers share the cores; torch limits itself

@@ -1,0 +1,44 @@
+# Everything a fresh machine needs: Python ≥ 3.11, pip and make.
+#   make demo      train, distil, evaluate and compare on embedded street scenes
+#   make test      the tests, under 10 minutes on two cores
+#   make test-all  also the heavy ones
+#   make lint      ruff and strict types
+#   make install   the environment with all extras and the test oracles
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip
+RUNTIME := .venv/.runtime-installed
+DEVELOPMENT := .venv/.development-installed
+DEMO ?= demo
+
+.PHONY: demo test test-all lint install
+
+demo: $(RUNTIME)
+	$(BIN)/effiseg demo --out $(DEMO)
+
+test: $(DEVELOPMENT)
+	$(BIN)/python -m pytest -m "not heavy"
+
+test-all: $(DEVELOPMENT)
+	$(BIN)/python -m pytest --timeout 1800
+
+lint: $(DEVELOPMENT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(DEVELOPMENT)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "effiseg needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(PIP) install --quiet --upgrade "pip>=25.1"
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[all]" --group dev
+	touch $(RUNTIME) $@

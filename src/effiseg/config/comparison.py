@@ -1,0 +1,47 @@
+"""How a comparison goes: every setting of `effiseg ablate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from effiseg.config.training import TrainConfig
+from effiseg.errors import UsageError
+
+TEACHER_ROW = "teacher"
+BASELINE_ROW = "baseline"
+
+
+@dataclass
+class AblationConfig(TrainConfig):
+    """Settings of one comparison: its own, and any training setting, which then holds for every row."""
+
+    split: str = "val"
+    """Split on which the rows are compared, with their last weights."""
+    recipes: list[str] = field(
+        default_factory=lambda: ["baseline", "tanh", "tanh_linear", "kd", "dice_focal", "combined"]
+    )
+    """Rows beside the teacher: recipes' names or YAML files, separated by commas."""
+    seeds: list[int] = field(default_factory=lambda: [0])
+    """Every row is trained once with each seed, the teacher once with the first."""
+    teacher_recipe: str = "teacher"
+    """Recipe of the teacher that is trained where --teacher gives none."""
+    teacher_epochs: int | None = None
+    """Epochs of that teacher; null takes the students'."""
+    latency_size: str | None = "512x1024"
+    """Input at which every architecture's forward pass is timed, batch 1; null does not time."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise UsageError(f"seeds must be one or more different numbers; found {self.seeds}")
+        if not self.recipes or len(set(self.recipes)) != len(self.recipes):
+            raise UsageError(f"recipes must be one or more different ones; found {', '.join(self.recipes)}")
+        if self.early_stop_epochs is not None or self.select != "last":
+            raise UsageError("a comparison trains every row equally long and takes its last weights: "
+                             "early_stop_epochs and select cannot be set")  # fmt: skip
+
+
+OWN_SETTINGS = frozenset(item.name for item in fields(AblationConfig)) - {
+    item.name for item in fields(TrainConfig)
+}
+"""Names of the settings that concern the comparison and not the single run."""

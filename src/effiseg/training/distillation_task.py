@@ -1,0 +1,62 @@
+"""Training with a teacher: the supervised loss plus the distillation terms of equation 9."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from effiseg.config.training import TrainConfig
+from effiseg.distillation import Distiller
+from effiseg.models.segformer import SegFormer
+from effiseg.training.segmentation_task import SegmentationTask
+
+
+class DistillationTask(SegmentationTask):
+    """Training of a student with a frozen teacher.
+
+    The projections to the teacher's widths are trained with the student and saved in checkpoints, never in the
+    model folder; the teacher is in neither.
+
+    Args:
+        student: the network to train.
+        teacher: the frozen network to learn from, with the same classes.
+        config: the run's settings; `config.distillation` weighs the terms.
+        class_weights: (K,) weights of the classes in the supervised loss, or None.
+    """
+
+    def __init__(
+        self, student: SegFormer, teacher: SegFormer, config: TrainConfig, class_weights: Tensor | None
+    ) -> None:
+        super().__init__(student, config, class_weights)
+        weights = config.distillation
+        self.distiller = Distiller(
+            student,
+            teacher,
+            kl_weight=weights.kl_weight,
+            feature_weight=weights.feature_weight,
+            patch_embedding_weight=weights.patch_embedding_weight,
+            temperature=weights.temperature,
+            mse_weight=weights.mse_weight,
+            cosine_weight=weights.cosine_weight,
+            detach_guidance=weights.detach_guidance,
+            feature_stage_weights=weights.feature_stage_weights,
+            patch_embedding_stage_weights=weights.patch_embedding_stage_weights,
+        )
+
+    def trained_modules(self) -> list[nn.Module]:
+        """The student and the projections."""
+        return [self.student, self.distiller]
+
+    def loss_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """`loss` (equation 9), `supervised` and the unweighted distillation terms."""
+        normalized = self.student.metadata.normalize(images)
+        features = self.student.forward_features(normalized)
+        logits = self.student.decode(features.feature_maps)
+        supervised = self.supervised_terms(logits, labels)
+        total = supervised.pop("loss")
+        distilled = self.distiller(self.distiller.teacher.metadata.normalize(images), features, logits)
+        return {
+            "loss": total + self.distiller.weighted_total(distilled),
+            "supervised": total,
+            **supervised,
+            **distilled,
+        }

@@ -1,0 +1,90 @@
+"""How a run shows itself: a live bar with ETA on a terminal, one line per epoch everywhere."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class TrainingProgress:
+    """Progress of a run over all its steps, printed to stderr.
+
+    Args:
+        title: what is trained.
+        epochs: epochs of the whole run.
+        steps: optimizer steps of the whole run.
+        done: steps already done by earlier sessions of the run.
+        enabled: False prints nothing (other processes of a data-parallel run).
+    """
+
+    def __init__(self, title: str, epochs: int, steps: int, done: int, *, enabled: bool = True) -> None:
+        self.epochs = epochs
+        self.steps = steps
+        self.first = done
+        self.started = time.monotonic()
+        self.console = Console(stderr=True, quiet=not enabled, soft_wrap=True, highlight=False)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps · loss {task.fields[loss]} · ETA {task.fields[eta]} ·"),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not (enabled and self.console.is_terminal),
+            transient=True,
+        )
+        self.title = title
+        self.task = self.bar.add_task(title, total=steps, completed=done, loss="–", eta="–")
+        self.bar.start()
+
+    def step(self, done: int, epoch: int, loss: float) -> None:
+        """Show that `done` steps are done; `epoch` is 1-based."""
+        self.bar.update(
+            self.task,
+            completed=done,
+            description=f"{self.title} · epoch {epoch}/{self.epochs}",
+            loss=f"{loss:.4f}",
+            eta=self.eta(done),
+        )
+
+    def validating(self, images: int, total: int) -> None:
+        """Show how far the evaluation on val is."""
+        self.bar.update(self.task, description=f"{self.title} · evaluating {images}/{total}")
+
+    def epoch(self, row: dict[str, float | int | None], done: int) -> None:
+        """Print the finished epoch's line."""
+        miou = row.get("val_miou")
+        words = [
+            f"{self.title} · epoch {row['epoch']}/{self.epochs}",
+            f"loss {row['loss']:.4f}",
+            f"lr {row['lr']:.2e}",
+        ]
+        if miou is not None:
+            words.append(f"val mIoU {miou:.2f} %")
+        words.append(f"{row['images_per_second']:.1f} images/s")
+        if done < self.steps:
+            words.append(f"ETA {self.eta(done)}")
+        self.console.print(" · ".join(words))
+
+    def message(self, text: str) -> None:
+        """Print one line beside the bar."""
+        self.console.print(text)
+
+    def eta(self, done: int) -> str:
+        """Time left at the pace of this session, as h:mm:ss, evaluations included."""
+        if done <= self.first:
+            return "–"
+        pace = (time.monotonic() - self.started) / (done - self.first)
+        return format_seconds(pace * (self.steps - done))
+
+    def stop(self) -> None:
+        """Take the live bar away."""
+        self.bar.stop()
+
+
+def format_seconds(seconds: float) -> str:
+    """h:mm:ss."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

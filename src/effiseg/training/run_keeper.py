@@ -1,0 +1,315 @@
+"""The callback that keeps a run: seeds, learning rate, metrics, evaluations, checkpoints and stopping.
+
+Lightning sees a run as one long epoch over the remaining batches, so that loader workers never restart and a
+run may go on from any step; the epochs users count are kept here.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import time
+from dataclasses import dataclass
+from typing import Any, cast
+
+import lightning as L
+import torch
+import torch.distributed
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from effiseg.config.training import TrainConfig
+from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.evaluation.evaluator import evaluate_model
+from effiseg.files import write_text
+from effiseg.results import EvaluationResult
+from effiseg.run_folder import RunFolder
+from effiseg.training.checkpointing import TrainingState, save_checkpoint, write_tensors
+from effiseg.training.interruption import SignalWatch
+from effiseg.training.optimization import learning_rate
+from effiseg.training.progress import TrainingProgress
+from effiseg.training.segmentation_task import SegmentationTask
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many passes and steps a run has."""
+
+    epochs: int
+    steps_per_epoch: int
+    accumulate: int
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+
+class StopValidation(Exception):  # noqa: N818 - control flow, not an error
+    """A signal came while evaluating; the epoch's evaluation is left for later."""
+
+
+class RunKeeper(L.Callback):
+    """Keeps one run.
+
+    Args:
+        config: the run's settings.
+        run: where its files go.
+        spec: the data set; its `val` split is evaluated where there is one.
+        schedule: the run's length.
+        state: where it stands.
+        optimizer_state: the optimizer's state at that point, or None at the start.
+        scaler_state: the precision plugin's state at that point.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run: RunFolder,
+        spec: DatasetSpec,
+        schedule: Schedule,
+        state: TrainingState,
+        optimizer_state: dict[str, Any] | None = None,
+        scaler_state: dict[str, Any] | None = None,
+    ) -> None:
+        self.config = config
+        self.run = run
+        self.spec = spec
+        self.schedule = schedule
+        self.state = state
+        self.optimizer_state = optimizer_state
+        self.scaler_state = scaler_state
+        self.passes = state.step * schedule.accumulate
+        self.sums: dict[str, Tensor] = {}
+        self.watch: SignalWatch | None = None
+        self.progress: TrainingProgress | None = None
+        self.last_save = self.epoch_started = self.clock = 0.0
+        self.epoch_images = 0
+
+    # Lightning's hooks, in the order they are called
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put the optimizer where the run stood and start listening for signals."""
+        if self.optimizer_state is not None:
+            trainer.optimizers[0].load_state_dict(self.optimizer_state)
+            trainer.precision_plugin.load_state_dict(self.scaler_state or {})
+            self.optimizer_state = None
+        self.watch = SignalWatch().__enter__()
+        self.progress = TrainingProgress(
+            self.run.path.name,
+            self.schedule.epochs,
+            self.schedule.total_steps,
+            self.state.step,
+            enabled=trainer.is_global_zero,
+        )
+        self.last_save = self.epoch_started = self.clock = time.monotonic()
+        device = pl_module.device
+        self.sums = {
+            k: torch.tensor(v, dtype=torch.float64, device=device) for k, v in self.state.epoch_sums.items()
+        }
+        if self.state.validation_pending:
+            self.finish_epoch(trainer, cast(SegmentationTask, pl_module))
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Make this pass's randomness (drop path, dropout) a function of seed, pass and process alone."""
+        torch.manual_seed(pass_seed(self.config.seed, self.passes, trainer.global_rank))
+        rate = learning_rate(self.state.step, self.schedule.total_steps, self.config.optimizer)
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the pass; after an optimizer step see whether to evaluate, save or stop."""
+        task = cast(SegmentationTask, pl_module)
+        self.passes += 1
+        self.epoch_images += len(batch["id"]) * trainer.world_size
+        for name, value in task.latest_terms.items():
+            self.sums[name] = (
+                self.sums.get(name, torch.zeros((), dtype=torch.float64, device=value.device)) + value
+            )
+        if self.passes % self.schedule.accumulate:
+            return
+        task.after_optimizer_step()
+        self.state.step += 1
+        assert self.progress is not None
+        if self.progress.bar.live.is_started or self.state.step % 50 == 0:
+            loss = float(task.latest_terms["loss"])
+            self.progress.step(self.state.step, self.epoch_number, loss)
+        if self.state.step % self.schedule.steps_per_epoch == 0:
+            self.finish_epoch(trainer, task)
+        stop = self.stop_requested(trainer)
+        minutes = (time.monotonic() - self.last_save) / 60
+        if self.state.step % self.schedule.steps_per_epoch and (
+            stop or minutes >= self.config.checkpoint_minutes
+        ):
+            self.save(trainer, task)
+        if stop or self.state.stopped_early:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop listening for signals."""
+        self.close()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the terminal and the signal handlers as they were."""
+        self.close()
+
+    def close(self) -> None:
+        """Give back the terminal and the signal handlers."""
+        if self.progress is not None:
+            self.progress.stop()
+        if self.watch is not None:
+            self.watch.__exit__(None, None, None)
+
+    # What the hooks do
+
+    @property
+    def epoch_number(self) -> int:
+        """The epoch of the last step done, 1-based."""
+        return (self.state.step - 1) // self.schedule.steps_per_epoch + 1
+
+    @property
+    def signal_received(self) -> int | None:
+        """The signal that asked this process to stop."""
+        return self.watch.received if self.watch is not None else None
+
+    def stop_requested(self, trainer: L.Trainer) -> bool:
+        """Whether any process was asked to stop; all processes get the same answer."""
+        stop = self.signal_received is not None
+        if trainer.world_size > 1:
+            flag = torch.tensor(float(stop), device=trainer.strategy.root_device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            stop = bool(flag.item())
+        return stop
+
+    def finish_epoch(self, trainer: L.Trainer, task: SegmentationTask) -> None:
+        """Evaluate on val, write the epoch's row, keep the best weights, save."""
+        state = self.state
+        if not state.validation_pending:
+            state.history.append(self.epoch_row(trainer))
+            self.sums, self.epoch_images = {}, 0
+        row = state.history[-1]
+        try:
+            result = self.validate(task)
+        except StopValidation:
+            state.validation_pending = True
+            self.save(trainer, task)
+            return
+        state.validation_pending = False
+        if result is not None:
+            row["val_miou"], row["val_pixel_accuracy"] = result.miou, result.pixel_accuracy
+            if state.best_miou is None or (result.miou or 0.0) > state.best_miou:
+                state.best_miou, state.best_epoch = result.miou or 0.0, int(row["epoch"] or 0)
+                self.save_best(trainer, task)
+            patience = self.config.early_stop_epochs
+            assert state.best_epoch is not None
+            state.stopped_early = (
+                patience is not None and int(row["epoch"] or 0) - state.best_epoch >= patience
+            )
+        self.save(trainer, task)
+        if trainer.is_global_zero:
+            write_metrics(self.run, state)
+            self.log_scalars(trainer, row)
+        assert self.progress is not None
+        self.progress.epoch(row, state.step)
+        self.epoch_started = time.monotonic()
+
+    def epoch_row(self, trainer: L.Trainer) -> dict[str, float | int | None]:
+        """The finished epoch's means over its passes and over all processes."""
+        passes = self.schedule.steps_per_epoch * self.schedule.accumulate
+        means = {}
+        for name, total in self.sums.items():
+            if trainer.world_size > 1:
+                torch.distributed.all_reduce(total)
+            means[name] = float(total) / passes / trainer.world_size
+        seconds = time.monotonic() - self.epoch_started
+        rate = learning_rate(self.state.step - 1, self.schedule.total_steps, self.config.optimizer)
+        return {
+            "epoch": self.epoch_number,
+            "step": self.state.step,
+            "lr": rate,
+            **means,
+            "images_per_second": self.epoch_images / seconds,
+        }
+
+    def validate(self, task: SegmentationTask) -> EvaluationResult | None:
+        """Evaluate the weights that would be saved, when this epoch is to be evaluated."""
+        every, last = self.config.validate_every, self.state.step >= self.schedule.total_steps
+        due = last if every == 0 else last or self.epoch_number % every == 0
+        if "val" not in self.spec.splits or not due:
+            return None
+        return evaluate_model(
+            task.evaluated_model,
+            self.spec,
+            "val",
+            protocol=self.config.protocol,
+            device=task.device,
+            workers=self.config.workers,
+            batch_size=self.config.batch_size_per_pass,
+            progress=self.validation_progress,
+            across_processes=self.config.devices > 1,
+        )
+
+    def validation_progress(self, images: int, total: int) -> None:
+        """Show the evaluation's progress; leave it when a signal came."""
+        assert self.progress is not None
+        self.progress.validating(images, total)
+        # With several processes all must stay in step, so the evaluation is finished first.
+        if self.signal_received is not None and self.config.devices == 1:
+            raise StopValidation
+
+    def save(self, trainer: L.Trainer, task: SegmentationTask) -> None:
+        """Write last.ckpt."""
+        now = time.monotonic()
+        self.state.train_seconds += now - self.clock
+        self.clock = self.last_save = now
+        self.state.epoch_sums = {name: float(value) for name, value in self.sums.items()}
+        if trainer.is_global_zero:
+            save_checkpoint(
+                self.run.last_checkpoint,
+                task.state_dict(),
+                trainer.optimizers[0].state_dict(),
+                trainer.precision_plugin.state_dict(),
+                self.state,
+            )
+
+    def save_best(self, trainer: L.Trainer, task: SegmentationTask) -> None:
+        """Write best.ckpt: the evaluated weights and how good they are."""
+        if trainer.is_global_zero:
+            write_tensors(
+                self.run.best_checkpoint,
+                {
+                    "model": task.evaluated_model.state_dict(),
+                    "epoch": self.state.best_epoch,
+                    "val_miou": self.state.best_miou,
+                },
+            )
+
+    def log_scalars(self, trainer: L.Trainer, row: dict[str, float | int | None]) -> None:
+        """Give the epoch's row to TensorBoard where it is on."""
+        if isinstance(trainer.logger, TensorBoardLogger):
+            scalars = {k: v for k, v in row.items() if v is not None and k not in ("epoch", "step")}
+            trainer.logger.log_metrics(scalars, step=int(row["step"] or 0))
+            trainer.logger.save()
+
+
+def pass_seed(seed: int, passes: int, process: int) -> int:
+    """A 63-bit seed that differs for every (seed, pass, process)."""
+    digest = hashlib.blake2b(f"{seed}/{passes}/{process}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def write_metrics(run: RunFolder, state: TrainingState) -> None:
+    """Write metrics.csv: one row per finished epoch, every loss term, learning rate, val mIoU."""
+    columns = list(dict.fromkeys(name for row in state.history for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(state.history)
+    write_text(run.metrics, text.getvalue())

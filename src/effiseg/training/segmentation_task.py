@@ -1,0 +1,159 @@
+"""What one training step computes: images → logits → loss terms."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, cast
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from effiseg import losses
+from effiseg.config.loss import LossConfig
+from effiseg.config.training import TrainConfig
+from effiseg.models.segformer import SegFormer
+from effiseg.training.optimization import build_optimizer
+
+
+class SegmentationTask(L.LightningModule):
+    """Supervised training of a SegFormer.
+
+    Args:
+        student: the network to train; its metadata says how images are normalized.
+        config: the run's settings.
+        class_weights: (K,) weights of the classes in the loss, or None for equal ones.
+    """
+
+    def __init__(self, student: SegFormer, config: TrainConfig, class_weights: Tensor | None) -> None:
+        super().__init__()
+        self.config = config
+        self.student = student
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.ema: AveragedModel | None = None
+        if config.ema_decay is not None:
+            self.ema = AveragedModel(
+                student, avg_fn=partial(ema_average, decay=config.ema_decay), use_buffers=True
+            )
+            self.ema.requires_grad_(False)
+        self.latest_terms: dict[str, Tensor] = {}
+
+    @property
+    def evaluated_model(self) -> SegFormer:
+        """The weights to evaluate and save: the average where there is one, else the student."""
+        return self.student if self.ema is None else cast(SegFormer, self.ema.module)
+
+    def trained_modules(self) -> list[nn.Module]:
+        """Modules the optimizer updates."""
+        return [self.student]
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Loss of one batch: `image` (B, 3, H, W) uint8, `label` (B, H, W) uint8 with ignored pixels."""
+        terms = self.loss_terms(batch["image"], batch["label"])
+        self.latest_terms = {name: value.detach() for name, value in terms.items()}
+        return terms["loss"]
+
+    def loss_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Scalars by name; `loss` is the total that is minimized."""
+        return self.supervised_terms(self.student(self.student.metadata.normalize(images)), labels)
+
+    def supervised_terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The supervised loss as `loss`, and its parts where it has several."""
+        return supervised_loss(
+            logits,
+            labels,
+            self.config.loss,
+            class_weights=self.class_weights,  # type: ignore[arg-type]
+            ignore_index=self.student.metadata.ignore_index,
+            across_processes=self.config.devices > 1,
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW over the trained modules; the learning rate is set before every step by the run's keeper."""
+        return build_optimizer(self.trained_modules(), self.config.optimizer)
+
+    def after_optimizer_step(self) -> None:
+        """Let the average follow the student."""
+        if self.ema is not None:
+            self.ema.update_parameters(self.student)
+
+
+def ema_average(average: Tensor, current: Tensor, updates: Tensor | int, *, decay: float) -> Tensor:
+    """Exponential moving average whose decay grows with the number of updates, min(decay, (1 + n) / (10 + n)).
+
+    The ramp forgets the random initial weights also in short runs. Counters (integers) are copied.
+    """
+    if not average.is_floating_point():
+        return current
+    n = float(updates)
+    return average.lerp(current, 1 - min(decay, (1 + n) / (10 + n)))
+
+
+def supervised_loss(
+    logits: Tensor,
+    labels: Tensor,
+    config: LossConfig,
+    *,
+    class_weights: Tensor | None,
+    ignore_index: int,
+    across_processes: bool = False,
+) -> dict[str, Tensor]:
+    """The configured loss at the configured label resolution.
+
+    Args:
+        logits: (B, K, h, w) at a quarter of the labels' resolution.
+        labels: (B, H, W) uint8 class indices, or `ignore_index`.
+        config: which loss and its knobs.
+        class_weights: (K,) or None.
+        ignore_index: label value that counts nowhere.
+        across_processes: reduce over the global batch of all processes.
+
+    Returns:
+        `loss`, and for dice_focal and combo also their two parts.
+    """
+    if config.label_resolution == "full":
+        logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
+    else:
+        labels = F.interpolate(labels[:, None], logits.shape[-2:], mode="nearest")[:, 0]
+    common: dict[str, Any] = {"ignore_index": ignore_index, "across_processes": across_processes}
+    overlap: dict[str, Any] = {"smooth": config.smooth, "sums": config.sums, "classes": config.classes}
+    index_weights: dict[str, Any] = {"alpha": config.tversky_alpha, "beta": config.tversky_beta}
+    match config.name:
+        case "cross_entropy":
+            loss = losses.cross_entropy_loss(logits, labels, class_weights, **common)
+        case "dice":
+            loss = losses.dice_loss(logits, labels, **overlap, **common)
+        case "focal":
+            loss = losses.focal_loss(
+                logits,
+                labels,
+                class_weights,
+                gamma=config.gamma,
+                normalize_weights=config.normalize_weights,
+                **common,
+            )
+        case "dice_focal":
+            loss = losses.dice_focal_loss(
+                logits,
+                labels,
+                class_weights,
+                dice_weight=config.dice_weight,
+                gamma=config.gamma,
+                normalize_weights=config.normalize_weights,
+                **overlap,
+                **common,
+            )
+        case "combo":
+            loss = losses.combo_loss(
+                logits, labels, class_weights, dice_weight=config.dice_weight, **overlap, **common
+            )
+        case "tversky":
+            loss = losses.tversky_loss(logits, labels, **index_weights, **overlap, **common)
+        case "focal_tversky":
+            gamma = config.focal_tversky_gamma
+            loss = losses.focal_tversky_loss(
+                logits, labels, gamma=gamma, **index_weights, **overlap, **common
+            )
+    return {"loss": loss}

@@ -1,0 +1,102 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ORACLES = ("transformers", "torchmetrics", "monai", "cityscapesscripts")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Where the oracles are required, a test skipped for want of one fails the session."""
+    if not os.environ.get("EFFISEG_REQUIRE_ORACLES"):
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    assert reporter is not None
+    for report in reporter.stats.get("skipped", []):
+        reason = str(report.longrepr)
+        if any(name in reason for name in ORACLES):
+            reporter.write_line(f"a test against another implementation was skipped: {reason}", red=True)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def write_colour_data(folder: Path, counts: dict[str, int], size: tuple[int, int] = (48, 64)) -> Path:
+    """A data set a network learns in a few steps: three classes of coloured rectangles, some pixels ignored.
+
+    Returns:
+        The data set's YAML file.
+    """
+    height, width = size
+    colours = np.array([[60, 60, 60], [200, 60, 60], [60, 80, 210]], np.uint8)
+    for split, count in counts.items():
+        for index in range(count):
+            generator = np.random.default_rng([sorted(counts).index(split), index])
+            label = np.zeros(size, np.uint8)
+            for _ in range(4):
+                top, left = generator.integers(0, height - 8), generator.integers(0, width - 8)
+                tall, wide = generator.integers(8, height // 2), generator.integers(8, width // 2)
+                label[top : top + tall, left : left + wide] = generator.integers(0, 3)
+            noise = generator.integers(-30, 31, (*size, 3))
+            image = np.clip(colours[label].astype(int) + noise, 0, 255).astype(np.uint8)
+            label[:2] = 255
+            for kind, array in (("images", image), ("labels", label)):
+                path = folder / kind / split / f"scene{index:03d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(path)
+    lines = [f"{split}: images/{split}" for split in counts]
+    (folder / "data.yaml").write_text("\n".join(["path: .", *lines, "names: [grey, red, blue]"]) + "\n")
+    return folder / "data.yaml"
+
+
+@pytest.fixture(scope="session")
+def colour_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """YAML file of a small data set with train (14 images), val (3) and test (3)."""
+    return write_colour_data(tmp_path_factory.mktemp("colours"), {"train": 14, "val": 3, "test": 3})
+
+
+def run_effiseg(*words: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, on one thread."""
+    return subprocess.run(
+        [sys.executable, "-m", "effiseg", *map(str, words)],
+        capture_output=True, text=True, timeout=timeout, env=one_thread(), check=False,
+    )  # fmt: skip
+
+
+def one_thread() -> dict[str, str]:
+    """The environment with one thread, so that sums are added in one order."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def effiseg_command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`effiseg_command("train", …)` runs the command line."""
+    return run_effiseg
+
+
+SMALL = ("--image_size", "32x64", "--batch_size", "4", "--workers", "0", "--device", "cpu", "--model.drop_path_rate", "0.1")
+
+
+@pytest.fixture(scope="session")
+def teacher_run(colour_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run whose model has learnt the colours; good enough to teach."""
+    out = tmp_path_factory.mktemp("teacher") / "run"
+    done = run_effiseg(
+        "train", "--recipe", "baseline", "--data", colour_data, "--out", out, *SMALL, "--epochs", "12",
+        "--augment", "none", "--optimizer.lr", "2e-3", "--validate_every", "0",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_options() -> tuple[str, ...]:
+    """Options that make a training run small."""
+    return SMALL

@@ -1,0 +1,37 @@
+"""The public names are pinned: taking one away breaks users."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+PUBLIC = {
+    "effiseg": [
+        "DataError", "EffisegError", "ModelError", "RunError", "SegFormer", "UsageError", "__version__",
+        "distillation", "from_pretrained", "losses", "save_pretrained",
+    ],
+    "effiseg.losses": [
+        "ComboLoss", "CrossEntropyLoss", "DiceFocalLoss", "DiceLoss", "FocalLoss", "FocalTverskyLoss",
+        "TverskyLoss", "combo_loss", "cross_entropy_loss", "dice_focal_loss", "dice_loss", "focal_loss",
+        "focal_tversky_loss", "tversky_loss",
+    ],
+    "effiseg.distillation": [
+        "Distiller", "cosine_feature_loss", "kl_distillation_loss", "patch_embedding_loss",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names(module: str) -> None:
+    loaded = importlib.import_module(module)
+    assert sorted(loaded.__all__) == sorted(PUBLIC[module])
+    for name in PUBLIC[module]:
+        assert getattr(loaded, name) is not None
+
+
+def test_unknown_name() -> None:
+    import effiseg
+
+    with pytest.raises(AttributeError, match="SegFormr"):
+        effiseg.SegFormr  # noqa: B018
