@@ -33,6 +33,16 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def class_statistics(self) -> Path:
+        """Share and weight of every class in the training split."""
+        return self.path / "class_statistics.json"
+
+    @property
+    def teacher(self) -> Path:
+        """Evaluation of the teacher before distillation; only in runs that distil."""
+        return self.path / "teacher.json"
+
+    @property
     def metrics(self) -> Path:
         """Every loss term, learning rate and val mIoU per epoch."""
         return self.path / "metrics.csv"

@@ -19,7 +19,6 @@ from effiseg.config.data import parse_image_size
 from effiseg.config.parsing import flatten, make_settings, read_settings, recipe_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.data.statistics import class_weights
 from effiseg.environment import describe_environment
 from effiseg.errors import RunError, UsageError
 from effiseg.evaluation.chance import chance_miou
@@ -212,16 +211,13 @@ def summarize(
     for row in rows:
         if row.miou is not None and baseline is not None and row.name != BASELINE_ROW:
             row.delta = row.miou - baseline
-    first = done[0][0]
-    counts = read_json(first.run.path / "class_counts.json")
-    total = sum(counts.values())
-    shares = {name: count / total for name, count in counts.items()}
-    weights = class_weights(list(shares.values()), reference.loss.class_weights)
+    reference_run = next(planned.run for planned, _ in done if planned.config is reference)
+    classes = read_json(reference_run.class_statistics)
     return AblationResult(
         rows=rows,
         dataset={"name": spec.name, "names": list(spec.names), "palette": [list(c) for c in spec.palette]},
-        class_shares=shares,
-        class_weights=dict(zip(shares, (float(w) for w in weights), strict=True)),
+        class_shares=classes["shares"],
+        class_weights=classes["weights"],
         protocol=config.protocol,
         environment=describe_environment(),
         command=command or shlex.join(["effiseg", *sys.argv[1:]]),

@@ -53,7 +53,7 @@ class DistillationTask(SegmentationTask):
         logits = self.student.decode(features.feature_maps)
         supervised = self.supervised_terms(logits, labels)
         total = supervised.pop("loss")
-        distilled = self.distiller(self.distiller.teacher.metadata.normalize(images), features, logits)
+        distilled = self.distiller(normalized, features, logits)
         return {
             "loss": total + self.distiller.weighted_total(distilled),
             "supervised": total,

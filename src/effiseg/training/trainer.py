@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from effiseg.config.parsing import read_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.data.statistics import class_weights, split_class_counts
+from effiseg.data.statistics import describe_unlisted, split_statistics
 from effiseg.environment import describe_environment
 from effiseg.errors import Interrupted, ModelError, RunError, UsageError
 from effiseg.evaluation.chance import chance_miou
@@ -68,13 +69,13 @@ def train(config: TrainConfig) -> RunFolder:
     data.setup("fit")
     teacher = load_teacher(config, spec)
     teacher_result = None if teacher is None else check_teacher(teacher, config, spec)
-    counts = [int(count) for count in split_class_counts(spec, "train")]
+    statistics = class_statistics(config, spec)
 
     write_yaml(run.config, settings_dict(config))
     write_json(run.environment, describe_environment())
-    write_json(run.path / "class_counts.json", dict(zip(spec.names, counts, strict=True)))
+    write_json(run.class_statistics, statistics)
     if teacher_result is not None:
-        write_json(run.path / "teacher.json", teacher_result.to_dict())
+        write_json(run.teacher, teacher_result.to_dict())
     return carry_on(run, config, spec, data, teacher)
 
 
@@ -96,11 +97,10 @@ def resume(folder: str | Path) -> RunFolder:
     data = SegmentationDataModule(config, spec)
     data.setup("fit")
     teacher = load_teacher(config, spec)
-    if teacher is not None and not (run.path / "teacher.json").is_file():
-        write_json(run.path / "teacher.json", check_teacher(teacher, config, spec).to_dict())
-    if not (run.path / "class_counts.json").is_file():
-        counts = [int(count) for count in split_class_counts(spec, "train")]
-        write_json(run.path / "class_counts.json", dict(zip(spec.names, counts, strict=True)))
+    if teacher is not None and not (run.teacher).is_file():
+        write_json(run.teacher, check_teacher(teacher, config, spec).to_dict())
+    if not run.class_statistics.is_file():
+        write_json(run.class_statistics, class_statistics(config, spec))
     return carry_on(run, config, spec, data, teacher)
 
 
@@ -111,7 +111,7 @@ def carry_on(
     data: SegmentationDataModule,
     teacher: SegFormer | None,
 ) -> RunFolder:
-    """Train a run whose folder holds its settings and class counts from where it stands to its end."""
+    """Train a run whose folder holds its settings and class weights from where it stands to its end."""
     schedule = Schedule(config.epochs, data.batches_per_epoch // config.accumulate, config.accumulate)
     torch.manual_seed(config.seed)
     student = build_student(config, spec)
@@ -302,13 +302,23 @@ def build_task(
     return DistillationTask(student, teacher, config, weights)
 
 
+def class_statistics(config: TrainConfig, spec: DatasetSpec) -> dict[str, dict[str, float]]:
+    """`shares`: class → share of the labelled training pixels, 0..1; `weights`: class → weight in the loss."""
+    statistics = split_statistics(spec, "train")
+    if statistics.unlisted:
+        print(f"effiseg train: {describe_unlisted(spec, statistics)}", file=sys.stderr)
+    weights = statistics.class_weights(config.loss.class_weights)
+    return {
+        "shares": dict(zip(spec.names, map(float, statistics.shares), strict=True)),
+        "weights": dict(zip(spec.names, map(float, weights), strict=True)),
+    }
+
+
 def class_weight_tensor(run: RunFolder, config: TrainConfig) -> torch.Tensor | None:
-    """(K,) float32 class weights from the run's class counts, or None for the rule `none`."""
+    """(K,) float32 class weights of the run, or None for the rule `none`."""
     if config.loss.class_weights == "none":
         return None
-    counts = torch.tensor(list(read_json(run.path / "class_counts.json").values()), dtype=torch.float64)
-    shares = (counts / counts.sum()).numpy()
-    return torch.as_tensor(class_weights(shares, config.loss.class_weights), dtype=torch.float32)
+    return torch.tensor(list(read_json(run.class_statistics)["weights"].values()), dtype=torch.float32)
 
 
 def load_teacher(config: TrainConfig, spec: DatasetSpec) -> SegFormer | None:
