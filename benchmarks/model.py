@@ -47,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = torch.device(options.device)
     torch.manual_seed(0)
     ours, theirs = same_models(options.variant, device)
-    forward_size, step_size, step_batch = (
-        ((64, 96), (64, 64), 2) if options.quick else ((512, 1024), (256, 512), 4)
-    )
+    forward_size, step_size, step_batch = ((64, 96), (64, 64), 2) if options.quick else ((512, 1024), (256, 512), 4)
     counts = (1, 2) if options.quick else (options.warmup, options.repeats)
     result = {
         "benchmark": "model",
@@ -85,9 +83,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=3, help="untimed rounds before each measurement")
     parser.add_argument("--repeats", type=int, default=20, help="timed rounds of each measurement")
     parser.add_argument("--allocator", choices=("tuned", "default"), default="tuned")
-    parser.add_argument(
-        "--quick", action="store_true", help="tiny sizes, two rounds: only shows that it runs"
-    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, two rounds: only shows that it runs")
     parser.add_argument("--json", type=Path, default=DEFAULT_JSON)
     return parser.parse_args(arguments)
 
@@ -125,9 +121,7 @@ def randomize(model: nn.Module) -> None:
                 nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
 
 
-def measure_forward(
-    ours: SegFormer, theirs: Any, size: tuple[int, int], counts: tuple[int, int]
-) -> dict[str, Any]:
+def measure_forward(ours: SegFormer, theirs: Any, size: tuple[int, int], counts: tuple[int, int]) -> dict[str, Any]:
     """One image in evaluation mode."""
     images = torch.randn(1, 3, *size, device=device_of(ours))
     ours.eval()
@@ -136,9 +130,7 @@ def measure_forward(
         found, expected = ours(images), theirs(images).logits
         error = ((found - expected).abs().max() / (expected.max() - expected.min())).item()
         # On a GPU convolutions may run in TF32, which is as wrong in both.
-        assert error <= (1e-5 if images.device.type == "cpu" else 1e-2), (
-            f"logits differ by {error} of their range"
-        )
+        assert error <= (1e-5 if images.device.type == "cpu" else 1e-2), f"logits differ by {error} of their range"
         times = alternate(
             {"effiseg": lambda: ours(images), "transformers": lambda: theirs(images).logits},
             counts,

@@ -81,7 +81,18 @@ def effiseg_command() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run_effiseg
 
 
-SMALL = ("--image_size", "32x64", "--batch_size", "4", "--workers", "0", "--device", "cpu", "--model.drop_path_rate", "0.1")
+SMALL = (
+    "--image_size",
+    "32x64",
+    "--batch_size",
+    "4",
+    "--workers",
+    "0",
+    "--device",
+    "cpu",
+    "--model.drop_path_rate",
+    "0.1",
+)
 
 
 @pytest.fixture(scope="session")

@@ -61,9 +61,7 @@ def test_a_run_without_model_says_how_to_finish_it() -> None:
         resolve_model("out")
 
 
-@pytest.mark.parametrize(
-    "hub_id", ["nvidia/mit-b0", "nvidia/segformer-b0-finetuned-cityscapes-1024-1024", "a/b"]
-)
+@pytest.mark.parametrize("hub_id", ["nvidia/mit-b0", "nvidia/segformer-b0-finetuned-cityscapes-1024-1024", "a/b"])
 def test_a_hub_id_passes(hub_id: str) -> None:
     assert resolve_model(hub_id) == hub_id
 
@@ -73,9 +71,7 @@ def test_a_local_folder_comes_before_a_hub_id() -> None:
     assert resolve_model("nvidia/mit-b0") == "nvidia/mit-b0"
 
 
-@pytest.mark.parametrize(
-    "path", ["nowhere", "./nowhere", "/no/where", "a/b/c", "../a", "~/nowhere-x", "a/", "runs/b0"]
-)
+@pytest.mark.parametrize("path", ["nowhere", "./nowhere", "/no/where", "a/b/c", "../a", "~/nowhere-x", "a/", "runs/b0"])
 def test_a_wrong_path_is_no_hub_id(path: str) -> None:
     Path("runs").mkdir()
     with pytest.raises(ModelError, match="no such folder; MODEL must be") as caught:

@@ -20,17 +20,11 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("train", "effiseg.commands.train", "Train or distil a model, or go on with an interrupted run."),
-    Command(
-        "evaluate", "effiseg.commands.evaluate", "Score a model, or label PNGs of any software, on a split."
-    ),
+    Command("evaluate", "effiseg.commands.evaluate", "Score a model, or label PNGs of any software, on a split."),
     Command("ablate", "effiseg.commands.ablate", "Train and compare teacher, baseline and every strategy."),
     Command("demo", "effiseg.commands.demo", "The comparison on embedded street scenes, in minutes."),
-    Command(
-        "data stats", "effiseg.commands.data_stats", "Pixel shares per class and split, and class weights."
-    ),
-    Command(
-        "data synthesize", "effiseg.commands.data_synthesize", "Draw street scenes in the Cityscapes layout."
-    ),
+    Command("data stats", "effiseg.commands.data_stats", "Pixel shares per class and split, and class weights."),
+    Command("data synthesize", "effiseg.commands.data_synthesize", "Draw street scenes in the Cityscapes layout."),
 )
 
 

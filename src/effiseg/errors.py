@@ -34,7 +34,7 @@ class RunError(EffisegError):
     """A run folder in the wrong state."""
 
 
-class Interrupted(EffisegError):
+class Interrupted(EffisegError):  # noqa: N818 - it ends work, nothing is wrong
     """A signal ended the work after its state was saved.
 
     Args:

@@ -67,9 +67,7 @@ class EvaluationResult:
         result = _parse(cls, value, "", source)
         size = len(result.names)
         if len(result.confusion) != size or any(len(row) != size + 1 for row in result.confusion):
-            raise UsageError(
-                f"{source}: confusion must have {size} rows of {size + 1} counts, one row a class"
-            )
+            raise UsageError(f"{source}: confusion must have {size} rows of {size + 1} counts, one row a class")
         return result
 
 
@@ -181,9 +179,7 @@ def _parse(hint: type[T], value: Any, where: str, source: object) -> T:
         if entry.name in value:
             filled[entry.name] = _checked(hints[entry.name], value[entry.name], place, source)
         elif entry.default is MISSING and entry.default_factory is MISSING:
-            raise UsageError(
-                f"{source}: results need the key {place!r}, which is missing; was it written by effiseg?"
-            )
+            raise UsageError(f"{source}: results need the key {place!r}, which is missing; was it written by effiseg?")
     return hint(**filled)
 
 

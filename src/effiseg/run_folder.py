@@ -100,9 +100,7 @@ def resolve_model(argument: str | os.PathLike[str]) -> str:
         if (run.model / "config.json").is_file():
             return str(run.model)
         if run.is_run:
-            raise ModelError(
-                f"{text}: this run has no model yet; finish it with `effiseg train --resume {text}`"
-            )
+            raise ModelError(f"{text}: this run has no model yet; finish it with `effiseg train --resume {text}`")
         raise ModelError(f"{text}: holds neither config.json nor model/config.json; MODEL must be {expected}")
     if path.exists():
         raise ModelError(f"{text}: is a file; MODEL must be {expected}")

@@ -20,24 +20,18 @@ SIZE = (512, 1024)
         ("b2", [4.977, 6.728, 15.37, 5.62], [6.442, 4.295, 4.03, 0.81], [3.12, 77.31, 0.48]),
     ],
 )
-def test_measured_parts(
-    variant: Variant, stages: list[float], attention: list[float], head: list[float]
-) -> None:
+def test_measured_parts(variant: Variant, stages: list[float], attention: list[float], head: list[float]) -> None:
     macs = count_macs(variant, 19, SIZE)
     assert [part / 1e9 for part in macs.stages] == pytest.approx(stages, abs=6e-3)
     assert [part / 1e9 for part in macs.attention] == pytest.approx(attention, abs=6e-3)
-    assert [part / 1e9 for part in (macs.linear_c, macs.fuse, macs.classifier)] == pytest.approx(
-        head, abs=6e-3
-    )
+    assert [part / 1e9 for part in (macs.linear_c, macs.fuse, macs.classifier)] == pytest.approx(head, abs=6e-3)
 
 
 @pytest.mark.parametrize(
     ("variant", "params", "counted", "attention", "head"),
     [("b0", 3.719, 13.60, 4.16, 0.68), ("b2", 27.36, 113.6, 15.57, 3.6)],
 )
-def test_measured_totals(
-    variant: Variant, params: float, counted: float, attention: float, head: float
-) -> None:
+def test_measured_totals(variant: Variant, params: float, counted: float, attention: float, head: float) -> None:
     row = complexity(variant, 19, SIZE)
     assert row.gmacs == pytest.approx(counted, rel=1e-3)
     assert row.gmacs_attention == pytest.approx(attention, rel=1e-3)
@@ -61,9 +55,7 @@ def test_norms_change_the_parameters_only() -> None:
     ("variant", "size"), [("b0", (64, 96)), ("b0", (227, 320)), ("b1", (33, 47)), ("b2", (64, 64))]
 )
 def test_torch_counts_the_same_on_transformers_model(variant: Variant, size: tuple[int, int]) -> None:
-    transformers = pytest.importorskip(
-        "transformers", reason="transformers' model is the oracle of the count"
-    )
+    transformers = pytest.importorskip("transformers", reason="transformers' model is the oracle of the count")
     from torch.utils.flop_counter import FlopCounterMode
 
     shape = ENCODER_SIZES[variant]

@@ -20,9 +20,7 @@ def data_set(tmp_path: Path) -> Path:
         mask = np.array([[0, 0, 0, 0], [0, 0, 1, 1], [255] * 4, [9] * 4], np.uint8)
         Image.fromarray(mask).save(tmp_path / "labels" / split / "a.png")
     file = tmp_path / "my.yaml"
-    file.write_text(
-        "train: images/train\nval: images/val\nnames: [road, '[x]', sky]\nlabel_mapping: {0: 0, 1: 1}\n"
-    )
+    file.write_text("train: images/train\nval: images/val\nnames: [road, '[x]', sky]\nlabel_mapping: {0: 0, 1: 1}\n")
     return file
 
 

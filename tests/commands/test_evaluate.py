@@ -101,9 +101,7 @@ def test_predictions(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["--predictions", "nowhere", "--data", "DATA"], DataError, "nowhere"),
     ],
 )
-def test_mistakes(
-    data: Path, model: Path, arguments: list[str], kind: type[EffisegError], message: str
-) -> None:
+def test_mistakes(data: Path, model: Path, arguments: list[str], kind: type[EffisegError], message: str) -> None:
     places = {"MODEL": str(model), "DATA": str(data)}
     with pytest.raises(kind) as caught:
         run([places.get(word, word) for word in arguments])

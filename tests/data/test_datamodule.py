@@ -20,9 +20,7 @@ from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.errors import DataError
 
 
-def sampler(
-    num_samples: int = 23, batch_size: int = 2, epochs: int = 3, **options: Any
-) -> TrainingBatchSampler:
+def sampler(num_samples: int = 23, batch_size: int = 2, epochs: int = 3, **options: Any) -> TrainingBatchSampler:
     return TrainingBatchSampler(num_samples, batch_size, epochs, seed=5, **options)
 
 
@@ -100,8 +98,7 @@ def collect(loader: Any) -> list[tuple[list[str], torch.Tensor, torch.Tensor]]:
 
 def equal(first: list[Any], second: list[Any]) -> bool:
     return len(first) == len(second) and all(
-        a[0] == b[0] and torch.equal(a[1], b[1]) and torch.equal(a[2], b[2])
-        for a, b in zip(first, second, strict=True)
+        a[0] == b[0] and torch.equal(a[1], b[1]) and torch.equal(a[2], b[2]) for a, b in zip(first, second, strict=True)
     )
 
 
@@ -142,8 +139,7 @@ def test_loading_leaves_the_random_state_alone(make_dataset, workers: int) -> No
 def test_evaluation_is_shared_without_overlap(make_dataset) -> None:
     data = module(make_dataset(sizes=((40, 60), (33, 47), (80, 50), (64, 96), (40, 40))))
     parts = [
-        [sample.id for batch in data.evaluation_dataloader("val", index, 2) for sample in batch]
-        for index in range(2)
+        [sample.id for batch in data.evaluation_dataloader("val", index, 2) for sample in batch] for index in range(2)
     ]
     assert parts == [["000", "002", "004"], ["001", "003"]]
     assert all(isinstance(batch, list) for batch in data.evaluation_dataloader("val"))
@@ -200,6 +196,4 @@ def test_workers_survive_signals_to_the_process_group(make_dataset) -> None:
         capture_output=True, text=True, timeout=120, check=False, start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert done.stdout.split() == ["60", "60", f"[{int(signal.SIGINT)},", f"{int(signal.SIGTERM)}]"], (
-        done.stderr
-    )
+    assert done.stdout.split() == ["60", "60", f"[{int(signal.SIGINT)},", f"{int(signal.SIGTERM)}]"], done.stderr

@@ -70,9 +70,7 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(spec: DatasetSpec) -> No
 def test_workers_change_nothing(spec: DatasetSpec, workers: int) -> None:
     dataset = training(spec)
     keys = [(2, index) for index in (3, 0, 2, 1)]
-    loader = DataLoader(
-        dataset, sampler=keys, batch_size=None, num_workers=workers, worker_init_fn=start_worker
-    )
+    loader = DataLoader(dataset, sampler=keys, batch_size=None, num_workers=workers, worker_init_fn=start_worker)
     for key, item in zip(keys, loader, strict=True):
         assert same(item, dataset[key])
 

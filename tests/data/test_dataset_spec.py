@@ -171,9 +171,7 @@ def test_the_cityscapes_preset_is_the_official_table(tmp_path: Path) -> None:
     official = sorted((label for label in table if 0 <= label.trainId < 255), key=lambda label: label.trainId)
     assert spec.names == tuple(label.name for label in official)
     assert spec.palette == tuple(label.color for label in official)
-    assert spec.label_mapping == {
-        label.id: label.trainId if 0 <= label.trainId < 255 else 255 for label in table
-    }
+    assert spec.label_mapping == {label.id: label.trainId if 0 <= label.trainId < 255 else 255 for label in table}
 
 
 def test_the_camvid_preset_is_the_data_sets_own_table(camvid: Path) -> None:

@@ -74,9 +74,7 @@ def test_counts_are_those_of_the_masks(spec: DatasetSpec) -> None:
     assert statistics.shares.sum() == pytest.approx(1)
     assert seen == [(n, 6) for n in range(1, 7)]
     np.testing.assert_array_equal(split_class_counts(spec, "train"), statistics.class_counts)
-    np.testing.assert_array_equal(
-        split_statistics(spec, "train", threads=1).class_counts, statistics.class_counts
-    )
+    np.testing.assert_array_equal(split_statistics(spec, "train", threads=1).class_counts, statistics.class_counts)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -90,14 +88,10 @@ def test_median_frequency_looks_only_at_images_with_the_class(make_dataset, dtyp
     np.testing.assert_array_equal(statistics.images_where_present, [2, 1, 0])
     np.testing.assert_allclose(statistics.frequencies, [18 / 19, 1 / 9, 0])
     middle = (18 / 19 + 1 / 9) / 2
-    np.testing.assert_allclose(
-        statistics.class_weights("median_frequency"), [middle * 19 / 18, middle * 9, middle * 9]
-    )
+    np.testing.assert_allclose(statistics.class_weights("median_frequency"), [middle * 19 / 18, middle * 9, middle * 9])
 
 
-def test_unlisted_values_are_counted_and_reported(
-    spec: DatasetSpec, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unlisted_values_are_counted_and_reported(spec: DatasetSpec, caplog: pytest.LogCaptureFixture) -> None:
     mapped = replace(spec, label_mapping={0: 1, 1: 1})
     whole, partly = split_statistics(spec, "train"), split_statistics(mapped, "train")
     assert partly.unlisted == {2: whole.class_counts[2]}

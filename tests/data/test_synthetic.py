@@ -49,9 +49,7 @@ def test_only_official_ids(label_counts: NDArray[np.int64]) -> None:
     assert set(np.flatnonzero(label_counts.sum(axis=0)).tolist()) <= official
 
 
-def test_all_classes_occur_and_some_pixels_are_ignored(
-    label_counts: NDArray[np.int64], tmp_path: Path
-) -> None:
+def test_all_classes_occur_and_some_pixels_are_ignored(label_counts: NDArray[np.int64], tmp_path: Path) -> None:
     mapping = load_dataset_spec("cityscapes", _small_folder(tmp_path)).label_mapping
     assert mapping is not None
     raw_of = {train: raw for raw, train in mapping.items() if train != 255}

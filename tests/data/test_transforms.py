@@ -212,12 +212,7 @@ def test_colour_factors_do_what_they_say() -> None:
     assert np.abs(turned @ np.array([0.299, 0.587, 0.114]) - grey).max() <= 1.5
     assert np.abs(turned - image).mean() > 3
     greys = np.repeat(image[..., :1], 3, axis=2)
-    assert (
-        np.abs(
-            vary_colours(greys, brightness=1, contrast=1, saturation=1.5, hue=0.3).astype(int) - greys
-        ).max()
-        <= 1
-    )
+    assert np.abs(vary_colours(greys, brightness=1, contrast=1, saturation=1.5, hue=0.3).astype(int) - greys).max() <= 1
 
 
 def test_a_knob_changes_its_own_effect_only() -> None:

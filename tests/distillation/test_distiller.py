@@ -150,14 +150,10 @@ def test_a_weight_of_0_removes_the_term_and_changes_the_gradients(name: str) -> 
     torch.manual_seed(2)
     whole = Distiller(student, teacher, **ALL_TERMS)
     without = Distiller(student, teacher, **{**ALL_TERMS, f"{name}_weight": 0.0})
-    without.load_state_dict(
-        {key: value for key, value in whole.state_dict().items() if key in without.state_dict()}
-    )
+    without.load_state_dict({key: value for key, value in whole.state_dict().items() if key in without.state_dict()})
     assert set(run(without, student, images)) == {"kl", "feature", "patch_embedding"} - {name}
     only = Distiller(student, teacher, **{**dict.fromkeys(ALL_TERMS, 0.0), f"{name}_weight": 1.0})
-    only.load_state_dict(
-        {key: value for key, value in whole.state_dict().items() if key in only.state_dict()}
-    )
+    only.load_state_dict({key: value for key, value in whole.state_dict().items() if key in only.state_dict()})
     assert set(run(only, student, images)) == {name}
     weight = ALL_TERMS[f"{name}_weight"]
     for all_of_it, rest, part in zip(

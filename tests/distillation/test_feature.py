@@ -8,9 +8,7 @@ from effiseg.distillation import cosine_feature_loss
 from effiseg.errors import UsageError
 
 
-def literal(
-    student: Tensor, teacher: Tensor, mse_weight: float, cosine_weight: float, detach_guidance: bool
-) -> Tensor:
+def literal(student: Tensor, teacher: Tensor, mse_weight: float, cosine_weight: float, detach_guidance: bool) -> Tensor:
     """Equations 5–7 term by term, image by image."""
     images = []
     for f_s, f_t in zip(student, teacher, strict=True):
@@ -31,9 +29,7 @@ def literal(
 @pytest.mark.parametrize("detach_guidance", [True, False])
 @pytest.mark.parametrize("weights", [(1.0, 0.5), (0.0, 1.0), (2.0, 0.0), (0.3, 0.7)])
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_equals_the_literal_equations(
-    detach_guidance: bool, weights: tuple[float, float], channels_last: bool
-) -> None:
+def test_equals_the_literal_equations(detach_guidance: bool, weights: tuple[float, float], channels_last: bool) -> None:
     torch.manual_seed(0)
     student = torch.randn(3, 6, 4, 5, dtype=torch.float64, requires_grad=True)
     teacher = 0.5 * student.detach() + torch.randn(3, 6, 4, 5, dtype=torch.float64) + 0.3
@@ -57,9 +53,7 @@ def test_equations_5_to_7_by_hand() -> None:
     student = torch.tensor([[4.0, 0.0], [3.0, 2.0]], dtype=torch.float64).view(1, 2, 1, 2)
     gap_c = (1 - 24 / 25, 1 - 0.0)
     gap_s = (1 - 12 / (math.sqrt(10) * 4), 1 - 12 / (4 * math.sqrt(13)))
-    guided = (
-        gap_c[0] * gap_s[0] * 1 + gap_c[1] * gap_s[0] * 1 + gap_c[0] * gap_s[1] * 1 + gap_c[1] * gap_s[1] * 4
-    )
+    guided = gap_c[0] * gap_s[0] * 1 + gap_c[1] * gap_s[0] * 1 + gap_c[0] * gap_s[1] * 1 + gap_c[1] * gap_s[1] * 4
     expected = guided / 4 + 0.5 * sum(gap_c) / 2 + 0.5 * sum(gap_s) / 2
     assert cosine_feature_loss(student, teacher).item() == pytest.approx(expected, rel=1e-14)
 

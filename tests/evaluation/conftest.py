@@ -17,9 +17,7 @@ def small_spec(tmp_path_factory: pytest.TempPathFactory) -> DatasetSpec:
     root = tmp_path_factory.mktemp("blocks")
     generator = np.random.default_rng(0)
     for index, size in enumerate(SIZES):
-        label = np.kron(generator.integers(0, 3, (9, 9)), np.ones((8, 8))).astype(np.uint8)[
-            : size[0], : size[1]
-        ]
+        label = np.kron(generator.integers(0, 3, (9, 9)), np.ones((8, 8))).astype(np.uint8)[: size[0], : size[1]]
         label[:3] = 255
         if index == 4:
             label[:] = 255

@@ -257,11 +257,8 @@ def test_two_processes_are_one(small_spec: DatasetSpec, tmp_path: Path) -> None:
     words = [sys.executable, "-c", WORKER]
     ranks = [(0, 1), (0, 2), (1, 2)]
     running = [
-        subprocess.Popen([*words, str(rank), str(size), str(small_spec.source), str(tmp_path)])
-        for rank, size in ranks
+        subprocess.Popen([*words, str(rank), str(size), str(small_spec.source), str(tmp_path)]) for rank, size in ranks
     ]
     assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
-    one, first, second = (
-        (tmp_path / f"{rank}_of_{size}.json").read_text(encoding="utf-8") for rank, size in ranks
-    )
+    one, first, second = ((tmp_path / f"{rank}_of_{size}.json").read_text(encoding="utf-8") for rank, size in ranks)
     assert one == first == second

@@ -27,16 +27,10 @@ def raw_maps(generator: np.random.Generator, ids: list[int], agreement: float) -
     return [truth, np.where(generator.random(truth.shape) < agreement, truth, guess)]
 
 
-@pytest.mark.parametrize(
-    "ids", [list(range(34)), [0, 3, 7, 8, 11, 23, 29, 33]], ids=["every raw id", "classes absent"]
-)
-def test_the_official_cityscapes_evaluator(
-    tmp_path: Path, ids: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("ids", [list(range(34)), [0, 3, 7, 8, 11, 23, 29, 33]], ids=["every raw id", "classes absent"])
+def test_the_official_cityscapes_evaluator(tmp_path: Path, ids: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     reason = "cityscapesscripts is the oracle of the evaluation of label files"
-    official = pytest.importorskip(
-        "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling", reason=reason
-    )
+    official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling", reason=reason)
     generator = np.random.default_rng(len(ids))
     truths, predictions = [], []
     for index in range(5):
@@ -66,10 +60,7 @@ def test_the_official_cityscapes_evaluator(
 
 
 def labels_of(spec: DatasetSpec) -> dict[str, npt.NDArray[np.uint8]]:
-    return {
-        path.stem: np.asarray(Image.open(path))
-        for path in sorted((spec.root / "labels" / "val").glob("*.png"))
-    }
+    return {path.stem: np.asarray(Image.open(path)) for path in sorted((spec.root / "labels" / "val").glob("*.png"))}
 
 
 def test_masks_as_predictions_are_perfect(small_spec: DatasetSpec) -> None:

@@ -27,9 +27,7 @@ def reference(logits: Tensor, size: tuple[int, int], crop: tuple[int, int]) -> T
         ((1, 4, 4), (16, 16), (16, 16)),
     ],
 )
-def test_interpolation_then_argmax(
-    shape: tuple[int, int, int], size: tuple[int, int], crop: tuple[int, int]
-) -> None:
+def test_interpolation_then_argmax(shape: tuple[int, int, int], size: tuple[int, int], crop: tuple[int, int]) -> None:
     torch.manual_seed(0)
     logits = torch.randn(shape)
     labels = label_map(logits, size, crop)

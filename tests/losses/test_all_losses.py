@@ -166,9 +166,7 @@ def test_an_ignore_index_outside_uint8_ignores_no_class() -> None:
     target = target.clamp_max(3).to(torch.uint8)
     target[0, 0, 0] = 4
     # -252 is 4 in uint8 arithmetic.
-    assert torch.equal(
-        cross_entropy_loss(logits, target, ignore_index=-252), cross_entropy_loss(logits, target.long())
-    )
+    assert torch.equal(cross_entropy_loss(logits, target, ignore_index=-252), cross_entropy_loss(logits, target.long()))
 
 
 @every_loss

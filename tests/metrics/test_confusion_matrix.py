@@ -101,9 +101,7 @@ def test_a_stream_counts_as_the_whole(maps: tuple[torch.Tensor, torch.Tensor]) -
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16])
-def test_any_integer_type_counts_as_bytes_do(
-    maps: tuple[torch.Tensor, torch.Tensor], dtype: torch.dtype
-) -> None:
+def test_any_integer_type_counts_as_bytes_do(maps: tuple[torch.Tensor, torch.Tensor], dtype: torch.dtype) -> None:
     prediction, target = maps
     prediction[0, 0, :5] = 200
     wide = prediction.to(dtype)

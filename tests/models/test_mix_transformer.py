@@ -87,7 +87,5 @@ def test_each_norm_stands_where_it_was_asked_for() -> None:
 
 
 def test_layer_norms_take_the_epsilon() -> None:
-    norms = [
-        module for module in MixTransformer("b0", norm_eps=1e-3).modules() if isinstance(module, LayerNorm)
-    ]
+    norms = [module for module in MixTransformer("b0", norm_eps=1e-3).modules() if isinstance(module, LayerNorm)]
     assert {norm.eps for norm in norms} == {1e-3}

@@ -103,9 +103,7 @@ def test_every_name_of_ours_has_one_classic_name() -> None:
 
 def test_unmatched_keys_are_listed(folder: Path) -> None:
     gone = "segformer.encoder.block.0.0.attention.self.query.weight"
-    change_weights(
-        folder, gone, **{"head.extra": torch.zeros(1), "decode_head.classifier.bias": torch.zeros(9)}
-    )
+    change_weights(folder, gone, **{"head.extra": torch.zeros(1), "decode_head.classifier.bias": torch.zeros(9)})
     said = refusal(folder)
     assert f"1 missing: {gone}" in said
     assert "1 unknown: head.extra" in said
@@ -213,9 +211,7 @@ def test_shards_are_read_and_must_lie_beside_the_index(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     loaded = from_pretrained(folder).state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in expected.items())
-    (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"weight_map": {"x": "../a.safetensors"}})
-    )
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": "../a.safetensors"}}))
     assert "shards must be safetensors files beside it" in refusal(folder)
 
 

@@ -120,9 +120,7 @@ def test_gradients_in_float64(training: bool) -> None:
     images = torch.randn(2, 3, 65, 93, dtype=torch.float64)
     target = torch.randint(0, 5, (2, 17, 24))
     target[:, :3] = 255
-    losses = [
-        F.cross_entropy(logits, target, ignore_index=255) for logits in (ours(images), theirs(images).logits)
-    ]
+    losses = [F.cross_entropy(logits, target, ignore_index=255) for logits in (ours(images), theirs(images).logits)]
     assert abs(losses[0].item() - losses[1].item()) <= 1e-12 * losses[1].item()
     for loss in losses:
         loss.backward()
@@ -248,9 +246,7 @@ def test_we_load_a_folder_of_transformers_with_its_preprocessing(tmp_path: Path)
     ids=["dyt", "dyl", "both", "eps"],
 )
 @pytest.mark.parametrize("loader", ["AutoModelForSemanticSegmentation", "SegformerForSemanticSegmentation"])
-def test_transformers_refuses_what_it_cannot_run(
-    settings: dict[str, Any], loader: str, tmp_path: Path
-) -> None:
+def test_transformers_refuses_what_it_cannot_run(settings: dict[str, Any], loader: str, tmp_path: Path) -> None:
     save_pretrained(SegFormer("b0", 2, **settings), tmp_path)
     with pytest.raises((ValueError, KeyError), match="effiseg"):
         getattr(transformers, loader).from_pretrained(tmp_path)

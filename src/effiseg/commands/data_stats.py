@@ -25,12 +25,8 @@ def run(argv: list[str]) -> int:
         prog="effiseg data stats",
         description="Pixel shares of the classes in every split, and class weights by every rule.",
     )
-    parser.add_argument(
-        "data", metavar="DATA", help="a data set's YAML file, or a preset: camvid, cityscapes"
-    )
-    parser.add_argument(
-        "--data_root", metavar="FOLDER", help="folder of the data set; replaces the YAML's path"
-    )
+    parser.add_argument("data", metavar="DATA", help="a data set's YAML file, or a preset: camvid, cityscapes")
+    parser.add_argument("--data_root", metavar="FOLDER", help="folder of the data set; replaces the YAML's path")
     parser.add_argument("--splits", metavar="A,B", help="only these splits, for example train,val")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args(argv)
@@ -115,15 +111,11 @@ def print_tables(report: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     ignored = ", ".join(f"{split} {100 * values['ignored_share']:.3f} %" for split, values in splits.items())
-    console.print(
-        f"Shares are of labelled pixels; weights follow from {weights['split']}. Ignored: {ignored}."
-    )
+    console.print(f"Shares are of labelled pixels; weights follow from {weights['split']}. Ignored: {ignored}.")
     for split, values in splits.items():
         if values["unlisted"]:
             found = ", ".join(f"{value} ({pixels} pixels)" for value, pixels in values["unlisted"].items())
-            console.print(
-                f"{split}: raw values that label_mapping does not list are ignored: {found}", soft_wrap=True
-            )
+            console.print(f"{split}: raw values that label_mapping does not list are ignored: {found}", soft_wrap=True)
 
 
 @contextmanager

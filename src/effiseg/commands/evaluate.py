@@ -35,17 +35,13 @@ def run(argv: list[str]) -> int:
             from effiseg.evaluation.predictions import evaluate_predictions
 
             threads = options.workers or None
-            result = evaluate_predictions(
-                options.predictions, spec, options.split, threads=threads, progress=progress
-            )
+            result = evaluate_predictions(options.predictions, spec, options.split, threads=threads, progress=progress)
         else:
             result = evaluate_with_model(options, spec, progress)
     print_result(result)
     if options.json is not None:
         command = shlex.join(["effiseg", "evaluate", *argv])
-        write_json(
-            options.json, {**result.to_dict(), "environment": describe_environment(), "command": command}
-        )
+        write_json(options.json, {**result.to_dict(), "environment": describe_environment(), "command": command})
         print(f"results: {options.json}")
     return 0
 
@@ -126,9 +122,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if options.predictions is not None:
         for name in ("protocol", "image_size", "resize"):
             if getattr(options, name) is not None:
-                raise UsageError(
-                    f"--{name} concerns models; --predictions are scored at the labels' own size"
-                )
+                raise UsageError(f"--{name} concerns models; --predictions are scored at the labels' own size")
     return options
 
 

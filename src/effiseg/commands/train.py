@@ -38,9 +38,7 @@ def resume_folder(argv: list[str]) -> str:
     Raises:
         UsageError: no folder, or other options beside it.
     """
-    words = [
-        part for word in argv for part in (word.split("=", 1) if word.startswith("--resume=") else [word])
-    ]
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--resume=") else [word])]
     if len(words) == 2 and words[0] == "--resume":
         return words[1]
     raise UsageError("--resume takes one run folder and no other option: effiseg train --resume RUN")

@@ -242,18 +242,14 @@ def summarize(
     )
 
 
-def summarize_row(
-    name: str, group: list[tuple[PlannedRun, EvaluationResult]], reference: TrainConfig
-) -> AblationRow:
+def summarize_row(name: str, group: list[tuple[PlannedRun, EvaluationResult]], reference: TrainConfig) -> AblationRow:
     """One row from its seeds' runs."""
     config = group[0][0].config
     evaluations = [evaluation for _, evaluation in group]
     mious = [e.miou for e in evaluations if e.miou is not None]
     own, base = flatten(settings_dict(config)), flatten(settings_dict(reference))
     model = config.model
-    work = complexity(
-        model.variant, len(evaluations[0].names), _COMPLEXITY_SIZE, model.patch_norm, model.block_norm
-    )
+    work = complexity(model.variant, len(evaluations[0].names), _COMPLEXITY_SIZE, model.patch_norm, model.block_norm)
     runs = [ablation_run(planned, evaluation) for planned, evaluation in group]
     return AblationRow(
         name=name,
@@ -326,9 +322,7 @@ def add_latency(result: AblationResult, folders: dict[str, str], size: tuple[int
     """Time each distinct architecture once, interleaved; rows that share one share its figure."""
     models = {row.name: from_pretrained(folders[row.name]) for row in result.rows}
     kinds = {name: (model.variant, model.patch_norm, model.block_norm) for name, model in models.items()}
-    measured = interleaved_latency(
-        {kinds[name]: model for name, model in models.items()}, size, device=device
-    )
+    measured = interleaved_latency({kinds[name]: model for name, model in models.items()}, size, device=device)
     for row in result.rows:
         row.latency_ms = measured[kinds[row.name]]
         row.fps = 1000.0 / row.latency_ms

@@ -33,9 +33,7 @@ def markdown_table(result: AblationResult) -> str:
         f"| Row | Params (M) | GMACs | + attention | {miou} | Δ | FPS |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    best = max(
-        (row.miou for row in result.rows if row.miou is not None and row.name != "teacher"), default=None
-    )
+    best = max((row.miou for row in result.rows if row.miou is not None and row.name != "teacher"), default=None)
     for row in result.rows:
         lines.append("| " + " | ".join(cells(row, best)) + " |")
     return "\n".join([*lines, "", protocol_text(result), "", *differences_text(result)]) + "\n"
@@ -61,9 +59,7 @@ def protocol_text(result: AblationResult) -> str:
     """How the numbers were obtained, in one paragraph."""
     s = result.settings
     seeds = sorted({seed for row in result.rows for seed in row.seeds})
-    steps = sorted(
-        {run.steps for row in result.rows if row.name != "teacher" for run in row.runs if run.steps}
-    )
+    steps = sorted({run.steps for row in result.rows if row.name != "teacher" for run in row.runs if run.steps})
     labels = {"full": "labels at their original size", "quarter": "labels at a quarter of the input"}
     words = [
         f"{result.dataset['name']}, {len(result.dataset['names'])} classes, {s['split']} split ({s['images']} images), "

@@ -41,7 +41,5 @@ class AblationConfig(TrainConfig):
                              "early_stop_epochs and select cannot be set")  # fmt: skip
 
 
-OWN_SETTINGS = frozenset(item.name for item in fields(AblationConfig)) - {
-    item.name for item in fields(TrainConfig)
-}
+OWN_SETTINGS = frozenset(item.name for item in fields(AblationConfig)) - {item.name for item in fields(TrainConfig)}
 """Names of the settings that concern the comparison and not the single run."""

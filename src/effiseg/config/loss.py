@@ -69,6 +69,4 @@ class DistillationConfig:
     @property
     def enabled(self) -> bool:
         """Whether any term needs a teacher."""
-        return any(
-            weight != 0 for weight in (self.kl_weight, self.feature_weight, self.patch_embedding_weight)
-        )
+        return any(weight != 0 for weight in (self.kl_weight, self.feature_weight, self.patch_embedding_weight))

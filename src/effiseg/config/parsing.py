@@ -47,9 +47,7 @@ def _shipped_or_file(kind: str, name: str, folder: str) -> dict[str, Any]:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return read_yaml(name)
     if name not in _shipped_names(folder):
-        raise UsageError(
-            f"unknown {kind} {name!r}{suggest(name, _shipped_names(folder))} (or give a .yaml file)"
-        )
+        raise UsageError(f"unknown {kind} {name!r}{suggest(name, _shipped_names(folder))} (or give a .yaml file)")
     with resources.as_file(resources.files("effiseg") / folder / f"{name}.yaml") as path:
         return read_yaml(path)
 
@@ -239,9 +237,7 @@ def _only(nested: dict[str, Any], known: set[str], prefix: str = "") -> dict[str
 
 def _instantiate(parser: jsonargparse.ArgumentParser, settings_type: type[Settings], parsed: Any) -> Settings:
     made = parser.instantiate(parsed)
-    return settings_type(
-        **{item.name: made[item.name] for item in dataclasses.fields(cast(Any, settings_type))}
-    )
+    return settings_type(**{item.name: made[item.name] for item in dataclasses.fields(cast(Any, settings_type))})
 
 
 def _one_line(error: Exception) -> str:

@@ -120,7 +120,7 @@ class SegmentationDataModule(L.LightningDataModule):
         self._samples: dict[str, list[Sample]] = {}
         self._position = (0, 0)
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002  Lightning's signature
+    def setup(self, stage: str | None = None) -> None:
         """List the pairs of train (and of val, where there is one) and check the first batch of each.
 
         Raises:
@@ -181,13 +181,9 @@ class SegmentationDataModule(L.LightningDataModule):
         """
         if split not in self._samples:
             self._samples[split] = list_samples(self.spec, split)
-        dataset = EvaluationDataset(
-            self._samples[split], self.spec, self.config.input_size, self.config.resize
-        )
+        dataset = EvaluationDataset(self._samples[split], self.spec, self.config.input_size, self.config.resize)
         share = Subset(dataset, range(process_index, len(dataset), num_processes))
-        return DataLoader(
-            share, batch_size=self.config.batch_size_per_pass, collate_fn=list, **self._loader_options()
-        )
+        return DataLoader(share, batch_size=self.config.batch_size_per_pass, collate_fn=list, **self._loader_options())
 
     def _sampler(self, num_samples: int, process_index: int | None = None) -> TrainingBatchSampler:
         config = self.config

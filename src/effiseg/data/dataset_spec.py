@@ -93,9 +93,7 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
     """
     source, is_preset = _find_source(data)
     if is_preset and data_root is None:
-        raise DataError(
-            f"data set {data}: a preset does not know where your copy lies; add --data_root FOLDER"
-        )
+        raise DataError(f"data set {data}: a preset does not know where your copy lies; add --data_root FOLDER")
     values = read_yaml(source)
     _refuse_repeated_keys(source)
     _check_keys(source, values)
@@ -144,9 +142,7 @@ def _refuse_repeated_keys(source: Path) -> None:
             twice = _repeated(str(key.value) for key, _ in node.value)
             if twice:
                 line = node.start_mark.line + 1
-                raise DataError(
-                    f"{source}: a key may occur once; found {', '.join(twice)} again (line {line} on)"
-                )
+                raise DataError(f"{source}: a key may occur once; found {', '.join(twice)} again (line {line} on)")
             nodes += [value for _, value in node.value]
 
 
@@ -196,9 +192,7 @@ def _names(source: Path, values: dict[str, Any]) -> tuple[str, ...]:
     value = values.get("names")
     if not isinstance(value, (list, dict)) or not value:
         found = "nothing" if value is None else repr(value)
-        raise DataError(
-            f"{source}: names must list the classes, as [road, …] or {{0: road, …}}; found {found}"
-        )
+        raise DataError(f"{source}: names must list the classes, as [road, …] or {{0: road, …}}; found {found}")
     if isinstance(value, dict):
         if sorted(value, key=str) != sorted(range(len(value)), key=str):
             raise DataError(
@@ -210,9 +204,7 @@ def _names(source: Path, values: dict[str, Any]) -> tuple[str, ...]:
         raise DataError(f"{source}: names may list at most {MAXIMUM_CLASSES} classes; found {len(value)}")
     for name in value:
         if isinstance(name, bool) or not isinstance(name, (str, int, float)) or not str(name).strip():
-            raise DataError(
-                f"{source}: every name must be text; found {name!r} (put quotes around yes, no, on, off)"
-            )
+            raise DataError(f"{source}: every name must be text; found {name!r} (put quotes around yes, no, on, off)")
     names = tuple(str(name) for name in value)
     twice = _repeated(names)
     if twice:
@@ -232,9 +224,7 @@ def _ignore_index(source: Path, values: dict[str, Any], num_classes: int) -> int
     return int(value)
 
 
-def _label_mapping(
-    source: Path, values: dict[str, Any], num_classes: int, ignore_index: int
-) -> dict[int, int] | None:
+def _label_mapping(source: Path, values: dict[str, Any], num_classes: int, ignore_index: int) -> dict[int, int] | None:
     value = values.get("label_mapping")
     if value is None:
         return None
@@ -262,9 +252,7 @@ def _palette(source: Path, values: dict[str, Any], num_classes: int) -> tuple[tu
         return tuple(_generated_colour(index + 1) for index in range(num_classes))
     if not isinstance(value, list) or len(value) != num_classes:
         found = f"{len(value)} entries" if isinstance(value, list) else repr(value)
-        raise DataError(
-            f"{source}: palette must list one colour for each of the {num_classes} classes; found {found}"
-        )
+        raise DataError(f"{source}: palette must list one colour for each of the {num_classes} classes; found {found}")
     colours: list[tuple[int, int, int]] = []
     for colour in value:
         if (
@@ -272,9 +260,7 @@ def _palette(source: Path, values: dict[str, Any], num_classes: int) -> tuple[tu
             or len(colour) != 3
             or not all(_is_integer(part) and 0 <= part <= 255 for part in colour)
         ):
-            raise DataError(
-                f"{source}: a colour of palette is [red, green, blue] from 0 to 255; found {colour!r}"
-            )
+            raise DataError(f"{source}: a colour of palette is [red, green, blue] from 0 to 255; found {colour!r}")
         colours.append((colour[0], colour[1], colour[2]))
     return tuple(colours)
 

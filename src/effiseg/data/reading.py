@@ -40,9 +40,7 @@ def read_image(path: str | Path) -> UInt8Array:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     decoded = cv2.imdecode(encoded, flags) if encoded.size else None
     if decoded is None:
-        raise DataError(
-            f"{path}: not an image that OpenCV can decode; found {encoded.size} bytes; replace the file"
-        )
+        raise DataError(f"{path}: not an image that OpenCV can decode; found {encoded.size} bytes; replace the file")
     image: UInt8Array = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     return image
 

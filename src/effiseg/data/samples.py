@@ -78,14 +78,8 @@ def _images_of(spec: DatasetSpec, split: str, entry: str) -> list[str]:
             )
     images = [path for path in found if _strip_suffix(os.path.basename(path), spec.image_suffix) is not None]
     if not images:
-        wanted = (
-            f"names ending in {spec.image_suffix}"
-            if spec.image_suffix
-            else "files " + ", ".join(IMAGE_EXTENSIONS)
-        )
-        raise DataError(
-            f"{target}: {split} must hold images ({wanted}); found none among {len(found)} image files"
-        )
+        wanted = f"names ending in {spec.image_suffix}" if spec.image_suffix else "files " + ", ".join(IMAGE_EXTENSIONS)
+        raise DataError(f"{target}: {split} must hold images ({wanted}); found none among {len(found)} image files")
     return images
 
 
@@ -156,10 +150,7 @@ class _MaskNames:
         folder = self.folder_of(os.path.dirname(image))
         names = self.names_in(folder)
         suffix = self.spec.mask_suffix or ""
-        if "." in suffix:
-            candidates = [stem + suffix]
-        else:
-            candidates = [stem + suffix + extension for extension in MASK_EXTENSIONS]
+        candidates = [stem + suffix] if "." in suffix else [stem + suffix + extension for extension in MASK_EXTENSIONS]
         for candidate in candidates:
             if candidate in names:
                 return os.path.join(folder, candidate)

@@ -108,9 +108,7 @@ def split_statistics(
     )
 
 
-def split_class_counts(
-    spec: DatasetSpec, split: str, progress: Progress | None = None
-) -> npt.NDArray[np.int64]:
+def split_class_counts(spec: DatasetSpec, split: str, progress: Progress | None = None) -> npt.NDArray[np.int64]:
     """(K,) pixels of each class in a split; values that label_mapping does not list are logged as a warning.
 
     Raises:

@@ -161,6 +161,4 @@ def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror}); free some space, then go on"
-        ) from None
+        raise DataError(f"{path}: cannot be written ({error.strerror}); free some space, then go on") from None

@@ -35,9 +35,7 @@ def resized_shape(shape: tuple[int, int], image_size: tuple[int, int], resize: R
     if resize == "fixed":
         return image_size
     scale = min(image_size[0] / shape[0], image_size[1] / shape[1])
-    height, width = (
-        max(1, min(limit, round(side * scale))) for side, limit in zip(shape, image_size, strict=True)
-    )
+    height, width = (max(1, min(limit, round(side * scale))) for side, limit in zip(shape, image_size, strict=True))
     return height, width
 
 
@@ -135,9 +133,7 @@ class TrainingTransform:
         )
 
 
-def vary_colours(
-    image: UInt8Array, *, brightness: float, contrast: float, saturation: float, hue: float
-) -> UInt8Array:
+def vary_colours(image: UInt8Array, *, brightness: float, contrast: float, saturation: float, hue: float) -> UInt8Array:
     """Colour jitter as one affine map of RGB, in one pass over the pixels.
 
     Brightness multiplies; contrast scales around the image's mean grey; saturation scales towards (or away
@@ -153,9 +149,7 @@ def vary_colours(
     if brightness == contrast == saturation == 1 and hue == 0:
         return image
     angle = 2 * math.pi * hue
-    turn = np.array(
-        [[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]]
-    )
+    turn = np.array([[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]])
     chroma = np.linalg.inv(_TO_YIQ) @ turn @ _TO_YIQ
     grey = np.broadcast_to(_GREY, (3, 3))
     linear = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * grey) @ chroma

@@ -101,9 +101,7 @@ class Distiller(nn.Module):
         self.teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
-    def forward(
-        self, images: Tensor, student_features: Features, student_logits: Tensor
-    ) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, student_features: Features, student_logits: Tensor) -> dict[str, Tensor]:
         """The distillation terms, unweighted by λ; those with λ = 0 are neither there nor computed.
 
         The teacher runs in the ambient autocast precision, the distances are float32 at least.
@@ -204,9 +202,7 @@ def _projections(
     )
 
 
-def _renormalization(
-    student: SegFormer, teacher: SegFormer
-) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def _renormalization(student: SegFormer, teacher: SegFormer) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Scale and shift from the student's normalized images to the teacher's; None if they are the same."""
     ours, theirs = student.metadata, teacher.metadata
     if (ours.mean, ours.std) == (theirs.mean, theirs.std):

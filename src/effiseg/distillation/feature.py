@@ -47,8 +47,7 @@ def cosine_feature_loss(
     student, teacher = accurate(student_map), accurate(teacher_map.detach())
     products, student_squares, teacher_squares = student * teacher, student.square(), teacher.square()
     channel_gap, position_gap = (
-        1 - _cosine(products.sum(dims), student_squares.sum(dims), teacher_squares.sum(dims))
-        for dims in ((1,), (2, 3))
+        1 - _cosine(products.sum(dims), student_squares.sum(dims), teacher_squares.sum(dims)) for dims in ((1,), (2, 3))
     )  # 1 - S^C: (B, H, W), 1 - S^S: (B, C)
     loss = cosine_weight * (channel_gap.mean() + position_gap.mean())
     if mse_weight != 0:

@@ -252,9 +252,7 @@ def _compared(sample: EvaluationSample, logits: Tensor, protocol: Protocol) -> t
             return label_map(logits, size, (full_height, full_width)), label
         case "quarter":
             quarter = (math.ceil(height / 4), math.ceil(width / 4))
-            return logits[:, : quarter[0], : quarter[1]].argmax(0), _nearest(
-                _nearest(label, (height, width)), quarter
-            )
+            return logits[:, : quarter[0], : quarter[1]].argmax(0), _nearest(_nearest(label, (height, width)), quarter)
 
 
 def _nearest(label: Tensor, size: tuple[int, int]) -> Tensor:
@@ -265,5 +263,3 @@ def _nearest(label: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
-
-

@@ -123,9 +123,7 @@ def _counts_of_file(sample: Sample, path: Path, spec: DatasetSpec) -> Tensor:
             f"{path}: a prediction is as large as its label; found {_size(prediction)} (HxW) against "
             f"{_size(label)} of {sample.mask}; enlarge it by nearest neighbour, or predict at full size"
         )
-    return confusion_counts(
-        torch.from_numpy(prediction), torch.from_numpy(label), spec.num_classes, spec.ignore_index
-    )
+    return confusion_counts(torch.from_numpy(prediction), torch.from_numpy(label), spec.num_classes, spec.ignore_index)
 
 
 def _read_prediction(path: Path, spec: DatasetSpec) -> UInt8Array:

@@ -45,9 +45,7 @@ def cross_entropy_loss(
     return cross_entropy_term(true_log_probability(log_p, labels), labels, weights, across_processes)
 
 
-def cross_entropy_term(
-    true_log_p: Tensor, labels: Labels, weights: Tensor | None, across_processes: bool
-) -> Tensor:
+def cross_entropy_term(true_log_p: Tensor, labels: Labels, weights: Tensor | None, across_processes: bool) -> Tensor:
     """Cross-entropy from the true classes' log-probabilities (B, h, w) and weights (K,)."""
     if weights is None:
         numerator, denominator = -true_log_p.sum(), labels.valid.sum()

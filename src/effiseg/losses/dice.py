@@ -65,9 +65,7 @@ def dice_term(
     """Dice from log-probabilities (B, K, h, w) and those of the true classes (B, h, w)."""
     group = overlap(log_p, true_log_p, labels, sums=sums, across_processes=across_processes)
     dice = overlap_ratio(2 * group.intersection + smooth, group.predicted + group.labelled + smooth)
-    return average_over_classes(
-        1 - dice, group.labelled, sums=sums, classes=classes, across_processes=across_processes
-    )
+    return average_over_classes(1 - dice, group.labelled, sums=sums, classes=classes, across_processes=across_processes)
 
 
 class DiceLoss(nn.Module):

@@ -48,9 +48,7 @@ def dice_focal_loss(
     labels = read_labels(logits, target, ignore_index)
     log_p = log_probabilities(logits)
     true_log_p = true_log_probability(log_p, labels)
-    alpha = (
-        None if class_weights is None else focal_alpha(weights_for(class_weights, log_p), normalize_weights)
-    )
+    alpha = None if class_weights is None else focal_alpha(weights_for(class_weights, log_p), normalize_weights)
     dice = dice_term(
         log_p,
         true_log_p,

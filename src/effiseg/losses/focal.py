@@ -54,9 +54,7 @@ def focal_loss(
     """
     labels = read_labels(logits, target, ignore_index)
     log_p = log_probabilities(logits)
-    alpha = (
-        None if class_weights is None else focal_alpha(weights_for(class_weights, log_p), normalize_weights)
-    )
+    alpha = None if class_weights is None else focal_alpha(weights_for(class_weights, log_p), normalize_weights)
     return focal_term(true_log_probability(log_p, labels), labels, alpha, gamma, across_processes)
 
 
@@ -86,9 +84,7 @@ def focal_term(
         losses = missed**gamma * losses
     if alpha is not None:
         losses = alpha[labels.class_index] * losses
-    return divide_or_zero(
-        *sum_over_processes(losses.sum(), labels.valid.sum(), across_processes=across_processes)
-    )
+    return divide_or_zero(*sum_over_processes(losses.sum(), labels.valid.sum(), across_processes=across_processes))
 
 
 class FocalLoss(nn.Module):

@@ -25,9 +25,7 @@ class Overlap(NamedTuple):
     """Σ g: the number of pixels of the class."""
 
 
-def overlap(
-    log_p: Tensor, true_log_p: Tensor, labels: Labels, *, sums: Sums, across_processes: bool
-) -> Overlap:
+def overlap(log_p: Tensor, true_log_p: Tensor, labels: Labels, *, sums: Sums, across_processes: bool) -> Overlap:
     """Sum overlap per class; ignored pixels count nowhere.
 
     Args:

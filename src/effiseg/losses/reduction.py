@@ -42,9 +42,7 @@ def read_labels(logits: Tensor, target: Tensor, ignore_index: int) -> Labels:
             f"{tuple(logits.shape)} and {tuple(target.shape)}; interpolate the logits or reduce the labels"
         )
     if target.is_floating_point() or target.dtype == torch.bool:
-        raise UsageError(
-            f"a target holds integer class indices, found {target.dtype}; convert it to uint8 or int64"
-        )
+        raise UsageError(f"a target holds integer class indices, found {target.dtype}; convert it to uint8 or int64")
     # Widened before the comparison: an ignore_index outside uint8 (-100) would wrap around into a class.
     index = target.long()
     valid = index != ignore_index
@@ -77,8 +75,7 @@ def weights_for(class_weights: Tensor, log_p: Tensor) -> Tensor:
     """
     if class_weights.shape != (log_p.shape[1],):
         raise UsageError(
-            f"class_weights holds one weight per class: shape ({log_p.shape[1]},), "
-            f"found {tuple(class_weights.shape)}"
+            f"class_weights holds one weight per class: shape ({log_p.shape[1]},), found {tuple(class_weights.shape)}"
         )
     return class_weights.detach().to(log_p)
 
@@ -99,13 +96,13 @@ class _SumOverProcesses(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004  # autograd's signature
+    def forward(ctx: Any, values: Tensor) -> Tensor:
         total = values.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:  # noqa: ARG004
+    def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
         total = gradient.clone()
         dist.all_reduce(total)

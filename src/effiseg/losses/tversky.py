@@ -44,9 +44,7 @@ def tversky_loss(
     """
     group = _overlap_of(logits, target, sums, ignore_index, across_processes)
     losses = 1 - tversky_index(group, alpha, beta, smooth)
-    return average_over_classes(
-        losses, group.labelled, sums=sums, classes=classes, across_processes=across_processes
-    )
+    return average_over_classes(losses, group.labelled, sums=sums, classes=classes, across_processes=across_processes)
 
 
 def focal_tversky_loss(
@@ -90,14 +88,10 @@ def focal_tversky_loss(
     exponent = 1 / gamma
     join = 10 * torch.finfo(missed.dtype).eps
     losses = torch.where(missed > join, missed.clamp_min(join) ** exponent, missed * join ** (exponent - 1))
-    return average_over_classes(
-        losses, group.labelled, sums=sums, classes=classes, across_processes=across_processes
-    )
+    return average_over_classes(losses, group.labelled, sums=sums, classes=classes, across_processes=across_processes)
 
 
-def _overlap_of(
-    logits: Tensor, target: Tensor, sums: Sums, ignore_index: int, across_processes: bool
-) -> Overlap:
+def _overlap_of(logits: Tensor, target: Tensor, sums: Sums, ignore_index: int, across_processes: bool) -> Overlap:
     labels = read_labels(logits, target, ignore_index)
     log_p = log_probabilities(logits)
     true_log_p = true_log_probability(log_p, labels)

@@ -46,9 +46,7 @@ def confusion_counts(prediction: Tensor, target: Tensor, num_classes: int, ignor
         ValueError: shapes differ, K is out of range, or a label is neither a class nor `ignore_index`.
     """
     if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape"
-        )
+        raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
     if not 1 <= num_classes <= _NO_CLASS:
         raise ValueError(f"num_classes must lie in 1..{_NO_CLASS}; found {num_classes}")
     labels, ignored = _target_bytes(target, ignore_index)
@@ -60,9 +58,7 @@ def confusion_counts(prediction: Tensor, target: Tensor, num_classes: int, ignor
         table[ignored] = 0
     if table[num_classes:].any():
         value = int(table[num_classes:].sum(1).argmax()) + num_classes
-        raise ValueError(
-            f"label {value} is neither one of {num_classes} classes nor ignore_index {ignore_index}"
-        )
+        raise ValueError(f"label {value} is neither one of {num_classes} classes nor ignore_index {ignore_index}")
     truth = table[:num_classes]
     no_class = truth[:, num_classes:].sum(1, keepdim=True)
     return torch.cat([truth[:, :num_classes], no_class], dim=1)

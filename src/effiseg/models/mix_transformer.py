@@ -85,9 +85,7 @@ def add_branch(tokens: Tensor, branch: Tensor, drop_rate: float) -> Tensor:
 class PatchEmbedding(nn.Module):
     """Overlap patch embedding: a strided convolution whose windows overlap, then the norm."""
 
-    def __init__(
-        self, in_channels: int, channels: int, patch: int, stride: int, norm: Norm, eps: float
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, patch: int, stride: int, norm: Norm, eps: float) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, channels, patch, stride, patch // 2)
         self.norm = build_norm(norm, channels, eps)
@@ -217,9 +215,7 @@ class MixTransformer(nn.Module):
         stages = []
         in_channels = 3
         for index, (channels, depth) in enumerate(zip(size.embed_dims, size.depths, strict=True)):
-            patch = PatchEmbedding(
-                in_channels, channels, PATCH_SIZES[index], STRIDES[index], patch_norm, norm_eps
-            )
+            patch = PatchEmbedding(in_channels, channels, PATCH_SIZES[index], STRIDES[index], patch_norm, norm_eps)
             blocks = [
                 Block(channels, HEADS[index], REDUCTIONS[index], block_norm, norm_eps, next(rates))
                 for _ in range(depth)

@@ -109,9 +109,7 @@ def save_pretrained(model: SegFormer, folder: str | Path) -> None:
     Raises:
         ModelError: the folder cannot be written.
     """
-    tensors = {
-        classic_name(name): value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
+    tensors = {classic_name(name): value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     target = Path(folder)
     try:
         with atomic_path(target / WEIGHTS_FILE) as temporary:
@@ -229,9 +227,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         try:
             weights |= load_file(file)
         except (SafetensorError, OSError) as error:
-            raise ModelError(
-                f"{file}: not a whole safetensors file ({error}): write or copy it again"
-            ) from None
+            raise ModelError(f"{file}: not a whole safetensors file ({error}): write or copy it again") from None
     return weights
 
 
@@ -346,8 +342,7 @@ def _read_metadata(config: Mapping[str, Any], num_classes: int, path: Path) -> M
         names = tuple(str(labels[str(index)]) for index in range(num_classes))
     except KeyError as error:
         raise ModelError(
-            f"{path / CONFIG_FILE}: id2label must name all {num_classes} classes of the weights; "
-            f"it has no {error}"
+            f"{path / CONFIG_FILE}: id2label must name all {num_classes} classes of the weights; it has no {error}"
         ) from None
     if "metadata" in own:
         try:

@@ -69,13 +69,9 @@ class SegFormer(nn.Module):
         self.drop_path_rate = drop_path_rate
         self.classifier_dropout = classifier_dropout
         self.norm_eps = norm_eps
-        self.encoder = MixTransformer(
-            variant, patch_norm, block_norm, drop_path_rate=drop_path_rate, norm_eps=norm_eps
-        )
+        self.encoder = MixTransformer(variant, patch_norm, block_norm, drop_path_rate=drop_path_rate, norm_eps=norm_eps)
         self.embed_dims = self.encoder.embed_dims
-        self.decode_head = DecodeHead(
-            self.embed_dims, DECODER_WIDTHS[variant], num_classes, classifier_dropout
-        )
+        self.decode_head = DecodeHead(self.embed_dims, DECODER_WIDTHS[variant], num_classes, classifier_dropout)
         self._metadata = ModelMetadata.unnamed(num_classes)
         initialize_weights(self)
         nn.init.normal_(self.decode_head.classifier.weight, std=0.01)
@@ -89,8 +85,7 @@ class SegFormer(nn.Module):
     def metadata(self, metadata: ModelMetadata) -> None:
         if metadata.num_classes != self.num_classes:
             raise ModelError(
-                f"the metadata must name the model's {self.num_classes} classes; "
-                f"found {metadata.num_classes} names"
+                f"the metadata must name the model's {self.num_classes} classes; found {metadata.num_classes} names"
             )
         self._metadata = metadata
 

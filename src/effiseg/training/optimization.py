@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -48,4 +49,5 @@ def learning_rate(step: int, total_steps: int, config: OptimizerConfig) -> float
     warmup = int(config.warmup_ratio * total_steps)
     if step < warmup:
         return config.lr * (step + 1) / warmup
-    return config.lr * float(1 - (step - warmup) / max(1, total_steps - warmup)) ** config.power
+    left = 1 - (step - warmup) / max(1, total_steps - warmup)
+    return config.lr * math.pow(left, config.power)

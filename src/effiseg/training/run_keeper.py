@@ -105,9 +105,7 @@ class RunKeeper(L.Callback):
         )
         self.last_save = self.epoch_started = self.clock = time.monotonic()
         device = pl_module.device
-        self.sums = {
-            k: torch.tensor(v, dtype=torch.float64, device=device) for k, v in self.state.epoch_sums.items()
-        }
+        self.sums = {k: torch.tensor(v, dtype=torch.float64, device=device) for k, v in self.state.epoch_sums.items()}
         if self.state.validation_pending:
             self.finish_epoch(trainer, cast(SegmentationTask, pl_module))
 
@@ -128,9 +126,7 @@ class RunKeeper(L.Callback):
         self.passes += 1
         self.epoch_images += len(batch["id"]) * trainer.world_size
         for name, value in task.latest_terms.items():
-            self.sums[name] = (
-                self.sums.get(name, torch.zeros((), dtype=torch.float64, device=value.device)) + value
-            )
+            self.sums[name] = self.sums.get(name, torch.zeros((), dtype=torch.float64, device=value.device)) + value
         if self.passes % self.schedule.accumulate:
             return
         task.after_optimizer_step()
@@ -143,9 +139,7 @@ class RunKeeper(L.Callback):
             self.finish_epoch(trainer, task)
         stop = self.stop_requested(trainer)
         minutes = (time.monotonic() - self.last_save) / 60
-        if self.state.step % self.schedule.steps_per_epoch and (
-            stop or minutes >= self.config.checkpoint_minutes
-        ):
+        if self.state.step % self.schedule.steps_per_epoch and (stop or minutes >= self.config.checkpoint_minutes):
             self.save(trainer, task)
         if stop or self.state.stopped_early:
             trainer.should_stop = True
@@ -154,9 +148,7 @@ class RunKeeper(L.Callback):
         """Stop listening for signals."""
         self.close()
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Leave the terminal and the signal handlers as they were."""
         self.close()
 
@@ -209,9 +201,7 @@ class RunKeeper(L.Callback):
                 self.save_best(trainer, task)
             patience = self.config.early_stop_epochs
             assert state.best_epoch is not None
-            state.stopped_early = (
-                patience is not None and int(row["epoch"] or 0) - state.best_epoch >= patience
-            )
+            state.stopped_early = patience is not None and int(row["epoch"] or 0) - state.best_epoch >= patience
         self.save(trainer, task)
         if trainer.is_global_zero:
             write_metrics(self.run, state)

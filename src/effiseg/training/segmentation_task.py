@@ -34,9 +34,7 @@ class SegmentationTask(L.LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.ema: AveragedModel | None = None
         if config.ema_decay is not None:
-            self.ema = AveragedModel(
-                student, avg_fn=partial(ema_average, decay=config.ema_decay), use_buffers=True
-            )
+            self.ema = AveragedModel(student, avg_fn=partial(ema_average, decay=config.ema_decay), use_buffers=True)
             self.ema.requires_grad_(False)
         self.latest_terms: dict[str, Tensor] = {}
 
@@ -146,14 +144,10 @@ def supervised_loss(
                 **common,
             )
         case "combo":
-            loss = losses.combo_loss(
-                logits, labels, class_weights, dice_weight=config.dice_weight, **overlap, **common
-            )
+            loss = losses.combo_loss(logits, labels, class_weights, dice_weight=config.dice_weight, **overlap, **common)
         case "tversky":
             loss = losses.tversky_loss(logits, labels, **index_weights, **overlap, **common)
         case "focal_tversky":
             gamma = config.focal_tversky_gamma
-            loss = losses.focal_tversky_loss(
-                logits, labels, gamma=gamma, **index_weights, **overlap, **common
-            )
+            loss = losses.focal_tversky_loss(logits, labels, gamma=gamma, **index_weights, **overlap, **common)
     return {"loss": loss}

@@ -190,9 +190,7 @@ def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:
         student.load_state_dict(read_tensors(run.best_checkpoint)["model"])
     else:
         prefix = "student." if config.ema_decay is None else "ema.module."
-        student.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in task_state.items() if k.startswith(prefix)}
-        )
+        student.load_state_dict({k.removeprefix(prefix): v for k, v in task_state.items() if k.startswith(prefix)})
     validation: EvaluationResult | None = None
     if "val" in spec.splits:
         validation = evaluate_model(

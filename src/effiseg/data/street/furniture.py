@@ -50,17 +50,12 @@ def draw_bollard(canvas: Canvas, dice: Random, x: float, z: float) -> None:
 def _lamp_box(canvas: Canvas, x: float, up: float, z: float, lit: int) -> None:
     """Draw the housing of a traffic light around (x, up), with one lamp lit."""
     view = canvas.view
-    box = [
-        view.project(x + a, up + u, z)
-        for a, u in ((-0.24, -0.58), (0.24, -0.58), (0.24, 0.58), (-0.24, 0.58))
-    ]
+    box = [view.project(x + a, up + u, z) for a, u in ((-0.24, -0.58), (0.24, -0.58), (0.24, 0.58), (-0.24, 0.58))]
     canvas.fill(box, (28.0, 30.0, 30.0), labels.TRAFFIC_LIGHT, z)
     for i, color in enumerate(_LAMPS):
         tone = 1.0 / canvas.air.level if i == lit else 0.22
         center = view.project(x, up + 0.34 - 0.34 * i, z)
-        canvas.disc(
-            center, 0.13, (color[0] * tone, color[1] * tone, color[2] * tone), labels.TRAFFIC_LIGHT, z
-        )
+        canvas.disc(center, 0.13, (color[0] * tone, color[1] * tone, color[2] * tone), labels.TRAFFIC_LIGHT, z)
         if i == lit:
             canvas.glows.append(Glow(*center, 0.16 * view.focal / max(z, 5.0), color))
 
@@ -95,9 +90,7 @@ def _plate(
 
 
 def _polygon(count: int, turn: float) -> list[Point]:
-    return [
-        (math.cos(math.tau * i / count + turn), math.sin(math.tau * i / count + turn)) for i in range(count)
-    ]
+    return [(math.cos(math.tau * i / count + turn), math.sin(math.tau * i / count + turn)) for i in range(count)]
 
 
 _ROUND, _DIAMOND, _OCTAGON = _polygon(12, 0.0), _polygon(4, 0.0), _polygon(8, math.pi / 8)

@@ -101,9 +101,7 @@ def draw_bicycle(canvas: Canvas, dice: Random, x: float, z: float, heading: floa
     canvas.stroke([rear, crank, neck, seat, crank], 0.05, paint, label, z)
     canvas.stroke([rear, seat], 0.04, paint, label, z)
     canvas.stroke([frame.at(0.52, 0.0, wheel), neck, frame.at(0.3, 0.0, 1.02)], 0.05, paint, label, z)
-    canvas.stroke(
-        [frame.at(0.36, -0.28, 1.03), frame.at(0.36, 0.28, 1.03)], 0.04, (30.0, 30.0, 30.0), label, z
-    )
+    canvas.stroke([frame.at(0.36, -0.28, 1.03), frame.at(0.36, 0.28, 1.03)], 0.04, (30.0, 30.0, 30.0), label, z)
     canvas.stroke([frame.at(-0.36, 0.0, 0.9), frame.at(-0.14, 0.0, 0.92)], 0.07, (30.0, 30.0, 30.0), label, z)
     if dice.random() < 0.25:
         basket = [(0.45, 0.7), (0.45, 1.0), (0.8, 1.0), (0.75, 0.7)]

@@ -170,9 +170,7 @@ def add_roadside(scene: Scene, street: Street) -> None:
         "industry": (42, 18, 24, 6, 10),
     }[street.character]
     for side, section in ((-1, street.sides[0]), (1, street.sides[1])):
-        setback = (
-            dice.uniform(0.1, 1.5) if street.character in ("town", "industry") else dice.uniform(2.5, 9.0)
-        )
+        setback = dice.uniform(0.1, 1.5) if street.character in ("town", "industry") else dice.uniform(2.5, 9.0)
         storeys = dice.uniform(2.8, 7.0) if street.character == "town" else dice.uniform(1.2, 3.4)
         z = dice.uniform(-6.0, 6.0)
         while z < FARTHEST - 20.0:
@@ -213,9 +211,7 @@ def _add_segment(
             ground = [(across, z0), (reach, z0), (reach, z1), (across, z1)]
             outline = [view.project(view.lateral(side * a, z), 0.0, z) for a, z in ground]
             scene.shadows.add(outline, 0.75 * scene.hardness)
-        scene.add(
-            z1, lambda canvas, own: roadside.draw_house(canvas, own, side, across, z0, z1, height, roof)
-        )
+        scene.add(z1, lambda canvas, own: roadside.draw_house(canvas, own, side, across, z0, z1, height, roof))
         if setback > 2.0 and dice.random() < 0.55:
             front = dice.choices(("fence", "hedge", "wall"), (4, 4, 3))[0]
             _add_segment(scene, street, side, edge, z0, z1, front, 0.0, 0.0)

@@ -256,9 +256,7 @@ def _paint_leaves(canvas: Canvas, plane: Plane, leaves: Color, tone: NDArray[np.
     canvas.paint(plane, painted)
 
 
-def draw_tree(
-    canvas: Canvas, dice: Random, x: float, z: float, height: float, radius: float, leaves: Color
-) -> None:
+def draw_tree(canvas: Canvas, dice: Random, x: float, z: float, height: float, radius: float, leaves: Color) -> None:
     """Draw a tree: a trunk and a crown of leaves with a ragged outline and holes.
 
     Args:

@@ -15,9 +15,7 @@ from effiseg.data.street.roadside import plaster
 from effiseg.data.street.weather import finish, random_weather
 
 
-def draw_scene(
-    rng: np.random.Generator, height: int, width: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def draw_scene(rng: np.random.Generator, height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw a street scene and its label.
 
     The scene's plan depends on `rng` and on the aspect ratio alone: the same generator state gives the same
@@ -71,12 +69,8 @@ def _draw_camera_rig(canvas: Canvas, dice: Random) -> None:
         top, edge = 1.0 - dice.uniform(0.03, 0.09), 1.0 - dice.uniform(0.0, 0.04)
         shift = dice.uniform(-0.1, 0.1)
         level = dice.uniform(12.0, 70.0)
-        bonnet = [
-            (aspect * (0.5 + shift + 0.55 * i / 8), top + (edge - top) * (i / 8) ** 2) for i in range(-8, 9)
-        ]
-        canvas.fill(
-            [(-0.1, 1.1), *bonnet, (aspect + 0.1, 1.1)], (level, level, level * 1.05), labels.EGO_VEHICLE, 0.0
-        )
+        bonnet = [(aspect * (0.5 + shift + 0.55 * i / 8), top + (edge - top) * (i / 8) ** 2) for i in range(-8, 9)]
+        canvas.fill([(-0.1, 1.1), *bonnet, (aspect + 0.1, 1.1)], (level, level, level * 1.05), labels.EGO_VEHICLE, 0.0)
     if dice.random() < 0.3:
         border = max(1, round(0.006 * canvas.height))
         label = canvas.pixels[..., 3]

@@ -124,9 +124,7 @@ def add_people(scene: Scene, street: Street) -> None:
             for _ in range(dice.choices((1, 2, 5), (60, 25, 15))[0] if bicycle else 1):
                 x = scene.view.lateral(across, z)
                 scene.shade(x, z, 0.4, 0.4, 0.5)
-                scene.add(
-                    z, _placed(people.draw_bicycle if bicycle else people.draw_motorcycle, x, z, heading)
-                )
+                scene.add(z, _placed(people.draw_bicycle if bicycle else people.draw_motorcycle, x, z, heading))
                 z += 0.55
     if street.ground.crossing is not None and dice.random() < 0.5:
         for _ in range(dice.randint(1, 4)):
@@ -144,9 +142,7 @@ def _add_rider(scene: Scene, street: Street) -> None:
     section = street.sides[0] if sign < 0 else street.sides[1]
     z = 7.0 + 40.0 * dice.random() ** 1.3
     motor = dice.random() < 0.27
-    across = sign * (
-        section.road * dice.uniform(0.3, 0.6) if motor else section.road - dice.uniform(0.2, 1.2)
-    )
+    across = sign * (section.road * dice.uniform(0.3, 0.6) if motor else section.road - dice.uniform(0.2, 1.2))
     x = scene.view.lateral(across, z)
     turn = 0.0 if sign > 0 else math.pi
     if dice.random() < 0.25:

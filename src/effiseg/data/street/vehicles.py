@@ -119,9 +119,7 @@ def draw_body(canvas: Canvas, frame: Frame, body: Body) -> None:
             tyre = [frame.at(axle + radius * c, flank, radius + radius * s) for c, s in _CIRCLE]
             canvas.fill(tyre, (24, 24, 26), label, z)
             if detailed:
-                rim = [
-                    frame.at(axle + 0.55 * radius * c, flank, radius + 0.55 * radius * s) for c, s in _CIRCLE
-                ]
+                rim = [frame.at(axle + 0.55 * radius * c, flank, radius + 0.55 * radius * s) for c, s in _CIRCLE]
                 canvas.fill(rim, (125, 125, 128), label, z, shade)
 
 
@@ -194,10 +192,7 @@ def car_body(dice: Random) -> Body:
     if kind == "van" and dice.random() < 0.6:
         windows = [
             (
-                [
-                    (a * length, u)
-                    for a, u in ((0.16, belt), (0.18, top - 0.2), (0.27, top - 0.2), (0.38, belt))
-                ],
+                [(a * length, u) for a, u in ((0.16, belt), (0.18, top - 0.2), (0.27, top - 0.2), (0.38, belt))],
                 glass,
             )
         ]
@@ -291,9 +286,7 @@ def draw_truck(canvas: Canvas, dice: Random, x: float, z: float, heading: float)
     glass = (GLASS[0] * level, GLASS[1] * level, GLASS[2] * level)
     split = half - cab_length
     kind = dice.choices(("box", "flat", "tank"), (5, 2, 1))[0]
-    top = {"box": dice.uniform(2.8, 3.9), "flat": dice.uniform(1.5, 2.4), "tank": dice.uniform(2.6, 3.1)}[
-        kind
-    ]
+    top = {"box": dice.uniform(2.8, 3.9), "flat": dice.uniform(1.5, 2.4), "tank": dice.uniform(2.6, 3.1)}[kind]
     foot = 0.95 if kind != "flat" else 0.8
     load = [(-half, foot), (-half, top), (split - 0.15, top), (split - 0.15, foot)]
     if kind == "tank":
