@@ -131,18 +131,8 @@ def test_loading_leaves_the_random_state_alone(make_dataset, workers: int) -> No
     torch.manual_seed(3)
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
     list(data.train_dataloader())
-    list(data.evaluation_dataloader("val"))
     assert torch.equal(torch.get_rng_state(), before)
     assert (np.random.get_state()[1] == numpy_before).all()
-
-
-def test_evaluation_is_shared_without_overlap(make_dataset) -> None:
-    data = module(make_dataset(sizes=((40, 60), (33, 47), (80, 50), (64, 96), (40, 40))))
-    parts = [
-        [sample.id for batch in data.evaluation_dataloader("val", index, 2) for sample in batch] for index in range(2)
-    ]
-    assert parts == [["000", "002", "004"], ["001", "003"]]
-    assert all(isinstance(batch, list) for batch in data.evaluation_dataloader("val"))
 
 
 def test_setup_checks_the_first_batch_of_train_and_val(make_dataset) -> None:
@@ -163,8 +153,7 @@ def test_training_needs_no_val_split(make_dataset) -> None:
     data = module(make_dataset(splits=("train",)))
     data.setup("fit")
     assert [sample.id for sample in data.train_samples] == [f"{i:03d}" for i in range(6)]
-    with pytest.raises(DataError, match="no split 'val'"):
-        data.evaluation_dataloader("val")
+    assert len(list(data.train_dataloader())) == 2 * 3
 
 
 SIGNALLED = """

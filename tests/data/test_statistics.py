@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from PIL import Image
 
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.samples import list_samples
-from effiseg.data.statistics import class_weights, split_class_counts, split_statistics
+from effiseg.data.statistics import class_weights, describe_unlisted, split_statistics
 from effiseg.errors import DataError
 
 # Table 1 of the paper by train id, and the shares in percent that the reading notes derive from it.
@@ -73,7 +72,6 @@ def test_counts_are_those_of_the_masks(spec: DatasetSpec) -> None:
     assert statistics.unlisted == {}
     assert statistics.shares.sum() == pytest.approx(1)
     assert seen == [(n, 6) for n in range(1, 7)]
-    np.testing.assert_array_equal(split_class_counts(spec, "train"), statistics.class_counts)
     np.testing.assert_array_equal(split_statistics(spec, "train", threads=1).class_counts, statistics.class_counts)
 
 
@@ -91,15 +89,16 @@ def test_median_frequency_looks_only_at_images_with_the_class(make_dataset, dtyp
     np.testing.assert_allclose(statistics.class_weights("median_frequency"), [middle * 19 / 18, middle * 9, middle * 9])
 
 
-def test_unlisted_values_are_counted_and_reported(spec: DatasetSpec, caplog: pytest.LogCaptureFixture) -> None:
+def test_unlisted_values_are_counted_and_reported(spec: DatasetSpec) -> None:
     mapped = replace(spec, label_mapping={0: 1, 1: 1})
     whole, partly = split_statistics(spec, "train"), split_statistics(mapped, "train")
     assert partly.unlisted == {2: whole.class_counts[2]}
     assert partly.class_counts.tolist() == [0, whole.class_counts[:2].sum(), 0]
     assert partly.ignored == whole.ignored + whole.class_counts[2]
-    with caplog.at_level(logging.WARNING):
-        split_class_counts(mapped, "train")
-    assert f"does not list the raw values 2 ({whole.class_counts[2]} pixels)" in caplog.text
+    line = describe_unlisted(mapped, partly)
+    assert line.startswith(f"{mapped.source}: label_mapping does not list the raw values 2 ")
+    assert f"2 ({whole.class_counts[2]} pixels) of train" in line
+    assert "\n" not in line
 
 
 def test_a_foreign_value_is_an_error(spec: DatasetSpec) -> None:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
+from effiseg.commands.arguments import CommandParser, progress_bar
 from effiseg.config.loss import ClassWeightRule
-from effiseg.errors import UsageError
 
 RULES: tuple[ClassWeightRule, ...] = get_args(ClassWeightRule)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see effiseg data stats --help)")
-
-
 def run(argv: list[str]) -> int:
     """Parse, count, print a table or JSON."""
-    parser = _Parser(
+    parser = CommandParser(
         prog="effiseg data stats",
         description="Pixel shares of the classes in every split, and class weights by every rule.",
     )
@@ -29,7 +21,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--data_root", metavar="FOLDER", help="folder of the data set; replaces the YAML's path")
     parser.add_argument("--splits", metavar="A,B", help="only these splits, for example train,val")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    options = parser.parse_args(argv)
+    options = parser.parse(argv, surplus="one DATA is counted at a time")
     report = statistics_report(options.data, options.data_root, options.splits)
     if options.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
@@ -61,7 +53,7 @@ def statistics_report(data: str, data_root: str | None, splits: str | None) -> d
     wanted = [name.strip() for name in splits.split(",")] if splits else list(spec.splits)
     counted: dict[str, SplitStatistics] = {}
     for split in wanted:
-        with _progress(split) as advance:
+        with progress_bar(f"masks of {split}") as advance:
             counted[split] = split_statistics(spec, split, advance)
     source = "train" if "train" in counted else wanted[0]
 
@@ -116,15 +108,3 @@ def print_tables(report: dict[str, Any]) -> None:
         if values["unlisted"]:
             found = ", ".join(f"{value} ({pixels} pixels)" for value, pixels in values["unlisted"].items())
             console.print(f"{split}: raw values that label_mapping does not list are ignored: {found}", soft_wrap=True)
-
-
-@contextmanager
-def _progress(split: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while masks are counted, gone afterwards; stdout stays the result's."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"masks of {split}")
-        yield lambda done, total: bar.update(task, completed=done, total=total)

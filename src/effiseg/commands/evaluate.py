@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_args
 
+from effiseg.commands.arguments import CommandParser, not_negative, positive, progress_bar
 from effiseg.config.data import Resize, parse_image_size
-from effiseg.config.parsing import suggest
 from effiseg.config.training import Device, Protocol
 from effiseg.errors import UsageError
 
@@ -30,7 +29,7 @@ def run(argv: list[str]) -> int:
     from effiseg.files import write_json
 
     spec = load_dataset_spec(options.data, options.data_root)
-    with progress_bar(options.split) as progress:
+    with progress_bar(f"evaluating {options.split}") as progress:
         if options.predictions is not None:
             from effiseg.evaluation.predictions import evaluate_predictions
 
@@ -74,23 +73,14 @@ def evaluate_with_model(
     )
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse whose complaint is one line that names the nearest option."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage."""
-        raise UsageError(message)
-
-
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options, checked against each other.
 
     Raises:
         UsageError: what is wrong, in one line.
     """
-    parser = Parser(
+    parser = CommandParser(
         prog="effiseg evaluate",
-        allow_abbrev=False,
         description="IoU per class, mIoU and accuracies of a model, or of label PNGs any software wrote, "
         "on one split of a data set.",
     )
@@ -110,12 +100,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--workers", type=not_negative, metavar="N", help="loader processes (default: 2); with --predictions "
         "threads (default: one a core)")  # fmt: skip
     add("--json", metavar="FILE", help="also write all results, the confusion matrix and IoU per image")
-    options, unknown = parser.parse_known_args(argv)
-    if unknown:
-        known = [name for action in parser._actions for name in action.option_strings]
-        word = unknown[0].split("=")[0]
-        hint = suggest(word, known) if word.startswith("-") else "; one MODEL is evaluated at a time"
-        raise UsageError(f"unknown argument {word!r}{hint}")
+    options = parser.parse(argv, surplus="one MODEL is evaluated at a time")
     if (options.model is None) == (options.predictions is None):
         found = "neither" if options.model is None else "both"
         raise UsageError(f"give either MODEL or --predictions DIR; found {found}")
@@ -124,40 +109,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
             if getattr(options, name) is not None:
                 raise UsageError(f"--{name} concerns models; --predictions are scored at the labels' own size")
     return options
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on."""
-    return whole_number(text, 1)
-
-
-def not_negative(text: str) -> int:
-    """A whole number from 0 on."""
-    return whole_number(text, 0)
-
-
-def whole_number(text: str, least: int) -> int:
-    """`text` as an int.
-
-    Raises:
-        argparse.ArgumentTypeError: not a whole number, or too small.
-    """
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"must be a whole number from {least} on; found {text!r}")
-    return int(text)
-
-
-@contextmanager
-def progress_bar(split: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left on stderr; gives the function that is told (images done, images in all)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"evaluating {split}", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def print_result(result: EvaluationResult) -> None:

@@ -9,10 +9,10 @@ import lightning as L
 import numpy as np
 import torch
 import torch.distributed
-from torch.utils.data import DataLoader, Sampler, Subset
+from torch.utils.data import DataLoader, Sampler
 
 from effiseg.config.training import TrainConfig
-from effiseg.data.dataset import EvaluationDataset, EvaluationSample, SegmentationDataset, start_worker
+from effiseg.data.dataset import SegmentationDataset, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.reading import check_samples
 from effiseg.data.samples import Sample, list_samples
@@ -106,7 +106,7 @@ class TrainingBatchSampler(Sampler[list[Key]]):
 
 
 class SegmentationDataModule(L.LightningDataModule):
-    """A data set as a run reads it.
+    """The training split of a data set as a run reads it.
 
     Args:
         config: the run's settings.
@@ -117,7 +117,7 @@ class SegmentationDataModule(L.LightningDataModule):
         super().__init__()
         self.config = config
         self.spec = spec
-        self._samples: dict[str, list[Sample]] = {}
+        self._train_samples: list[Sample] = []
         self._position = (0, 0)
 
     def setup(self, stage: str | None = None) -> None:
@@ -126,20 +126,20 @@ class SegmentationDataModule(L.LightningDataModule):
         Raises:
             DataError: an image without a mask, a mask with a foreign value, …; the message names the file.
         """
-        if "train" in self._samples:
+        if self._train_samples:
             return
         train = list_samples(self.spec, "train")
         val = list_samples(self.spec, "val") if "val" in self.spec.splits else []
         first_keys = next(iter(self._sampler(len(train), process_index=0)))
         check_samples(self.spec, [train[index] for _, index in first_keys])
         check_samples(self.spec, val[: self.config.batch_size_per_pass])
-        self._samples = {"train": train} | ({"val": val} if val else {})
+        self._train_samples = train
 
     @property
     def train_samples(self) -> list[Sample]:
         """The samples of the training split, in the order of their indices."""
         self.setup()
-        return self._samples["train"]
+        return self._train_samples
 
     @property
     def batches_per_epoch(self) -> int:
@@ -167,23 +167,16 @@ class SegmentationDataModule(L.LightningDataModule):
             config.augmentation.filled_from(config.augment),
             config.seed,
         )
-        return DataLoader(dataset, batch_sampler=sampler, **self._loader_options())
-
-    def evaluation_dataloader(
-        self, split: str, process_index: int = 0, num_processes: int = 1
-    ) -> DataLoader[EvaluationSample]:
-        """Lists of EvaluationSample, sizes unmixed, in the split's order.
-
-        Args:
-            split: name of the split.
-            process_index: takes every num_processes-th sample, beginning here.
-            num_processes: processes that share the split.
-        """
-        if split not in self._samples:
-            self._samples[split] = list_samples(self.spec, split)
-        dataset = EvaluationDataset(self._samples[split], self.spec, self.config.input_size, self.config.resize)
-        share = Subset(dataset, range(process_index, len(dataset), num_processes))
-        return DataLoader(share, batch_size=self.config.batch_size_per_pass, collate_fn=list, **self._loader_options())
+        return DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=config.workers,
+            worker_init_fn=start_worker,
+            pin_memory=config.device != "cpu" and torch.cuda.is_available(),
+            # Loaders draw a seed for their workers. It is not used here, and drawn from the global generator
+            # it would shift the randomness of training by the number of loaders that were ever started.
+            generator=torch.Generator().manual_seed(config.seed % 2**63),
+        )
 
     def _sampler(self, num_samples: int, process_index: int | None = None) -> TrainingBatchSampler:
         config = self.config
@@ -196,13 +189,3 @@ class SegmentationDataModule(L.LightningDataModule):
             process_index=process_index,
             accumulate=config.accumulate,
         )
-
-    def _loader_options(self) -> dict[str, Any]:
-        return {
-            "num_workers": self.config.workers,
-            "worker_init_fn": start_worker,
-            "pin_memory": self.config.device != "cpu" and torch.cuda.is_available(),
-            # Loaders draw a seed for their workers. It is not used here, and drawn from the global generator
-            # it would shift the randomness of training by the number of loaders that were ever started.
-            "generator": torch.Generator().manual_seed(self.config.seed % 2**63),
-        }

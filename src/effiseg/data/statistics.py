@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -106,18 +105,6 @@ def split_statistics(
         ignored=ignored,
         unlisted=dict(sorted(unlisted.items())),
     )
-
-
-def split_class_counts(spec: DatasetSpec, split: str, progress: Progress | None = None) -> npt.NDArray[np.int64]:
-    """(K,) pixels of each class in a split; values that label_mapping does not list are logged as a warning.
-
-    Raises:
-        DataError: as `split_statistics`.
-    """
-    statistics = split_statistics(spec, split, progress)
-    if statistics.unlisted:
-        logging.getLogger(__name__).warning(describe_unlisted(spec, statistics))
-    return statistics.class_counts
 
 
 def describe_unlisted(spec: DatasetSpec, statistics: SplitStatistics) -> str:
