@@ -13,7 +13,7 @@ LAYERS = [
     {"errors"},
     {"files", "environment", "allocator", "results"},
     {"config"},
-    {"data", "models", "losses", "metrics", "visualization"},
+    {"data", "models", "losses", "metrics"},
     {"distillation", "run_folder"},
     {"inference"},
     {"evaluation"},

@@ -1,1 +1,0 @@
-"""Colours of classes and how label maps are shown."""

@@ -1,0 +1,76 @@
+"""What the README says works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from effiseg.cli import COMMANDS
+from effiseg.config.parsing import recipe_names
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def commands(text: str) -> list[str]:
+    """Lines of the bash blocks, continuation lines joined."""
+    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+    return [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def test_the_tour_runs(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tour = text.split("A tour that runs anywhere")[1].split("```bash\n")[1].split("```")[0]
+    for line in tour.strip().splitlines():
+        words = shlex.split(line)
+        assert words[0] == "effiseg"
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert (tmp_path / "val.json").is_file()
+    assert (tmp_path / "runs" / "b0" / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_documented_commands_and_options_exist(path: Path) -> None:
+    helps: dict[str, str] = {}
+    for line in commands(path.read_text(encoding="utf-8")):
+        words = shlex.split(line.split(" #")[0])
+        if words[0].removeprefix(".venv/bin/") != "effiseg":
+            continue
+        command = next((c for c in COMMANDS if words[1 : 1 + len(c.name.split())] == c.name.split()), None)
+        assert command is not None, line
+        if command.name not in helps:
+            done = subprocess.run(
+                [sys.executable, "-m", "effiseg", *command.name.split(), "--help"],
+                capture_output=True, text=True, check=True, env={"COLUMNS": "400", "PATH": ""},
+            )  # fmt: skip
+            helps[command.name] = done.stdout
+        for word in words:
+            if word.startswith("--") and word != "--resume":
+                assert re.search(rf"{re.escape(word.split('=')[0])}\b", helps[command.name]), f"{line}: {word}"
+
+
+def test_every_source_folder_has_its_line() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    folders = [path for path in (ROOT / "src" / "effiseg").iterdir() if (path / "__init__.py").is_file()]
+    missing = [path.name for path in folders if f"`src/effiseg/{path.name}`" not in text]
+    assert missing == []
+
+
+def test_every_recipe_is_documented() -> None:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    assert [name for name in recipe_names() if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
