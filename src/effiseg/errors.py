@@ -44,4 +44,5 @@ class Interrupted(EffisegError):  # noqa: N818 - it ends work, nothing is wrong
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number

@@ -20,7 +20,7 @@ from effiseg.config.parsing import flatten, make_settings, read_settings, recipe
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.environment import describe_environment
-from effiseg.errors import RunError, UsageError
+from effiseg.errors import Interrupted, RunError, UsageError
 from effiseg.evaluation.chance import chance_miou
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import read_json, write_json, write_yaml
@@ -84,7 +84,13 @@ def ablate(
     done: list[tuple[PlannedRun, EvaluationResult]] = []
     for number, planned in enumerate(plan, 1):
         message(f"[{number}/{len(plan)}] {planned.row}, seed {planned.seed}")
-        train_planned(planned)
+        try:
+            train_planned(planned)
+        except Interrupted as stop:
+            raise Interrupted(
+                f"stopped in run {number} of {len(plan)}, {planned.run.path}; the same command goes on from there",
+                stop.signal_number,
+            ) from None
         done.append((planned, evaluation_of(planned.run, config, spec)))
         write_outputs(summarize(config, spec, plan, done, command), out)
     result = summarize(config, spec, plan, done, command)
