@@ -32,6 +32,8 @@ class AblationConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.recipe != TrainConfig.recipe or self.seed != TrainConfig.seed:
+            raise UsageError("a comparison has rows and repetitions: give --recipes and --seeds, not recipe and seed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"seeds must be one or more different numbers; found {self.seeds}")
         if not self.recipes or len(set(self.recipes)) != len(self.recipes):

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from effiseg.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_ranges
 from effiseg.errors import UsageError
 
 Resize = Literal["keep_ratio", "fixed"]
@@ -52,14 +53,30 @@ class AugmentationConfig:
     hue: float | None = None
     """Colour jitter: rotation of the hue, share of a full turn drawn from [-x, x]."""
 
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            {
+                "scale_min": POSITIVE,
+                "scale_max": POSITIVE,
+                "flip_probability": SHARE,
+                "shift_pixels": NOT_NEGATIVE,
+                "brightness": SHARE,
+                "contrast": SHARE,
+                "saturation": SHARE,
+                "hue": (0, 0.5, True, True),
+            },
+            "augmentation.",
+        )
+
     def filled_from(self, preset: AugmentPreset) -> AugmentationConfig:
         """The same knobs with every null replaced by the preset's value."""
         base = AUGMENTATION_PRESETS[preset]
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         filled = replace(base, **{name: value for name, value in own.items() if value is not None})
-        if not 0 < _number(filled.scale_min) <= _number(filled.scale_max):
+        if _number(filled.scale_min) > _number(filled.scale_max):
             raise UsageError(
-                "augmentation needs 0 < scale_min <= scale_max; "
+                "augmentation needs scale_min <= scale_max; "
                 f"found scale_min {filled.scale_min}, scale_max {filled.scale_max}"
             )
         return filled

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from effiseg.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_length, check_ranges
+
 LossName = Literal["cross_entropy", "dice", "focal", "dice_focal", "tversky", "focal_tversky", "combo"]
 ClassWeightRule = Literal["none", "enet", "median_frequency", "inverse"]
 LabelResolution = Literal["full", "quarter"]
@@ -42,6 +44,20 @@ class LossConfig:
     focal_tversky_gamma: float = 4 / 3
     """Focal Tversky is (1 - TI)^(1/γ)."""
 
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            {
+                "dice_weight": SHARE,
+                "smooth": NOT_NEGATIVE,
+                "gamma": NOT_NEGATIVE,
+                "tversky_alpha": NOT_NEGATIVE,
+                "tversky_beta": NOT_NEGATIVE,
+                "focal_tversky_gamma": POSITIVE,
+            },
+            "loss.",
+        )
+
 
 @dataclass
 class DistillationConfig:
@@ -65,6 +81,15 @@ class DistillationConfig:
     """α_l of equation 7, one for each of the four stages."""
     patch_embedding_stage_weights: list[float] = field(default_factory=lambda: [0.1, 0.1, 0.5, 1.0])
     """β of equation 8, one for each of the four stages."""
+
+    def __post_init__(self) -> None:
+        weights = ("kl_weight", "feature_weight", "patch_embedding_weight", "mse_weight", "cosine_weight")
+        stages = ("feature_stage_weights", "patch_embedding_stage_weights")
+        for name in stages:
+            check_length(self, name, 4, "four numbers, one for each stage", "distillation.")
+        check_ranges(
+            self, {"temperature": POSITIVE} | dict.fromkeys((*weights, *stages), NOT_NEGATIVE), "distillation."
+        )
 
     @property
     def enabled(self) -> bool:

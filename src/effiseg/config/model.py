@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from effiseg.config.ranges import BELOW_ONE, POSITIVE, check_ranges
+
 Variant = Literal["b0", "b1", "b2", "b3", "b4", "b5"]
 Norm = Literal["layer_norm", "dyt", "dyl"]
 
@@ -25,3 +27,10 @@ class ModelConfig:
     """Dropout before the classifier of the head."""
     norm_eps: float = 1e-5
     """Epsilon of the LayerNorms."""
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            {"drop_path_rate": BELOW_ONE, "classifier_dropout": BELOW_ONE, "norm_eps": POSITIVE},
+            "model.",
+        )

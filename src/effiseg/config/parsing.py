@@ -181,7 +181,7 @@ def parse_layers(
 
 
 def _parser(settings_type: type[Any], *, prog: str, description: str = "") -> jsonargparse.ArgumentParser:
-    parser = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    parser = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(settings_type, sub_configs=False)
     return parser
 
@@ -243,7 +243,11 @@ def _instantiate(parser: jsonargparse.ArgumentParser, settings_type: type[Settin
 def _one_line(error: Exception) -> str:
     text = re.sub(r"\s+", " ", str(error)).strip()
     text = re.sub(r"an? typing\.Literal\[([^\]]*)\]", r"one of \1", text)
+    text = re.sub(
+        r"Unable to load config ['\"](.*?)['\"] - .*", r"must be a mapping, or set its keys; found '\1'", text
+    )
     text = re.sub(r"<class '([^']*)'>", r"\1", text)
+    text = text.replace("Expected a int", "Expected an int")
     return re.sub(r'Parser key "([^"]+)":', r"--\1:", text)
 
 

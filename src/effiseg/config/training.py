@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from effiseg.config.data import AugmentationConfig, AugmentPreset, Resize, parse_image_size
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig
+from effiseg.config.ranges import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, Interval, check_length, check_ranges
 from effiseg.errors import UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32", "bf16", "16"]
 Protocol = Literal["full", "quarter"]
+_COUNT: Interval = (1, math.inf, True, False)
 
 
 @dataclass
@@ -33,6 +36,22 @@ class OptimizerConfig:
     """Exponent of the polynomial decay to 0."""
     gradient_clip_norm: float | None = None
     """Largest norm of all gradients together; null does not clip."""
+
+    def __post_init__(self) -> None:
+        check_length(self, "betas", 2, "two numbers", "optimizer.")
+        check_ranges(
+            self,
+            {
+                "lr": POSITIVE,
+                "betas": BELOW_ONE,
+                "eps": NOT_NEGATIVE,
+                "weight_decay": NOT_NEGATIVE,
+                "warmup_ratio": SHARE,
+                "power": NOT_NEGATIVE,
+                "gradient_clip_norm": POSITIVE,
+            },
+            "optimizer.",
+        )
 
 
 @dataclass
@@ -100,25 +119,27 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         parse_image_size(self.image_size)
-        for name, least in (
-            ("epochs", 1),
-            ("batch_size", 1),
-            ("accumulate", 1),
-            ("devices", 1),
-            ("workers", 0),
-        ):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least}; found {getattr(self, name)}")
+        self.augmentation.filled_from(self.augment)
+        check_ranges(
+            self,
+            {
+                "epochs": _COUNT,
+                "batch_size": _COUNT,
+                "accumulate": _COUNT,
+                "devices": _COUNT,
+                "early_stop_epochs": _COUNT,
+                "workers": NOT_NEGATIVE,
+                "validate_every": NOT_NEGATIVE,
+                "checkpoint_minutes": NOT_NEGATIVE,
+                "seed": (0, 2**63, True, False),
+                "ema_decay": (0, 1, False, False),
+            },
+        )
         if self.batch_size % (self.accumulate * self.devices):
             raise UsageError(
                 f"batch_size {self.batch_size} must be a multiple of accumulate × devices = "
                 f"{self.accumulate} × {self.devices}"
             )
-        for name in ("feature_stage_weights", "patch_embedding_stage_weights"):
-            if len(getattr(self.distillation, name)) != 4:
-                raise UsageError(f"distillation.{name} needs four numbers, one for each stage")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise UsageError(f"ema_decay must lie between 0 and 1; found {self.ema_decay}")
 
     @property
     def input_size(self) -> tuple[int, int]:
