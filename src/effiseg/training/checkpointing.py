@@ -76,7 +76,10 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
     content = read_tensors(path)
     if content.get("format") != FORMAT:
         raise RunError(f"{path}: checkpoint format {content.get('format')!r} is not {FORMAT}; train anew")
-    return content["task"], content["optimizer"], content["scaler"], TrainingState(**content["state"])
+    try:
+        return content["task"], content["optimizer"], content["scaler"], TrainingState(**content["state"])
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path}: a part of the checkpoint is missing or foreign ({error}); train anew") from None
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:

@@ -28,15 +28,15 @@ def parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[
     ]
 
 
-def build_optimizer(modules: Iterable[nn.Module], config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW (fused) over `parameter_groups`."""
+def build_optimizer(modules: Iterable[nn.Module], config: OptimizerConfig, *, fused: bool = True) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`; `fused` is one kernel a step instead of several."""
     beta1, beta2 = config.betas
     return torch.optim.AdamW(
         parameter_groups(modules, config.weight_decay),
         lr=config.lr,
         betas=(beta1, beta2),
         eps=config.eps,
-        fused=True,
+        fused=fused,
     )
 
 

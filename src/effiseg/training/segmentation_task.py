@@ -34,7 +34,9 @@ class SegmentationTask(L.LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.ema: AveragedModel | None = None
         if config.ema_decay is not None:
-            self.ema = AveragedModel(student, avg_fn=partial(ema_average, decay=config.ema_decay), use_buffers=True)
+            self.ema = AveragedModel(
+                student, multi_avg_fn=partial(ema_average, decay=config.ema_decay), use_buffers=True
+            )
             self.ema.requires_grad_(False)
         self.latest_terms: dict[str, Tensor] = {}
 
@@ -58,7 +60,7 @@ class SegmentationTask(L.LightningModule):
         return self.supervised_terms(self.student(self.student.metadata.normalize(images)), labels)
 
     def supervised_terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The supervised loss as `loss`, and its parts where it has several."""
+        """The supervised loss as `loss`."""
         return supervised_loss(
             logits,
             labels,
@@ -70,7 +72,10 @@ class SegmentationTask(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW over the trained modules; the learning rate is set before every step by the run's keeper."""
-        return build_optimizer(self.trained_modules(), self.config.optimizer)
+        optimizer = self.config.optimizer
+        # Lightning refuses to clip for an optimizer that could unscale gradients itself, as the fused one could.
+        fused = self.config.precision == "32" or optimizer.gradient_clip_norm is None
+        return build_optimizer(self.trained_modules(), optimizer, fused=fused)
 
     def after_optimizer_step(self) -> None:
         """Let the average follow the student."""
@@ -78,15 +83,22 @@ class SegmentationTask(L.LightningModule):
             self.ema.update_parameters(self.student)
 
 
-def ema_average(average: Tensor, current: Tensor, updates: Tensor | int, *, decay: float) -> Tensor:
+def ema_average(averages: list[Tensor], current: list[Tensor], updates: Tensor | int, *, decay: float) -> None:
     """Exponential moving average whose decay grows with the number of updates, min(decay, (1 + n) / (10 + n)).
 
     The ramp forgets the random initial weights also in short runs. Counters (integers) are copied.
+
+    Args:
+        averages: tensors of one dtype, changed in place.
+        current: tensors of the same shapes, what to move towards.
+        updates: n, how many updates there were before.
+        decay: the largest decay, 0..1.
     """
-    if not average.is_floating_point():
-        return current
+    if not averages[0].is_floating_point():
+        torch._foreach_copy_(averages, current)
+        return
     n = float(updates)
-    return average.lerp(current, 1 - min(decay, (1 + n) / (10 + n)))
+    torch._foreach_lerp_(averages, current, 1 - min(decay, (1 + n) / (10 + n)))
 
 
 def supervised_loss(
@@ -109,7 +121,7 @@ def supervised_loss(
         across_processes: reduce over the global batch of all processes.
 
     Returns:
-        `loss`, and for dice_focal and combo also their two parts.
+        `loss`.
     """
     if config.label_resolution == "full":
         logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
