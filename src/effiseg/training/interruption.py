@@ -1,48 +1,98 @@
-"""SIGINT and SIGTERM as a request to stop after the current step."""
+"""SIGINT and SIGTERM as a request to stop: after the current step while training, at once elsewhere."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from effiseg.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class SignalWatch:
-    """While entered, the first SIGINT or SIGTERM is only noted; a second SIGINT ends the process at once.
+    """While entered, SIGINT and SIGTERM end a run in good order.
 
-    Ending at once is safe: every file is replaced atomically, so the last checkpoint stays whole.
+    While `patient`, the first signal is only noted, for the training loop to stop after its step, and a second
+    SIGINT ends the process at once; that is safe, because every file is replaced atomically. Otherwise a signal
+    raises KeyboardInterrupt where it comes, and leaving the watch makes that `Interrupted`.
+
+    Args:
+        hint: how to go on; ends the message of `Interrupted`.
+        spawned: this is one process of data-parallel training: it notes every signal and says nothing, because
+            its parent speaks, passes on what it receives, and ends its children when told twice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hint: str = "", *, spawned: bool = False) -> None:
+        self.hint = hint
+        self.spawned = spawned
+        self.patient = spawned
         self.received: int | None = None
+        """The first signal that came."""
+        self._process = os.getpid()
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> SignalWatch:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
+        self._previous = {number: signal.getsignal(number) for number in SIGNALS}
+        self.listen()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._previous.items():
+                signal.signal(number, handler)
+        if kind is KeyboardInterrupt and self.received is not None:
+            raise Interrupted(f"stopped by {signal.Signals(self.received).name}; {self.hint}", self.received) from None
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
-            os._exit(128 + signal.SIGINT)
-        self.received = number
-        name = signal.Signals(number).name
-        # os.write, because a handler must not re-enter the buffered stream it may have interrupted.
-        message = f"\n{name}: stopping after this step and saving; press Ctrl-C again to stop at once\n"
-        os.write(sys.stderr.fileno() if _has_descriptor(sys.stderr) else 2, message.encode())
+    def listen(self) -> None:
+        """Take the two signals, also from a library that took them meanwhile; only a main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            # A loader worker, forked with this handler. Ctrl-C reaches it too, but is meant for the trainer.
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return
+        again = self.received is not None
+        self.received = self.received or number
+        if not self.patient:
+            raise KeyboardInterrupt
+        if self.spawned:
+            return
+        if again and number == signal.SIGINT:
+            self._end_at_once()
+        for child in _spawned_processes():
+            os.kill(child, signal.SIGTERM)
+        if not again:
+            name = signal.Signals(number).name
+            _say(f"\n{name}: stopping after this step and saving; press Ctrl-C again to stop at once\n")
+
+    def _end_at_once(self) -> None:
+        for child in _spawned_processes():
+            os.kill(child, signal.SIGKILL)
+        if sys.stderr is not None and sys.stderr.isatty():
+            _say("\x1b[?25h\n")  # the cursor, which the progress bar hides
+        os._exit(128 + signal.SIGINT)
 
 
-def _has_descriptor(stream: Any) -> bool:
+def _spawned_processes() -> list[int]:
+    """Processes of data-parallel training that are alive; loader workers, which are daemons, are not meant."""
+    return [child.pid for child in multiprocessing.active_children() if not child.daemon and child.pid is not None]
+
+
+def _say(text: str) -> None:
+    # os.write, because a handler must not re-enter the buffered stream it may have interrupted.
     try:
-        stream.fileno()
-    except (AttributeError, OSError, ValueError):
-        return False
-    return True
+        os.write(sys.stderr.fileno(), text.encode())
+    except (AttributeError, OSError, ValueError):  # no stderr, or one without a descriptor
+        return

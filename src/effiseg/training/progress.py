@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+import warnings
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -38,9 +40,15 @@ class TrainingProgress:
         self.title = title
         self.task = self.bar.add_task(title, total=steps, completed=done, loss="–", eta="–")
         self.bar.start()
+        self.shown = float("-inf")
+
+    def is_due(self) -> bool:
+        """Whether there is a live bar, and a step to show there would not come too soon to be read."""
+        return self.bar.live.is_started and time.monotonic() - self.shown >= 0.1
 
     def step(self, done: int, epoch: int, loss: float) -> None:
         """Show that `done` steps are done; `epoch` is 1-based."""
+        self.shown = time.monotonic()
         self.bar.update(
             self.task,
             completed=done,
@@ -88,3 +96,12 @@ def format_seconds(seconds: float) -> str:
     """h:mm:ss."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def quiet_lightning() -> None:
+    """Silence, in this process, what Lightning and torch say about themselves and about choices made on purpose."""
+    for name in ("lightning.pytorch", "lightning.fabric", "torch.multiprocessing.spawn"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    # Kernels of depthwise convolutions come with the gradient's strides of channels_last memory.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")

@@ -6,6 +6,7 @@ run may go on from any step; the epochs users count are kept here.
 
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import io
@@ -19,6 +20,7 @@ import torch.distributed
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from effiseg.allocator import keep_freed_memory
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.evaluation.evaluator import evaluate_model
@@ -28,7 +30,7 @@ from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, save_checkpoint, write_tensors
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.optimization import learning_rate
-from effiseg.training.progress import TrainingProgress
+from effiseg.training.progress import TrainingProgress, quiet_lightning
 from effiseg.training.segmentation_task import SegmentationTask
 
 
@@ -45,6 +47,10 @@ class Schedule:
         """Optimizer steps of the whole run."""
         return self.epochs * self.steps_per_epoch
 
+    def is_over(self, state: TrainingState) -> bool:
+        """Whether a run that stands at `state` has nothing left to train or to evaluate."""
+        return (state.step >= self.total_steps or state.stopped_early) and not state.validation_pending
+
 
 class StopValidation(Exception):  # noqa: N818 - control flow, not an error
     """A signal came while evaluating; the epoch's evaluation is left for later."""
@@ -59,6 +65,7 @@ class RunKeeper(L.Callback):
         spec: the data set; its `val` split is evaluated where there is one.
         schedule: the run's length.
         state: where it stands.
+        watch: where signals are received.
         optimizer_state: the optimizer's state at that point, or None at the start.
         scaler_state: the precision plugin's state at that point.
     """
@@ -70,6 +77,7 @@ class RunKeeper(L.Callback):
         spec: DatasetSpec,
         schedule: Schedule,
         state: TrainingState,
+        watch: SignalWatch,
         optimizer_state: dict[str, Any] | None = None,
         scaler_state: dict[str, Any] | None = None,
     ) -> None:
@@ -78,24 +86,36 @@ class RunKeeper(L.Callback):
         self.spec = spec
         self.schedule = schedule
         self.state = state
+        self.watch = watch
         self.optimizer_state = optimizer_state
         self.scaler_state = scaler_state
         self.passes = state.step * schedule.accumulate
         self.sums: dict[str, Tensor] = {}
-        self.watch: SignalWatch | None = None
         self.progress: TrainingProgress | None = None
         self.last_save = self.epoch_started = self.clock = 0.0
         self.epoch_images = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a process of data-parallel training receives."""
+        return {**self.__dict__, "watch": None}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        """Arrive in a process of data-parallel training, which listens for signals from here on."""
+        self.__dict__.update(values)
+        self.watch = SignalWatch(spawned=True).__enter__()
+        quiet_lightning()
+
     # Lightning's hooks, in the order they are called
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the optimizer where the run stood and start listening for signals."""
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put the optimizer where the run stood, and make up for an evaluation that was cut."""
+        if trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
         if self.optimizer_state is not None:
-            trainer.optimizers[0].load_state_dict(self.optimizer_state)
+            # A copy, because spawned processes receive tensors in memory that they share.
+            trainer.optimizers[0].load_state_dict(copy.deepcopy(self.optimizer_state))
             trainer.precision_plugin.load_state_dict(self.scaler_state or {})
             self.optimizer_state = None
-        self.watch = SignalWatch().__enter__()
         self.progress = TrainingProgress(
             self.run.path.name,
             self.schedule.epochs,
@@ -108,6 +128,12 @@ class RunKeeper(L.Callback):
         self.sums = {k: torch.tensor(v, dtype=torch.float64, device=device) for k, v in self.state.epoch_sums.items()}
         if self.state.validation_pending:
             self.finish_epoch(trainer, cast(SegmentationTask, pl_module))
+        self.stop_before_training(trainer)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen for signals instead of Lightning, which would end training without a checkpoint."""
+        self.watch.listen()
+        self.stop_before_training(trainer)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -132,32 +158,30 @@ class RunKeeper(L.Callback):
         task.after_optimizer_step()
         self.state.step += 1
         assert self.progress is not None
-        if self.progress.bar.live.is_started or self.state.step % 50 == 0:
-            loss = float(task.latest_terms["loss"])
-            self.progress.step(self.state.step, self.epoch_number, loss)
-        if self.state.step % self.schedule.steps_per_epoch == 0:
+        if self.progress.is_due():  # reading the loss makes a GPU wait
+            self.progress.step(self.state.step, self.epoch_number, float(task.latest_terms["loss"]))
+        epoch_ends = self.state.step % self.schedule.steps_per_epoch == 0
+        if epoch_ends:
             self.finish_epoch(trainer, task)
-        stop = self.stop_requested(trainer)
-        minutes = (time.monotonic() - self.last_save) / 60
-        if self.state.step % self.schedule.steps_per_epoch and (stop or minutes >= self.config.checkpoint_minutes):
+        # Asked once: a signal that comes after this line waits for the next step, or it would stop without saving.
+        stop = self.agreed(trainer, self.signal_received)
+        if not epoch_ends and (stop or self.agreed(trainer, self.checkpoint_is_due)):
             self.save(trainer, task)
         if stop or self.state.stopped_early:
             trainer.should_stop = True
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop listening for signals."""
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Give back the terminal."""
         self.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Leave the terminal and the signal handlers as they were."""
+        """Give back the terminal."""
         self.close()
 
     def close(self) -> None:
-        """Give back the terminal and the signal handlers."""
+        """Take the progress bar away."""
         if self.progress is not None:
             self.progress.stop()
-        if self.watch is not None:
-            self.watch.__exit__(None, None, None)
 
     # What the hooks do
 
@@ -167,18 +191,27 @@ class RunKeeper(L.Callback):
         return (self.state.step - 1) // self.schedule.steps_per_epoch + 1
 
     @property
-    def signal_received(self) -> int | None:
-        """The signal that asked this process to stop."""
-        return self.watch.received if self.watch is not None else None
+    def signal_received(self) -> bool:
+        """Whether this process was asked to stop."""
+        return self.watch.received is not None
 
-    def stop_requested(self, trainer: L.Trainer) -> bool:
-        """Whether any process was asked to stop; all processes get the same answer."""
-        stop = self.signal_received is not None
-        if trainer.world_size > 1:
-            flag = torch.tensor(float(stop), device=trainer.strategy.root_device)
-            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-            stop = bool(flag.item())
-        return stop
+    @property
+    def checkpoint_is_due(self) -> bool:
+        """Whether the last checkpoint is older than the settings allow."""
+        return time.monotonic() - self.last_save >= 60 * self.config.checkpoint_minutes
+
+    def agreed(self, trainer: L.Trainer, wish: bool) -> bool:
+        """Whether any process has the wish; all of them must ask, and all get the same answer."""
+        if trainer.world_size == 1:
+            return wish
+        flag = torch.tensor(float(wish), device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+        return bool(flag.item())
+
+    def stop_before_training(self, trainer: L.Trainer) -> None:
+        """Keep Lightning's loop from starting when a signal came already, or the evaluation made up for ends it."""
+        if self.state.stopped_early or self.agreed(trainer, self.signal_received):
+            trainer.should_stop = True
 
     def finish_epoch(self, trainer: L.Trainer, task: SegmentationTask) -> None:
         """Evaluate on val, write the epoch's row, keep the best weights, save."""
@@ -213,11 +246,7 @@ class RunKeeper(L.Callback):
     def epoch_row(self, trainer: L.Trainer) -> dict[str, float | int | None]:
         """The finished epoch's means over its passes and over all processes."""
         passes = self.schedule.steps_per_epoch * self.schedule.accumulate
-        means = {}
-        for name, total in self.sums.items():
-            if trainer.world_size > 1:
-                torch.distributed.all_reduce(total)
-            means[name] = float(total) / passes / trainer.world_size
+        means = {name: self.process_mean(trainer, total) / passes for name, total in self.sums.items()}
         seconds = time.monotonic() - self.epoch_started
         rate = learning_rate(self.state.step - 1, self.schedule.total_steps, self.config.optimizer)
         return {
@@ -227,6 +256,14 @@ class RunKeeper(L.Callback):
             **means,
             "images_per_second": self.epoch_images / seconds,
         }
+
+    def process_mean(self, trainer: L.Trainer, value: Tensor) -> float:
+        """The mean over the processes; of the loss terms, only those of distillation differ between them."""
+        if trainer.world_size == 1:
+            return float(value)
+        total = value.clone()
+        torch.distributed.all_reduce(total)
+        return float(total) / trainer.world_size
 
     def validate(self, task: SegmentationTask) -> EvaluationResult | None:
         """Evaluate the weights that would be saved, when this epoch is to be evaluated."""
@@ -251,15 +288,15 @@ class RunKeeper(L.Callback):
         assert self.progress is not None
         self.progress.validating(images, total)
         # With several processes all must stay in step, so the evaluation is finished first.
-        if self.signal_received is not None and self.config.devices == 1:
+        if self.signal_received and self.config.devices == 1:
             raise StopValidation
 
     def save(self, trainer: L.Trainer, task: SegmentationTask) -> None:
-        """Write last.ckpt."""
+        """Write last.ckpt; all processes must call it."""
         now = time.monotonic()
         self.state.train_seconds += now - self.clock
         self.clock = self.last_save = now
-        self.state.epoch_sums = {name: float(value) for name, value in self.sums.items()}
+        self.state.epoch_sums = {name: self.process_mean(trainer, value) for name, value in self.sums.items()}
         if trainer.is_global_zero:
             save_checkpoint(
                 self.run.last_checkpoint,

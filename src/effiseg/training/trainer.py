@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import signal
 import sys
-import warnings
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from effiseg.allocator import keep_freed_memory
 from effiseg.config.parsing import read_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.datamodule import SegmentationDataModule
-from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
+from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_names
 from effiseg.data.statistics import describe_unlisted, split_statistics
 from effiseg.environment import describe_environment
-from effiseg.errors import Interrupted, ModelError, RunError, UsageError
-from effiseg.evaluation.chance import chance_miou
-from effiseg.evaluation.evaluator import check_classes, evaluate_model
+from effiseg.errors import EffisegError, Interrupted, RunError, UsageError
+from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import read_json, write_json, write_yaml
 from effiseg.models.metadata import ModelMetadata
-from effiseg.models.pretrained import from_pretrained, save_pretrained
+from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.results import EvaluationResult
-from effiseg.run_folder import RunFolder, resolve_model
+from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, load_checkpoint, read_tensors
 from effiseg.training.distillation_task import DistillationTask
 from effiseg.training.interruption import SignalWatch
+from effiseg.training.progress import quiet_lightning
 from effiseg.training.run_keeper import RunKeeper, Schedule, write_metrics
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.sync_batch_norm import synchronize_batch_norm
+from effiseg.training.teacher import check_teacher, load_teacher
 
 LIGHTNING_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -64,19 +65,21 @@ def train(config: TrainConfig) -> RunFolder:
             f"{run.path}: exists already; go on with `effiseg train --resume {run.path}`, or choose another --out"
         )
     config = with_absolute_paths(config)
-    spec = load_dataset_spec(config.data, config.data_root)
-    data = SegmentationDataModule(config, spec)
-    data.setup("fit")
-    teacher = load_teacher(config, spec)
-    teacher_result = None if teacher is None else check_teacher(teacher, config, spec)
-    statistics = class_statistics(config, spec)
+    with SignalWatch("nothing was written yet; start it again") as watch:
+        spec = load_dataset_spec(config.data, config.data_root)
+        data = SegmentationDataModule(config, spec)
+        data.setup("fit")
+        teacher = load_teacher(config, spec)
+        teacher_result = None if teacher is None else check_teacher(teacher, config, spec, device_type(config))
+        statistics = class_statistics(config, spec)
 
-    write_yaml(run.config, settings_dict(config))
-    write_json(run.environment, describe_environment())
-    write_json(run.class_statistics, statistics)
-    if teacher_result is not None:
-        write_json(run.teacher, teacher_result.to_dict())
-    return carry_on(run, config, spec, data, teacher)
+        write_yaml(run.config, settings_dict(config))
+        watch.hint = how_to_resume(run)
+        write_json(run.environment, describe_environment())
+        write_json(run.class_statistics, statistics)
+        if teacher_result is not None:
+            write_json(run.teacher, teacher_result.to_dict())
+        return carry_on(run, config, spec, data, teacher, watch)
 
 
 def resume(folder: str | Path) -> RunFolder:
@@ -85,7 +88,8 @@ def resume(folder: str | Path) -> RunFolder:
     A finished run is left as it is.
 
     Raises:
-        RunError: not a run folder, or its data has changed.
+        RunError: not a run folder, or its data or its settings have changed.
+        Interrupted: a signal came; the run can be resumed again.
     """
     run = RunFolder(folder)
     if not run.is_run:
@@ -93,15 +97,24 @@ def resume(folder: str | Path) -> RunFolder:
     config = replace(read_settings(TrainConfig, run.config), out=str(run.path))
     if run.results.is_file() and run.model.is_dir():
         return run
-    spec = load_dataset_spec(config.data, config.data_root)
-    data = SegmentationDataModule(config, spec)
-    data.setup("fit")
-    teacher = load_teacher(config, spec)
-    if teacher is not None and not (run.teacher).is_file():
-        write_json(run.teacher, check_teacher(teacher, config, spec).to_dict())
-    if not run.class_statistics.is_file():
-        write_json(run.class_statistics, class_statistics(config, spec))
-    return carry_on(run, config, spec, data, teacher)
+    check_config(config)
+    with SignalWatch(how_to_resume(run)) as watch:
+        spec = load_dataset_spec(config.data, config.data_root)
+        data = SegmentationDataModule(config, spec)
+        data.setup("fit")
+        teacher = load_teacher(config, spec)
+        if not run.environment.is_file():
+            write_json(run.environment, describe_environment())
+        if teacher is not None and not run.teacher.is_file():
+            write_json(run.teacher, check_teacher(teacher, config, spec, device_type(config)).to_dict())
+        if not run.class_statistics.is_file():
+            write_json(run.class_statistics, class_statistics(config, spec))
+        return carry_on(run, config, spec, data, teacher, watch)
+
+
+def how_to_resume(run: RunFolder) -> str:
+    """What an interrupted run tells its user."""
+    return f"go on with `effiseg train --resume {run.path}`"
 
 
 def carry_on(
@@ -110,6 +123,7 @@ def carry_on(
     spec: DatasetSpec,
     data: SegmentationDataModule,
     teacher: SegFormer | None,
+    watch: SignalWatch,
 ) -> RunFolder:
     """Train a run whose folder holds its settings and class weights from where it stands to its end."""
     schedule = Schedule(config.epochs, data.batches_per_epoch // config.accumulate, config.accumulate)
@@ -122,9 +136,15 @@ def carry_on(
         task_state, optimizer_state, scaler_state, state = load_checkpoint(run.last_checkpoint)
         if state.samples != fingerprint(data):
             raise RunError(f"{run.path}: the training samples of {config.data} have changed; train anew")
-        task.load_state_dict(task_state)
-    if state.step < schedule.total_steps and not state.stopped_early:
-        keeper = RunKeeper(config, run, spec, schedule, state, optimizer_state, scaler_state)
+        try:
+            task.load_state_dict(task_state)
+        except RuntimeError:
+            raise RunError(
+                f"{run.last_checkpoint}: is not of the network, average and distillation that {run.config} describes; "
+                "undo what was changed there, or train anew"
+            ) from None
+    if not schedule.is_over(state):
+        keeper = RunKeeper(config, run, spec, schedule, state, watch, optimizer_state, scaler_state)
         fit(config, run, task, data, keeper, schedule)
     return finish(run, config, spec)
 
@@ -141,45 +161,59 @@ def fit(
 
     Raises:
         Interrupted: a signal came; last.ckpt holds the step it came in.
+        EffisegError: a user's mistake that showed in a process of data-parallel training.
+        RunError: such a process ended without saying why.
     """
     device = device_type(config)
-    if device == "cpu":
-        keep_freed_memory()
     if config.devices > 1:
         synchronize_batch_norm(task.student, device)
     done = keeper.state.step * schedule.accumulate
     passes_per_epoch = schedule.steps_per_epoch * schedule.accumulate
     data.set_position(done // passes_per_epoch, done % passes_per_epoch)
     quiet_lightning()
-    # The watch also covers the parent of several processes, which does not train itself.
-    with SignalWatch() as watch:
-        trainer = L.Trainer(
-            accelerator="gpu" if device == "cuda" else "cpu",
-            devices=config.devices,
-            strategy="ddp_spawn" if config.devices > 1 else "auto",
-            precision=LIGHTNING_PRECISION[config.precision],
-            max_epochs=1,
-            accumulate_grad_batches=config.accumulate,
-            gradient_clip_val=config.optimizer.gradient_clip_norm,
-            deterministic="warn" if config.deterministic else False,
-            callbacks=[keeper],
-            logger=tensorboard_logger(run) if config.tensorboard else False,
-            default_root_dir=run.path,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            limit_val_batches=0,
+    trainer = L.Trainer(
+        accelerator="gpu" if device == "cuda" else "cpu",
+        devices=config.devices,
+        strategy="ddp_spawn" if config.devices > 1 else "auto",
+        precision=LIGHTNING_PRECISION[config.precision],
+        max_epochs=1,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.optimizer.gradient_clip_norm,
+        deterministic="warn" if config.deterministic else False,
+        callbacks=[keeper],
+        logger=TensorBoardLogger(run.path, name="tensorboard", version="") if config.tensorboard else False,
+        default_root_dir=run.path,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+    )
+    watch = keeper.watch
+    watch.patient = True
+    try:
+        # The data module, not a loader: torch cannot hand a loader's random generator to spawned processes.
+        trainer.fit(task, datamodule=data)
+    except (ProcessRaisedException, ProcessExitedException) as error:
+        # A process that is stopped while it starts ends like that too.
+        if watch.received is None:
+            raise mistake_in_process(error, run) from error
+    watch.patient = False
+    # The processes of a data-parallel run can be stopped without their parent, where only the checkpoint tells.
+    state = load_checkpoint(run.last_checkpoint)[3] if run.last_checkpoint.is_file() else TrainingState()
+    if watch.received is not None or not schedule.is_over(state):
+        raise Interrupted(
+            f"stopped at step {state.step} of {schedule.total_steps}; {how_to_resume(run)}",
+            watch.received or signal.SIGTERM,
         )
-        trainer.fit(task, train_dataloaders=data.train_dataloader())
-        received = watch.received or keeper.signal_received
-    if received is not None:
-        step = load_checkpoint(run.last_checkpoint)[3].step if run.last_checkpoint.is_file() else 0
-        if step < schedule.total_steps:
-            raise Interrupted(
-                f"stopped at step {step} of {schedule.total_steps}; go on with `effiseg train --resume {run.path}`",
-                received,
-            )
+
+
+def mistake_in_process(error: ProcessRaisedException | ProcessExitedException, run: RunFolder) -> Exception:
+    """What to raise for an error in a spawned process, of which torch hands over the traceback as text."""
+    if isinstance(error, ProcessExitedException):
+        return RunError(f"{run.path}: {str(error).strip()}, perhaps for want of memory; {how_to_resume(run)}")
+    name, _, message = str(error).strip().splitlines()[-1].partition(": ")
+    return EffisegError(message) if name.startswith("effiseg.") else error
 
 
 def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:
@@ -246,6 +280,10 @@ def check_config(config: TrainConfig) -> None:
         raise UsageError("--precision 16 needs a GPU; on the CPU take 32 or bf16")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no GPU is visible to torch; take --device cpu")
+    if device_type(config) == "cuda" and config.devices > torch.cuda.device_count():
+        raise UsageError(f"--devices {config.devices}: torch sees {torch.cuda.device_count()} GPUs; ask for no more")
+    if config.tensorboard and not any(find_spec(name) for name in ("tensorboard", "tensorboardX")):
+        raise UsageError("--tensorboard needs the package: pip install 'effiseg[tensorboard]'")
 
 
 def device_type(config: TrainConfig) -> str:
@@ -263,7 +301,8 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
 
     return replace(
         config,
-        data=absolute(config.data) or config.data,
+        # A preset's name stays one, also beside a folder of that name.
+        data=config.data if config.data in preset_names() else absolute(config.data) or config.data,
         data_root=absolute(config.data_root),
         teacher=absolute(config.teacher),
     )
@@ -319,69 +358,7 @@ def class_weight_tensor(run: RunFolder, config: TrainConfig) -> torch.Tensor | N
     return torch.tensor(list(read_json(run.class_statistics)["weights"].values()), dtype=torch.float32)
 
 
-def load_teacher(config: TrainConfig, spec: DatasetSpec) -> SegFormer | None:
-    """The teacher the settings ask for, or None.
-
-    Raises:
-        ModelError: not a model, or its classes are not the data set's.
-    """
-    if not config.distillation.enabled or config.teacher is None:
-        return None
-    teacher = from_pretrained(resolve_model(config.teacher))
-    try:
-        check_classes(teacher, spec)
-    except ModelError as error:
-        raise ModelError(f"{config.teacher}: cannot teach on this data: {error}") from None
-    return teacher
-
-
-def check_teacher(teacher: SegFormer, config: TrainConfig, spec: DatasetSpec) -> EvaluationResult:
-    """Evaluate the teacher on val (train where there is no val) at the run's own input size.
-
-    Raises:
-        ModelError: it does not beat always predicting the most frequent class.
-    """
-    split = "val" if "val" in spec.splits else "train"
-    result = evaluate_model(
-        teacher,
-        spec,
-        split,
-        protocol=config.protocol,
-        image_size=config.input_size,
-        resize=config.resize,
-        device=device_type(config),
-        workers=config.workers,
-        batch_size=config.batch_size_per_pass,
-    )
-    chance = chance_miou(result)
-    if (result.miou or 0.0) <= chance:
-        raise ModelError(
-            f"{config.teacher}: the teacher reaches {result.miou or 0.0:.2f} % mIoU on {split}, no more than always "
-            f"predicting the most frequent class ({chance:.2f} %); train a better teacher first"
-        )
-    return result
-
-
 def fingerprint(data: SegmentationDataModule) -> str:
     """Changes when a training sample is added, removed or renamed."""
     ids = "\n".join(sample.id for sample in data.train_samples)
     return hashlib.blake2b(ids.encode(), digest_size=16).hexdigest()
-
-
-def tensorboard_logger(run: RunFolder) -> TensorBoardLogger:
-    """A logger that writes into the run folder.
-
-    Raises:
-        UsageError: tensorboard is not installed.
-    """
-    try:
-        return TensorBoardLogger(run.path, name="tensorboard", version="")
-    except ModuleNotFoundError:
-        raise UsageError("--tensorboard needs the package: pip install 'effiseg[tensorboard]'") from None
-
-
-def quiet_lightning() -> None:
-    """Silence what Lightning says about itself and about choices made here on purpose."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")

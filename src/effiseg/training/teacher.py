@@ -1,0 +1,57 @@
+"""The teacher of a run: found, of the right classes, and good enough to teach."""
+
+from __future__ import annotations
+
+from effiseg.config.training import TrainConfig
+from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.errors import ModelError
+from effiseg.evaluation.chance import chance_miou
+from effiseg.evaluation.evaluator import check_classes, evaluate_model
+from effiseg.models.pretrained import from_pretrained
+from effiseg.models.segformer import SegFormer
+from effiseg.results import EvaluationResult
+from effiseg.run_folder import resolve_model
+
+
+def load_teacher(config: TrainConfig, spec: DatasetSpec) -> SegFormer | None:
+    """The teacher the settings ask for, or None.
+
+    Raises:
+        ModelError: not a model, or its classes are not the data set's.
+    """
+    if not config.distillation.enabled or config.teacher is None:
+        return None
+    teacher = from_pretrained(resolve_model(config.teacher))
+    try:
+        check_classes(teacher, spec)
+    except ModelError as error:
+        raise ModelError(f"{config.teacher}: cannot teach on this data: {error}") from None
+    return teacher
+
+
+def check_teacher(teacher: SegFormer, config: TrainConfig, spec: DatasetSpec, device: str) -> EvaluationResult:
+    """Evaluate the teacher on val (train where there is no val) at the run's own input size.
+
+    Raises:
+        ModelError: it does not beat always predicting the most frequent class.
+    """
+    split = "val" if "val" in spec.splits else "train"
+    result = evaluate_model(
+        teacher,
+        spec,
+        split,
+        protocol=config.protocol,
+        image_size=config.input_size,
+        resize=config.resize,
+        device=device,
+        workers=config.workers,
+        batch_size=config.batch_size_per_pass,
+    )
+    teacher.cpu()  # a network on a GPU cannot be handed to the processes of a data-parallel run
+    chance = chance_miou(result)
+    if (result.miou or 0.0) <= chance:
+        raise ModelError(
+            f"{config.teacher}: the teacher reaches {result.miou or 0.0:.2f} % mIoU on {split}, no more than always "
+            f"predicting the most frequent class ({chance:.2f} %); train a better teacher first"
+        )
+    return result
