@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
@@ -36,8 +37,11 @@ class AblationConfig(TrainConfig):
             raise UsageError("a comparison has rows and repetitions: give --recipes and --seeds, not recipe and seed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"seeds must be one or more different numbers; found {self.seeds}")
-        if not self.recipes or len(set(self.recipes)) != len(self.recipes):
-            raise UsageError(f"recipes must be one or more different ones; found {', '.join(self.recipes)}")
+        rows = [Path(recipe).stem for recipe in self.recipes]
+        if not rows or len(set(rows)) != len(rows):
+            raise UsageError(f"recipes must be one or more of different names; found {', '.join(self.recipes)}")
+        if TEACHER_ROW in rows:
+            raise UsageError("the teacher is a row already; leave it out of recipes")
         if self.early_stop_epochs is not None or self.select != "last":
             raise UsageError("a comparison trains every row equally long and takes its last weights: "
                              "early_stop_epochs and select cannot be set")  # fmt: skip
