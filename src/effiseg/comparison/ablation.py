@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shlex
 import statistics
@@ -11,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from effiseg.allocator import keep_freed_memory
 from effiseg.benchmark.complexity import complexity
 from effiseg.benchmark.latency import interleaved_latency
 from effiseg.comparison.table import write_tables
 from effiseg.config.comparison import BASELINE_ROW, OWN_SETTINGS, TEACHER_ROW, AblationConfig
 from effiseg.config.data import parse_image_size
-from effiseg.config.parsing import flatten, make_settings, read_settings, recipe_settings, settings_dict
+from effiseg.config.parsing import flatten, make_settings, merge_settings, read_settings, recipe_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.environment import describe_environment
@@ -28,12 +30,14 @@ from effiseg.models.pretrained import from_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
 from effiseg.run_folder import RunFolder, resolve_model
+from effiseg.training.teacher import check_teacher, read_teacher
 from effiseg.training.trainer import device_type, resume, train, with_absolute_paths
 
 Message = Callable[[str], None]
 # Settings in which rows may differ without that being a difference between strategies.
 _BOOKKEEPING = frozenset({"out", "recipe", "seed", "teacher"})
 _COMPLEXITY_SIZE = (512, 1024)
+_TEACHER_GLOB = "teacher-evaluation-*.json"
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,8 @@ def ablate(
 
     Args:
         config: the comparison's settings.
-        shared: nested training settings laid over every row's recipe; None takes none, so that all but
-            epochs, batch_size, image_size and the like come from the recipes and defaults.
+        shared: nested training settings laid over every row's recipe; None takes those in which `config` differs
+            from the defaults.
         command: the command line to record; None takes the process's own.
         message: told, in one line each, what is happening.
 
@@ -77,9 +81,16 @@ def ablate(
     if config.split not in spec.splits:
         raise UsageError(f"{spec.source}: has no split {config.split!r}; it has {', '.join(spec.splits)}")
     out = Path(config.out)
-    plan = planned_runs(config, shared or {})
-    if out.exists() and not (out / "ablation.yaml").is_file() and any(out.iterdir()):
+    if out.exists() and any(out.iterdir()) and not any(out.glob("ablation.yaml")) and not any(out.glob(_TEACHER_GLOB)):
         raise RunError(f"{out}: exists and is not a comparison; choose another --out")
+    shared = changed_settings(config) if shared is None else shared
+    plan = planned_runs(config, shared)
+    for planned in plan:
+        check_same_settings(planned)
+    reference = row_config(config, shared, BASELINE_ROW)
+    given = None if config.teacher is None else given_teacher_row(config, spec, reference, out)
+    if device_type(config) == "cpu":
+        keep_freed_memory()
     write_yaml(out / "ablation.yaml", settings_dict(config))
     done: list[tuple[PlannedRun, EvaluationResult]] = []
     for number, planned in enumerate(plan, 1):
@@ -92,17 +103,15 @@ def ablate(
                 stop.signal_number,
             ) from None
         done.append((planned, evaluation_of(planned.run, config, spec)))
-        write_outputs(summarize(config, spec, plan, done, command), out)
-    result = summarize(config, spec, plan, done, command)
-    folders = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
-    if config.teacher is not None:
-        message(f"evaluating the given teacher {config.teacher}")
-        folders[TEACHER_ROW] = resolve_model(config.teacher)
-        result.rows.insert(0, given_teacher_row(config, spec, out))
+        result = summarize(config, spec, reference, done, given, complete=number == len(plan), command=command)
+        write_outputs(result, out)
     if config.latency_size is not None:
         message(f"timing every architecture at {config.latency_size}, batch 1")
+        folders = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
+        if config.teacher is not None:
+            folders[TEACHER_ROW] = resolve_model(config.teacher)
         add_latency(result, folders, parse_image_size(config.latency_size), device_type(config))
-    write_outputs(result, out)
+        write_outputs(result, out)
     return result
 
 
@@ -120,26 +129,33 @@ def check_ablation(config: AblationConfig) -> None:
         parse_image_size(config.latency_size)
 
 
+def changed_settings(config: AblationConfig) -> dict[str, Any]:
+    """The settings in which `config` differs from the defaults, nested."""
+    defaults = flatten(settings_dict(AblationConfig()))
+    changed: dict[str, Any] = {}
+    for key, value in flatten(settings_dict(config)).items():
+        if value != defaults[key]:
+            for name in reversed(key.split(".")):
+                value = {name: value}
+            changed = merge_settings(changed, value)
+    return changed
+
+
 def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[PlannedRun]:
     """All runs in the order they are trained: the teacher unless given, then row by row for each seed.
 
     Raises:
         UsageError: an unknown recipe, or settings that contradict a row.
     """
-    out = Path(config.out)
-    kept = {k: v for k, v in shared.items() if k not in OWN_SETTINGS | {"recipe", "seed", "out", "teacher"}}
-    paths = {k: getattr(with_absolute_paths(config), k) for k in ("data", "data_root")}
+    runs = Path(config.out) / "runs"
     teacher = config.teacher
     plan: list[PlannedRun] = []
 
     def add(row: str, recipe: str, seed: int, **own: Any) -> None:
-        own |= {"recipe": recipe, "seed": seed, "out": str(out / "runs" / f"{row}-seed{seed}"), **paths}
-        row_config = make_settings(
-            TrainConfig, (f"recipe {recipe}", recipe_settings(recipe)), ("settings", kept), ("row", own)
-        )
-        if row_config.distillation.enabled:
-            row_config = replace(row_config, teacher=teacher)
-        plan.append(PlannedRun(row, seed, with_absolute_paths(row_config)))
+        planned = row_config(config, shared, recipe, seed=seed, out=str(runs / f"{row}-seed{seed}"), **own)
+        if planned.distillation.enabled:
+            planned = with_absolute_paths(replace(planned, teacher=teacher))
+        plan.append(PlannedRun(row, seed, planned))
 
     if teacher is None:
         epochs = {} if config.teacher_epochs is None else {"epochs": config.teacher_epochs}
@@ -151,15 +167,26 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
     return plan
 
 
-def train_planned(planned: PlannedRun) -> None:
-    """Train a run, go on with it, or leave it when it is finished.
+def row_config(config: AblationConfig, shared: dict[str, Any], recipe: str, **own: Any) -> TrainConfig:
+    """What a row trains with: its recipe, the settings that hold for every row, then its own."""
+    kept = {k: v for k, v in shared.items() if k not in OWN_SETTINGS | {"recipe", "seed", "out", "teacher"}}
+    paths = {key: getattr(with_absolute_paths(config), key) for key in ("data", "data_root")}
+    return make_settings(
+        TrainConfig,
+        (f"recipe {recipe}", recipe_settings(recipe)),
+        ("settings", kept),
+        ("row", {"recipe": recipe, **own, **paths}),
+    )
+
+
+def check_same_settings(planned: PlannedRun) -> None:
+    """Refuse a folder that holds this run with other settings.
 
     Raises:
-        RunError: the folder holds a run with other settings.
+        RunError: one differing setting is named.
     """
     run = planned.run
     if not run.is_run:
-        train(planned.config)
         return
     there = flatten(settings_dict(read_settings(TrainConfig, run.config)))
     wanted = flatten(settings_dict(planned.config))
@@ -170,7 +197,14 @@ def train_planned(planned: PlannedRun) -> None:
             f"{run.path}: was trained with other settings ({key}: {there.get(key)!r} there, {wanted[key]!r} now"
             f"{f', and {len(differing) - 1} more' if len(differing) > 1 else ''}); choose another --out"
         )
-    resume(run.path)
+
+
+def train_planned(planned: PlannedRun) -> None:
+    """Train a run, go on with it, or leave it when it is finished."""
+    if planned.run.is_run:
+        resume(planned.run.path)
+    else:
+        train(planned.config)
 
 
 def evaluation_of(run: RunFolder, config: AblationConfig, spec: DatasetSpec) -> EvaluationResult:
@@ -181,15 +215,8 @@ def evaluation_of(run: RunFolder, config: AblationConfig, spec: DatasetSpec) -> 
     path = run.path / f"evaluation-{config.split}.json"
     if path.is_file():
         return EvaluationResult.from_dict(read_json(path), path)
-    result = evaluate_on_split(from_pretrained(str(run.model)), config, spec)
-    write_json(path, result.to_dict())
-    return result
-
-
-def evaluate_on_split(model: SegFormer, config: AblationConfig, spec: DatasetSpec) -> EvaluationResult:
-    """Evaluate a model under the comparison's protocol and input size."""
-    return evaluate_model(
-        model,
+    result = evaluate_model(
+        from_pretrained(str(run.model)),
         spec,
         config.split,
         protocol=config.protocol,
@@ -198,27 +225,43 @@ def evaluate_on_split(model: SegFormer, config: AblationConfig, spec: DatasetSpe
         device=device_type(config),
         workers=config.workers,
         batch_size=config.batch_size_per_pass,
+        source=str(run.path),
     )
+    write_json(path, result.to_dict())
+    return result
 
 
 def summarize(
     config: AblationConfig,
     spec: DatasetSpec,
-    plan: list[PlannedRun],
+    reference: TrainConfig,
     done: list[tuple[PlannedRun, EvaluationResult]],
+    given: AblationRow | None,
+    *,
+    complete: bool,
     command: str | None,
 ) -> AblationResult:
-    """Rows from finished runs; seeds of a row are averaged."""
+    """Rows from finished runs; seeds of a row are averaged.
+
+    Args:
+        config: the comparison's settings.
+        spec: the data set.
+        reference: what the baseline trains with, whether or not it is among the rows.
+        done: finished runs and their evaluations.
+        given: the row of a teacher that was not trained here.
+        complete: whether no run is left to train.
+        command: the command line to record; None takes the process's own.
+    """
     names = list(dict.fromkeys(planned.row for planned, _ in done))
-    grouped = {name: [(p, e) for p, e in done if p.row == name] for name in names}
-    reference = grouped.get(BASELINE_ROW, next(iter(grouped.values())))[0][0].config
-    rows = [summarize_row(name, group, reference) for name, group in grouped.items()]
+    rows = [summarize_row(name, [(p, e) for p, e in done if p.row == name], reference) for name in names]
+    rows = [*([] if given is None else [given]), *rows]
     baseline = next((row.miou for row in rows if row.name == BASELINE_ROW), None)
     for row in rows:
         if row.miou is not None and baseline is not None and row.name != BASELINE_ROW:
             row.delta = row.miou - baseline
-    reference_run = next(planned.run for planned, _ in done if planned.config is reference)
-    classes = read_json(reference_run.class_statistics)
+    rule = reference.loss.class_weights
+    weighed = next((planned for planned, _ in done if planned.config.loss.class_weights == rule), done[0][0])
+    classes = read_json(weighed.run.class_statistics)
     return AblationResult(
         rows=rows,
         dataset={"name": spec.name, "names": list(spec.names), "palette": [list(c) for c in spec.palette]},
@@ -228,7 +271,7 @@ def summarize(
         environment=describe_environment(),
         command=command or shlex.join(["effiseg", *sys.argv[1:]]),
         settings={
-            "complete": len(done) == len(plan),
+            "complete": complete,
             "split": config.split,
             "images": done[0][1].images,
             "chance_miou": chance_miou(done[0][1]),
@@ -298,17 +341,25 @@ def mean_or_none(values: list[float | None]) -> float | None:
     return math.fsum(numbers) / len(numbers) if numbers else None
 
 
-def given_teacher_row(config: AblationConfig, spec: DatasetSpec, out: Path) -> AblationRow:
-    """The row of a teacher that was not trained here; evaluated once and kept."""
+def given_teacher_row(config: AblationConfig, spec: DatasetSpec, reference: TrainConfig, out: Path) -> AblationRow:
+    """The row of a teacher that was not trained here; evaluated once and kept beside the results.
+
+    Raises:
+        ModelError: it has other classes, or does not beat always predicting the most frequent class.
+    """
     assert config.teacher is not None
-    model = from_pretrained(resolve_model(config.teacher))
-    path = out / f"teacher-evaluation-{config.split}.json"
-    if path.is_file():
-        evaluation = EvaluationResult.from_dict(read_json(path), path)
+    model = read_teacher(config.teacher, spec)
+    key = {"weights": weights_digest(model), "settings": [config.protocol, config.image_size, config.resize]}
+    path = out / _TEACHER_GLOB.replace("*", config.split)
+    kept = read_json(path) if path.is_file() else {}
+    if kept.get("key") == key:
+        evaluation = EvaluationResult.from_dict(kept["evaluation"], path)
     else:
-        evaluation = evaluate_on_split(model, config, spec)
-        write_json(path, evaluation.to_dict())
+        evaluation = check_teacher(model, config, spec, device_type(config), config.split)
+        write_json(path, {"key": key, "evaluation": evaluation.to_dict()})
     work = complexity(model.variant, spec.num_classes, _COMPLEXITY_SIZE, model.patch_norm, model.block_norm)
+    own = {f"model.{name}": getattr(model, name) for name in ("variant", "patch_norm", "block_norm")}
+    base = flatten(settings_dict(reference))
     return AblationRow(
         name=TEACHER_ROW,
         recipe=f"given: {config.teacher}",
@@ -321,7 +372,16 @@ def given_teacher_row(config: AblationConfig, spec: DatasetSpec, out: Path) -> A
         class_iou=evaluation.class_iou,
         confusion=evaluation.confusion,
         image_iou=evaluation.image_iou,
+        settings={key: value for key, value in own.items() if base[key] != value},
     )
+
+
+def weights_digest(model: SegFormer) -> str:
+    """Changes when any weight does."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in model.state_dict().values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def add_latency(result: AblationResult, folders: dict[str, str], size: tuple[int, int], device: str) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 from pathlib import Path
 
+from effiseg.config.training import PROTOCOLS
 from effiseg.files import write_text
 from effiseg.results import AblationResult, AblationRow
 
@@ -60,10 +61,9 @@ def protocol_text(result: AblationResult) -> str:
     s = result.settings
     seeds = sorted({seed for row in result.rows for seed in row.seeds})
     steps = sorted({run.steps for row in result.rows if row.name != "teacher" for run in row.runs if run.steps})
-    labels = {"full": "labels at their original size", "quarter": "labels at a quarter of the input"}
     words = [
         f"{result.dataset['name']}, {len(result.dataset['names'])} classes, {s['split']} split ({s['images']} images), "
-        f"{labels[result.protocol]}, one confusion matrix over the split.",
+        f"{PROTOCOLS[result.protocol]}, one confusion matrix over the split.",
         f"Trained from scratch at {s['image_size']} ({s['resize']}), {s['epochs']} epochs"
         + (f" (teacher {s['teacher_epochs']})" if s["teacher_epochs"] != s["epochs"] else "")
         + f" of batch {s['batch_size']}"

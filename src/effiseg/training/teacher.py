@@ -21,21 +21,32 @@ def load_teacher(config: TrainConfig, spec: DatasetSpec) -> SegFormer | None:
     """
     if not config.distillation.enabled or config.teacher is None:
         return None
-    teacher = from_pretrained(resolve_model(config.teacher))
+    return read_teacher(config.teacher, spec)
+
+
+def read_teacher(path: str, spec: DatasetSpec) -> SegFormer:
+    """The model of a run, model or transformers folder.
+
+    Raises:
+        ModelError: not a model, or its classes are not the data set's.
+    """
+    teacher = from_pretrained(resolve_model(path))
     try:
         check_classes(teacher, spec)
     except ModelError as error:
-        raise ModelError(f"{config.teacher}: cannot teach on this data: {error}") from None
+        raise ModelError(f"{path}: cannot teach on this data: {error}") from None
     return teacher
 
 
-def check_teacher(teacher: SegFormer, config: TrainConfig, spec: DatasetSpec, device: str) -> EvaluationResult:
-    """Evaluate the teacher on val (train where there is no val) at the run's own input size.
+def check_teacher(
+    teacher: SegFormer, config: TrainConfig, spec: DatasetSpec, device: str, split: str | None = None
+) -> EvaluationResult:
+    """Evaluate the teacher at the run's own input size, on val (train where there is no val) or on `split`.
 
     Raises:
         ModelError: it does not beat always predicting the most frequent class.
     """
-    split = "val" if "val" in spec.splits else "train"
+    split = split or ("val" if "val" in spec.splits else "train")
     result = evaluate_model(
         teacher,
         spec,
