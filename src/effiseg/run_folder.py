@@ -48,6 +48,11 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def validation(self) -> Path:
+        """The newest evaluation on val during training, with the step it belongs to."""
+        return self.path / "validation.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"

@@ -21,7 +21,7 @@ from effiseg.config.data import parse_image_size
 from effiseg.config.parsing import flatten, make_settings, merge_settings, read_settings, recipe_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.environment import describe_environment
+from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import Interrupted, RunError, UsageError
 from effiseg.evaluation.chance import chance_miou
 from effiseg.evaluation.evaluator import evaluate_model
@@ -31,7 +31,7 @@ from effiseg.models.segformer import SegFormer
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
 from effiseg.run_folder import RunFolder, resolve_model
 from effiseg.training.teacher import check_teacher, read_teacher
-from effiseg.training.trainer import device_type, resume, train, with_absolute_paths
+from effiseg.training.trainer import resume, train, with_absolute_paths
 
 Message = Callable[[str], None]
 # Settings in which rows may differ without that being a difference between strategies.
@@ -89,7 +89,7 @@ def ablate(
         check_same_settings(planned)
     reference = row_config(config, shared, BASELINE_ROW)
     given = None if config.teacher is None else given_teacher_row(config, spec, reference, out)
-    if device_type(config) == "cpu":
+    if resolve_device(config.device) == "cpu":
         keep_freed_memory()
     write_yaml(out / "ablation.yaml", settings_dict(config))
     done: list[tuple[PlannedRun, EvaluationResult]] = []
@@ -110,7 +110,7 @@ def ablate(
         folders = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
         if config.teacher is not None:
             folders[TEACHER_ROW] = resolve_model(config.teacher)
-        add_latency(result, folders, parse_image_size(config.latency_size), device_type(config))
+        add_latency(result, folders, parse_image_size(config.latency_size), resolve_device(config.device))
         write_outputs(result, out)
     return result
 
@@ -222,7 +222,7 @@ def evaluation_of(run: RunFolder, config: AblationConfig, spec: DatasetSpec) -> 
         protocol=config.protocol,
         image_size=config.input_size,
         resize=config.resize,
-        device=device_type(config),
+        device=resolve_device(config.device),
         workers=config.workers,
         batch_size=config.batch_size_per_pass,
         source=str(run.path),
@@ -284,7 +284,7 @@ def summarize(
             "augment": reference.augment,
             "ema_decay": reference.ema_decay,
             "precision": reference.precision,
-            "device": device_type(reference),
+            "device": resolve_device(reference.device),
             "complexity_size": "x".join(map(str, _COMPLEXITY_SIZE)),
             "latency_size": config.latency_size,
         },
@@ -355,7 +355,7 @@ def given_teacher_row(config: AblationConfig, spec: DatasetSpec, reference: Trai
     if kept.get("key") == key:
         evaluation = EvaluationResult.from_dict(kept["evaluation"], path)
     else:
-        evaluation = check_teacher(model, config, spec, device_type(config), config.split)
+        evaluation = check_teacher(model, config, spec, resolve_device(config.device), config.split)
         write_json(path, {"key": key, "evaluation": evaluation.to_dict()})
     work = complexity(model.variant, spec.num_classes, _COMPLEXITY_SIZE, model.patch_norm, model.block_norm)
     own = {f"model.{name}": getattr(model, name) for name in ("variant", "patch_norm", "block_norm")}

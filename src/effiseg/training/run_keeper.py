@@ -24,7 +24,7 @@ from effiseg.allocator import keep_freed_memory
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.evaluation.evaluator import evaluate_model
-from effiseg.files import write_text
+from effiseg.files import write_json, write_text
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, save_checkpoint, write_tensors
@@ -229,6 +229,8 @@ class RunKeeper(L.Callback):
         state.validation_pending = False
         if result is not None:
             row["val_miou"], row["val_pixel_accuracy"] = result.miou, result.pixel_accuracy
+            if trainer.is_global_zero:
+                write_json(self.run.validation, {"step": state.step, "result": result.to_dict()})
             if state.best_miou is None or (result.miou or 0.0) > state.best_miou:
                 state.best_miou, state.best_epoch = result.miou or 0.0, int(row["epoch"] or 0)
                 self.save_best(trainer, task)

@@ -20,14 +20,13 @@ from effiseg.config.training import TrainConfig
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_names
 from effiseg.data.statistics import describe_unlisted, split_statistics
-from effiseg.environment import describe_environment
+from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import EffisegError, Interrupted, RunError, UsageError
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import read_json, write_json, write_yaml
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
-from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, load_checkpoint, read_tensors
 from effiseg.training.distillation_task import DistillationTask
@@ -67,10 +66,14 @@ def train(config: TrainConfig) -> RunFolder:
     config = with_absolute_paths(config)
     with SignalWatch("nothing was written yet; start it again") as watch:
         spec = load_dataset_spec(config.data, config.data_root)
+        if "val" not in spec.splits and (config.select == "best" or config.early_stop_epochs is not None):
+            raise UsageError(f"{spec.source}: has no val split, which select best and early_stop_epochs need")
         data = SegmentationDataModule(config, spec)
         data.setup("fit")
         teacher = load_teacher(config, spec)
-        teacher_result = None if teacher is None else check_teacher(teacher, config, spec, device_type(config))
+        teacher_result = (
+            None if teacher is None else check_teacher(teacher, config, spec, resolve_device(config.device))
+        )
         statistics = class_statistics(config, spec)
 
         write_yaml(run.config, settings_dict(config))
@@ -106,7 +109,7 @@ def resume(folder: str | Path) -> RunFolder:
         if not run.environment.is_file():
             write_json(run.environment, describe_environment())
         if teacher is not None and not run.teacher.is_file():
-            write_json(run.teacher, check_teacher(teacher, config, spec, device_type(config)).to_dict())
+            write_json(run.teacher, check_teacher(teacher, config, spec, resolve_device(config.device)).to_dict())
         if not run.class_statistics.is_file():
             write_json(run.class_statistics, class_statistics(config, spec))
         return carry_on(run, config, spec, data, teacher, watch)
@@ -164,7 +167,7 @@ def fit(
         EffisegError: a user's mistake that showed in a process of data-parallel training.
         RunError: such a process ended without saying why.
     """
-    device = device_type(config)
+    device = resolve_device(config.device)
     if config.devices > 1:
         synchronize_batch_norm(task.student, device)
     done = keeper.state.step * schedule.accumulate
@@ -225,17 +228,20 @@ def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:
     else:
         prefix = "student." if config.ema_decay is None else "ema.module."
         student.load_state_dict({k.removeprefix(prefix): v for k, v in task_state.items() if k.startswith(prefix)})
-    validation: EvaluationResult | None = None
-    if "val" in spec.splits:
+    newest = read_json(run.validation) if run.validation.is_file() else {}
+    validation: dict[str, Any] | None = None
+    if config.select == "last" and newest.get("step") == state.step:
+        validation = newest["result"]
+    elif "val" in spec.splits:
         validation = evaluate_model(
             student,
             spec,
             "val",
             protocol=config.protocol,
-            device=device_type(config),
+            device=resolve_device(config.device),
             workers=config.workers,
             batch_size=config.batch_size_per_pass,
-        )
+        ).to_dict()
     write_metrics(run, state)
     save_pretrained(student, run.model)
     write_json(
@@ -251,7 +257,7 @@ def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:
             "stopped_early": state.stopped_early,
             "train_seconds": state.train_seconds,
             "teacher": config.teacher,
-            "val": None if validation is None else validation.to_dict(),
+            "val": validation,
         },
     )
     return run
@@ -276,21 +282,12 @@ def check_config(config: TrainConfig) -> None:
             f"--teacher is given, but recipe {config.recipe} has no distillation term; "
             "take --recipe kd or set --distillation.feature_weight"
         )
-    if config.precision == "16" and device_type(config) == "cpu":
+    if config.precision == "16" and resolve_device(config.device) == "cpu":
         raise UsageError("--precision 16 needs a GPU; on the CPU take 32 or bf16")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: no GPU is visible to torch; take --device cpu")
-    if device_type(config) == "cuda" and config.devices > torch.cuda.device_count():
+    if resolve_device(config.device) == "cuda" and config.devices > torch.cuda.device_count():
         raise UsageError(f"--devices {config.devices}: torch sees {torch.cuda.device_count()} GPUs; ask for no more")
     if config.tensorboard and not any(find_spec(name) for name in ("tensorboard", "tensorboardX")):
         raise UsageError("--tensorboard needs the package: pip install 'effiseg[tensorboard]'")
-
-
-def device_type(config: TrainConfig) -> str:
-    """ "cuda" or "cpu"."""
-    if config.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return config.device
 
 
 def with_absolute_paths(config: TrainConfig) -> TrainConfig:
