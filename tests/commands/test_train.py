@@ -252,7 +252,7 @@ def test_what_a_run_leaves(teacher_run: Path) -> None:
     names = {str(path.relative_to(teacher_run)) for path in teacher_run.rglob("*") if path.is_file()}
     assert {
         "config.yaml", "environment.json", "class_statistics.json", "metrics.csv", "checkpoints/last.ckpt",
-        "checkpoints/best.ckpt", "model/config.json", "model/model.safetensors", "results.json",
+        "checkpoints/best.ckpt", "model/config.json", "model/model.safetensors", "results.json", "validation.json",
     } == names  # fmt: skip
     results = json.loads((teacher_run / "results.json").read_text())
     assert (results["epochs"], results["steps"]) == (12, 36)

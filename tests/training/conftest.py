@@ -33,15 +33,15 @@ def uneven_data(colour_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder / "data.yaml"
 
 
-@pytest.fixture
-def small_config(colour_data: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
-    """`small_config("name", **settings)`: two epochs of three steps, into tmp_path/name."""
+@pytest.fixture(scope="session")
+def config_for(colour_data: Path) -> Callable[..., TrainConfig]:
+    """`config_for(out, **settings)`: two epochs of three steps."""
 
-    def config(name: str, **settings: Any) -> TrainConfig:
+    def config(out: Path, **settings: Any) -> TrainConfig:
         return TrainConfig(
             **{
                 "data": str(colour_data),
-                "out": str(tmp_path / name),
+                "out": str(out),
                 "image_size": "32x64",
                 "batch_size": 4,
                 "workers": 0,
@@ -53,3 +53,9 @@ def small_config(colour_data: Path, tmp_path: Path) -> Callable[..., TrainConfig
         )
 
     return config
+
+
+@pytest.fixture
+def small_config(config_for: Callable[..., TrainConfig], tmp_path: Path) -> Callable[..., TrainConfig]:
+    """`small_config("name", **settings)`: `config_for(tmp_path / "name", **settings)`."""
+    return lambda name, **settings: config_for(tmp_path / name, **settings)
