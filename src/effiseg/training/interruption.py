@@ -38,7 +38,8 @@ class SignalWatch:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> SignalWatch:
-        self._previous = {number: signal.getsignal(number) for number in SIGNALS}
+        # getsignal knows no handler that was not set from Python.
+        self._previous = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
         self.listen()
         return self
 

@@ -114,7 +114,8 @@ class RunKeeper(L.Callback):
         if self.optimizer_state is not None:
             # A copy, because spawned processes receive tensors in memory that they share.
             trainer.optimizers[0].load_state_dict(copy.deepcopy(self.optimizer_state))
-            trainer.precision_plugin.load_state_dict(self.scaler_state or {})
+            if self.scaler_state:
+                trainer.precision_plugin.load_state_dict(self.scaler_state)
             self.optimizer_state = None
         self.progress = TrainingProgress(
             self.run.path.name,
@@ -164,8 +165,8 @@ class RunKeeper(L.Callback):
         if epoch_ends:
             self.finish_epoch(trainer, task)
         # Asked once: a signal that comes after this line waits for the next step, or it would stop without saving.
-        stop = self.agreed(trainer, self.signal_received)
-        if not epoch_ends and (stop or self.agreed(trainer, self.checkpoint_is_due)):
+        stop, due = self.agreed(trainer, self.signal_received, self.checkpoint_is_due)
+        if not epoch_ends and (stop or due):
             self.save(trainer, task)
         if stop or self.state.stopped_early:
             trainer.should_stop = True
@@ -200,17 +201,17 @@ class RunKeeper(L.Callback):
         """Whether the last checkpoint is older than the settings allow."""
         return time.monotonic() - self.last_save >= 60 * self.config.checkpoint_minutes
 
-    def agreed(self, trainer: L.Trainer, wish: bool) -> bool:
-        """Whether any process has the wish; all of them must ask, and all get the same answer."""
+    def agreed(self, trainer: L.Trainer, *wishes: bool) -> list[bool]:
+        """For each wish, whether any process has it; all of them must ask, and all get the same answers."""
         if trainer.world_size == 1:
-            return wish
-        flag = torch.tensor(float(wish), device=trainer.strategy.root_device)
-        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-        return bool(flag.item())
+            return list(wishes)
+        flags = torch.tensor([float(wish) for wish in wishes], device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(flags, op=torch.distributed.ReduceOp.MAX)
+        return [flag > 0 for flag in flags.tolist()]
 
     def stop_before_training(self, trainer: L.Trainer) -> None:
         """Keep Lightning's loop from starting when a signal came already, or the evaluation made up for ends it."""
-        if self.state.stopped_early or self.agreed(trainer, self.signal_received):
+        if self.state.stopped_early or any(self.agreed(trainer, self.signal_received)):
             trainer.should_stop = True
 
     def finish_epoch(self, trainer: L.Trainer, task: SegmentationTask) -> None:
