@@ -180,3 +180,14 @@ def test_without_an_average_the_student_is_evaluated() -> None:
     task = SegmentationTask(SegFormer("b0", K), TrainConfig(), None)
     assert task.evaluated_model is task.student
     task.after_optimizer_step()
+
+
+@pytest.mark.parametrize(("name", "parts"), [("dice_focal", ("dice", "focal")), ("combo", ("dice", "cross_entropy"))])
+def test_a_loss_of_two_parts_names_them(name: str, parts: tuple[str, str]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4, generator=generator)
+    labels = torch.randint(0, 3, (2, 16, 16), generator=generator, dtype=torch.uint8)
+    config = LossConfig(name=name, dice_weight=0.3)  # type: ignore[arg-type]
+    terms = supervised_loss(logits, labels, config, class_weights=None, ignore_index=255)
+    assert list(terms) == ["loss", *parts]
+    torch.testing.assert_close(terms["loss"], 0.3 * terms[parts[0]] + 0.7 * terms[parts[1]])

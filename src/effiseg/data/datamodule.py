@@ -153,8 +153,8 @@ class SegmentationDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Batches from the position to the end of the run, as one iteration.
 
-        Each is `{"image": (B, 3, H, W) uint8, "label": (B, H, W) uint8, "id": list[str]}`. Made before
-        processes are spawned it serves all of them: each takes its own part when its iteration starts.
+        Each is `{"image": (B, 3, H, W) uint8, "label": (B, H, W) uint8, "id": list[str]}`. With several
+        processes each makes its own loader, whose iteration takes that process's part.
         """
         config = self.config
         sampler = self._sampler(len(self.train_samples))

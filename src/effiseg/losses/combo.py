@@ -10,6 +10,35 @@ from effiseg.losses.overlap import Classes, Sums
 from effiseg.losses.reduction import log_probabilities, read_labels, true_log_probability, weights_for
 
 
+def combo_terms(
+    logits: Tensor,
+    target: Tensor,
+    class_weights: Tensor | None = None,
+    *,
+    smooth: float = 1.0,
+    sums: Sums = "batch",
+    classes: Classes = "present",
+    ignore_index: int = 255,
+    across_processes: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The two parts of `combo_loss`, Dice and cross-entropy, from one log-softmax; arguments as there."""
+    labels = read_labels(logits, target, ignore_index)
+    log_p = log_probabilities(logits)
+    true_log_p = true_log_probability(log_p, labels)
+    weights = None if class_weights is None else weights_for(class_weights, log_p)
+    dice = dice_term(
+        log_p,
+        true_log_p,
+        labels,
+        smooth=smooth,
+        sums=sums,
+        classes=classes,
+        across_processes=across_processes,
+    )
+    cross_entropy = cross_entropy_term(true_log_p, labels, weights, across_processes)
+    return dice, cross_entropy
+
+
 def combo_loss(
     logits: Tensor,
     target: Tensor,
@@ -41,20 +70,16 @@ def combo_loss(
     Raises:
         UsageError: shapes do not fit, the target is not integer, or an option has no such value.
     """
-    labels = read_labels(logits, target, ignore_index)
-    log_p = log_probabilities(logits)
-    true_log_p = true_log_probability(log_p, labels)
-    weights = None if class_weights is None else weights_for(class_weights, log_p)
-    dice = dice_term(
-        log_p,
-        true_log_p,
-        labels,
+    dice, cross_entropy = combo_terms(
+        logits,
+        target,
+        class_weights,
         smooth=smooth,
         sums=sums,
         classes=classes,
+        ignore_index=ignore_index,
         across_processes=across_processes,
     )
-    cross_entropy = cross_entropy_term(true_log_p, labels, weights, across_processes)
     return dice_weight * dice + (1 - dice_weight) * cross_entropy
 
 

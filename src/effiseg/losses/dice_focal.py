@@ -10,6 +10,37 @@ from effiseg.losses.overlap import Classes, Sums
 from effiseg.losses.reduction import log_probabilities, read_labels, true_log_probability, weights_for
 
 
+def dice_focal_terms(
+    logits: Tensor,
+    target: Tensor,
+    class_weights: Tensor | None = None,
+    *,
+    gamma: float = 2.0,
+    normalize_weights: WeightNormalization = "max",
+    smooth: float = 1.0,
+    sums: Sums = "batch",
+    classes: Classes = "present",
+    ignore_index: int = 255,
+    across_processes: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The two parts of `dice_focal_loss`, Dice and Focal, from one log-softmax; arguments as there."""
+    labels = read_labels(logits, target, ignore_index)
+    log_p = log_probabilities(logits)
+    true_log_p = true_log_probability(log_p, labels)
+    alpha = None if class_weights is None else focal_alpha(weights_for(class_weights, log_p), normalize_weights)
+    dice = dice_term(
+        log_p,
+        true_log_p,
+        labels,
+        smooth=smooth,
+        sums=sums,
+        classes=classes,
+        across_processes=across_processes,
+    )
+    focal = focal_term(true_log_p, labels, alpha, gamma, across_processes)
+    return dice, focal
+
+
 def dice_focal_loss(
     logits: Tensor,
     target: Tensor,
@@ -45,20 +76,18 @@ def dice_focal_loss(
     Raises:
         UsageError: shapes do not fit, the target is not integer, or an option has no such value.
     """
-    labels = read_labels(logits, target, ignore_index)
-    log_p = log_probabilities(logits)
-    true_log_p = true_log_probability(log_p, labels)
-    alpha = None if class_weights is None else focal_alpha(weights_for(class_weights, log_p), normalize_weights)
-    dice = dice_term(
-        log_p,
-        true_log_p,
-        labels,
+    dice, focal = dice_focal_terms(
+        logits,
+        target,
+        class_weights,
+        gamma=gamma,
+        normalize_weights=normalize_weights,
         smooth=smooth,
         sums=sums,
         classes=classes,
+        ignore_index=ignore_index,
         across_processes=across_processes,
     )
-    focal = focal_term(true_log_p, labels, alpha, gamma, across_processes)
     return dice_weight * dice + (1 - dice_weight) * focal
 
 

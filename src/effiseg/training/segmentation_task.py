@@ -14,6 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 from effiseg import losses
 from effiseg.config.loss import LossConfig
 from effiseg.config.training import TrainConfig
+from effiseg.losses.combo import combo_terms
+from effiseg.losses.dice_focal import dice_focal_terms
 from effiseg.models.segformer import SegFormer
 from effiseg.training.optimization import build_optimizer
 
@@ -121,7 +123,7 @@ def supervised_loss(
         across_processes: reduce over the global batch of all processes.
 
     Returns:
-        `loss`.
+        `loss`, and for dice_focal and combo also their two parts, unweighted.
     """
     if config.label_resolution == "full":
         logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
@@ -130,6 +132,7 @@ def supervised_loss(
     common: dict[str, Any] = {"ignore_index": ignore_index, "across_processes": across_processes}
     overlap: dict[str, Any] = {"smooth": config.smooth, "sums": config.sums, "classes": config.classes}
     index_weights: dict[str, Any] = {"alpha": config.tversky_alpha, "beta": config.tversky_beta}
+    share = config.dice_weight
     match config.name:
         case "cross_entropy":
             loss = losses.cross_entropy_loss(logits, labels, class_weights, **common)
@@ -145,18 +148,20 @@ def supervised_loss(
                 **common,
             )
         case "dice_focal":
-            loss = losses.dice_focal_loss(
+            dice, focal = dice_focal_terms(
                 logits,
                 labels,
                 class_weights,
-                dice_weight=config.dice_weight,
                 gamma=config.gamma,
                 normalize_weights=config.normalize_weights,
                 **overlap,
                 **common,
             )
+            return {"loss": share * dice + (1 - share) * focal, "dice": dice, "focal": focal}
         case "combo":
-            loss = losses.combo_loss(logits, labels, class_weights, dice_weight=config.dice_weight, **overlap, **common)
+            dice, cross_entropy = combo_terms(logits, labels, class_weights, **overlap, **common)
+            loss = share * dice + (1 - share) * cross_entropy
+            return {"loss": loss, "dice": dice, "cross_entropy": cross_entropy}
         case "tversky":
             loss = losses.tversky_loss(logits, labels, **index_weights, **overlap, **common)
         case "focal_tversky":
