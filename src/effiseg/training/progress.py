@@ -76,10 +76,6 @@ class TrainingProgress:
             words.append(f"ETA {self.eta(done)}")
         self.console.print(" · ".join(words))
 
-    def message(self, text: str) -> None:
-        """Print one line beside the bar."""
-        self.console.print(text)
-
     def eta(self, done: int) -> str:
         """Time left at the pace of this session, as h:mm:ss, evaluations included."""
         if done <= self.first:
