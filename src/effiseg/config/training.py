@@ -15,6 +15,7 @@ from effiseg.errors import UsageError
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32", "bf16", "16"]
 Protocol = Literal["full", "quarter"]
+Cache = Literal["off", "disk", "ram"]
 PROTOCOLS: dict[str, str] = {
     "full": "labels at their original size",
     "quarter": "labels reduced to a quarter of the network's input",
@@ -97,6 +98,12 @@ class TrainConfig:
     """32, or mixed precision with bf16 or 16 (float16 with loss scaling; GPU only)."""
     workers: int = 2
     """Loader processes per device; 0 decodes in the main process."""
+    cache: Cache = "off"
+    """Keep decoded images and masks for later epochs and runs: disk (shared by runs, see docs/training.md), ram
+    (for this run), or off."""
+    compile: bool = False
+    """Compile forward, loss and backward with torch.compile; needs a C++ compiler on the CPU, and pays where a run
+    is long."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
     loss: LossConfig = field(default_factory=LossConfig)
