@@ -13,19 +13,22 @@ LAYERS = [
     {"errors"},
     {"files", "environment", "allocator", "results"},
     {"config"},
-    {"data", "models", "losses", "metrics"},
+    {"data", "models", "losses", "metrics", "visualization"},
     {"distillation", "run_folder"},
-    {"inference"},
+    {"inference", "report"},
     {"evaluation"},
-    {"training", "benchmark"},
+    {"training", "export", "inspection"},
+    {"benchmark"},
     {"comparison"},
     {"commands"},
     {"cli"},
     {"__main__"},
 ]
 # They describe commands, settings, files and results, and must be importable without torch.
-TORCH_FREE = {"errors", "files", "allocator", "results", "config", "run_folder", "cli", "__main__"}
-HEAVY = {"torch", "lightning", "torchvision", "transformers", "matplotlib"}
+TORCH_FREE = {"errors", "files", "allocator", "results", "config", "run_folder", "report", "cli", "__main__"}
+# Whatever draws works from files alone.
+REPORT_MAY_IMPORT = {"errors", "files", "results", "run_folder", "visualization"}
+HEAVY = {"torch", "lightning", "torchvision", "transformers"}
 
 
 def layer_of(name: str) -> int:
@@ -68,6 +71,12 @@ def test_light_modules_import_nothing_heavy(path: Path) -> None:
     if component(path) in TORCH_FREE:
         heavy = HEAVY & {name.split(".")[0] for name in imported(path)}
         assert not heavy, f"{path.name} imports {heavy}"
+
+
+def test_the_report_reads_files_only() -> None:
+    names = {name for path in modules() if component(path) == "report" for name in imported(path)}
+    own = {name.split(".")[1] for name in names if name.startswith("effiseg.")}
+    assert own <= REPORT_MAY_IMPORT | {"report", "__version__"}
 
 
 def test_every_component_has_a_layer() -> None:
