@@ -1,14 +1,87 @@
-"""Parameters and multiply-accumulates of a SegFormer, from its shape alone."""
+"""Parameters, multiply-accumulates and memory traffic of a SegFormer, from its shape alone."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from effiseg.config.model import Norm, Variant
 from effiseg.models.mix_transformer import ENCODER_SIZES, MLP_RATIO, PATCH_SIZES, REDUCTIONS, STRIDES
 from effiseg.models.segformer import DECODER_WIDTHS, SegFormer
+
+Part = Literal["stage_1", "stage_2", "stage_3", "stage_4", "linear_c", "fuse", "classifier"]
+STAGES: tuple[Part, ...] = ("stage_1", "stage_2", "stage_3", "stage_4")
+Kind = Literal["dense", "depthwise", "attention"]
+"""How a layer multiplies; machines reach very different rates in the three."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The work of one layer on one image."""
+
+    part: Part
+    """Where in the network."""
+    kind: Kind
+    """dense: convolutions and linears; depthwise: a convolution per channel; attention: its two products."""
+    macs: int
+    """Multiply-accumulates."""
+    activations: int
+    """Numbers it must read and write, each once, if it runs by itself."""
+    weights: int
+    """Numbers it must read beside them, whatever the batch."""
+
+
+def layers(variant: Variant, num_classes: int, image_size: tuple[int, int]) -> Iterator[Layer]:
+    """Every layer that multiplies, in order, with the head as published; they do not depend on the norms.
+
+    Args:
+        variant: "b0" to "b5".
+        num_classes: K.
+        image_size: (height, width) of the input, at least 32×32.
+    """
+    size = ENCODER_SIZES[variant]
+    height, width = image_size
+    channels_in, positions = 3, []
+    for stage, (part, channels, depth) in enumerate(zip(STAGES, size.embed_dims, size.depths, strict=True)):
+        patch, stride, reduction = PATCH_SIZES[stage], STRIDES[stage], REDUCTIONS[stage]
+        pixels = height * width
+        height, width = ((side + 2 * (patch // 2) - patch) // stride + 1 for side in (height, width))
+        tokens, reduced = height * width, (height // reduction) * (width // reduction)
+        kernel = patch**2 * channels_in * channels
+        yield Layer(part, "dense", tokens * kernel, pixels * channels_in + tokens * channels, kernel)
+        for _ in range(depth):
+            yield from _block(part, channels, tokens, reduced, reduction)
+        positions.append(tokens)
+        channels_in = channels
+    decoder, finest = DECODER_WIDTHS[variant], positions[0]
+    for channels, tokens in zip(size.embed_dims, positions, strict=True):
+        yield _linear("linear_c", tokens, channels, decoder)
+    yield _linear("fuse", finest, len(positions) * decoder, decoder)
+    yield _linear("classifier", finest, decoder, num_classes)
+
+
+def _block(part: Part, channels: int, tokens: int, reduced: int, reduction: int) -> Iterator[Layer]:
+    yield _linear(part, tokens, channels, channels)  # query
+    if reduction > 1:
+        kernel = (channels * reduction) ** 2
+        yield Layer(part, "dense", reduced * kernel, (tokens + reduced) * channels, kernel)
+    yield _linear(part, reduced, channels, channels)  # key
+    yield _linear(part, reduced, channels, channels)  # value
+    # The weights need not leave the processor: query, key and value are read, the result is written.
+    yield Layer(part, "attention", 2 * tokens * reduced * channels, 2 * (tokens + reduced) * channels, 0)
+    yield _linear(part, tokens, channels, channels)  # output
+    hidden = MLP_RATIO * channels
+    yield _linear(part, tokens, channels, hidden)
+    yield Layer(part, "depthwise", 9 * tokens * hidden, 2 * tokens * hidden, 9 * hidden)
+    yield _linear(part, tokens, hidden, channels)
+
+
+def _linear(part: Part, tokens: int, channels_in: int, channels_out: int) -> Layer:
+    weights = channels_in * channels_out
+    return Layer(part, "dense", tokens * weights, tokens * (channels_in + channels_out), weights)
 
 
 @dataclass(frozen=True)
@@ -46,37 +119,18 @@ class Macs:
 
 
 def count_macs(variant: Variant, num_classes: int, image_size: tuple[int, int]) -> Macs:
-    """Multiply-accumulates at batch 1; they do not depend on the norms.
-
-    Args:
-        variant: "b0" to "b5".
-        num_classes: K.
-        image_size: (height, width) of the input, at least 32×32.
-    """
-    size = ENCODER_SIZES[variant]
-    height, width = image_size
-    channels_in, stages, attention, positions = 3, [], [], []
-    for stage, (channels, depth) in enumerate(zip(size.embed_dims, size.depths, strict=True)):
-        patch, stride, reduction = PATCH_SIZES[stage], STRIDES[stage], REDUCTIONS[stage]
-        height, width = ((side + 2 * (patch // 2) - patch) // stride + 1 for side in (height, width))
-        tokens = height * width
-        reduced = (height // reduction) * (width // reduction)
-        hidden = MLP_RATIO * channels
-        projections = 2 * tokens * channels**2 + 2 * reduced * channels**2  # query, output; key, value
-        if reduction > 1:
-            projections += reduced * (channels * reduction) ** 2
-        feed_forward = tokens * hidden * (2 * channels + 9)  # two linears, a 3×3 depthwise convolution
-        stages.append(tokens * patch**2 * channels_in * channels + depth * (projections + feed_forward))
-        attention.append(depth * 2 * tokens * reduced * channels)
-        positions.append(tokens)
-        channels_in = channels
-    decoder = DECODER_WIDTHS[variant]
+    """Multiply-accumulates at batch 1, part by part; arguments as for `layers`."""
+    attention = dict.fromkeys(STAGES, 0)
+    others: dict[Part, int] = dict.fromkeys((*STAGES, "linear_c", "fuse", "classifier"), 0)
+    for layer in layers(variant, num_classes, image_size):
+        sums = attention if layer.kind == "attention" else others
+        sums[layer.part] += layer.macs
     return Macs(
-        stages=tuple(stages),
-        attention=tuple(attention),
-        linear_c=decoder * sum(c * n for c, n in zip(size.embed_dims, positions, strict=True)),
-        fuse=len(positions) * decoder**2 * positions[0],
-        classifier=decoder * num_classes * positions[0],
+        stages=tuple(others[stage] for stage in STAGES),
+        attention=tuple(attention[stage] for stage in STAGES),
+        linear_c=others["linear_c"],
+        fuse=others["fuse"],
+        classifier=others["classifier"],
     )
 
 
