@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
+from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,22 @@ def resolve_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: no GPU is visible to torch; take --device cpu")
     return device
+
+
+def require_package(name: str, extra: str, purpose: str) -> Any:
+    """An optional package, imported.
+
+    Args:
+        name: the module.
+        extra: the extra of effiseg that installs it.
+        purpose: what it is for; a noun.
+
+    Raises:
+        UsageError: it is not installed; the message says how to install it.
+    """
+    if find_spec(name) is None:
+        raise UsageError(f"{purpose} needs the package {name}, which is not installed: pip install 'effiseg[{extra}]'")
+    return import_module(name)
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,84 @@
+"""What an exported file says of itself: the model's metadata, its form, and where it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from effiseg.errors import ModelError
+from effiseg.models.metadata import ModelMetadata
+
+Output = Literal["logits", "labels"]
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
+INPUT_NAME = "images"
+INPUT_LAYOUT = "uint8 RGB 0..255, (batch, height, width, 3)"
+PREFIX = "effiseg"
+_METADATA_FIELDS = tuple(field.name for field in fields(ModelMetadata))
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """The facts that travel inside an exported file, as text under keys that begin with `effiseg.`."""
+
+    metadata: ModelMetadata
+    """Classes, palette, label mapping, normalization (already inside the network), size and resize."""
+    output: Output
+    """logits: (B, K, ⌈H/4⌉, ⌈W/4⌉) float32. labels: (B, H, W) uint8."""
+    precision: Precision
+    """What it computes in. bfloat16 and float16 concern weights or arithmetic; input and output keep their type."""
+    input_size: tuple[int, int] | None
+    """(height, width) that it takes; None: any from 64 on."""
+    batch_size: int | None = None
+    """Images of one pass; None: any number."""
+    model: str = ""
+    """The network: variant, patch norm and block norm."""
+    source: str = ""
+    """The run, folder or Hub id that it was exported from."""
+    versions: Mapping[str, str] | None = None
+    """Packages that wrote it → version."""
+    input_layout: str = INPUT_LAYOUT
+    """What the input is, in words."""
+
+    def to_properties(self) -> dict[str, str]:
+        """Field → JSON text; `from_properties` reads it back."""
+        values = asdict(self)
+        del values["metadata"]
+        values["versions"] = dict(self.versions or {})
+        return {
+            name: json.dumps(value, ensure_ascii=False) for name, value in (self.metadata.to_dict() | values).items()
+        }
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str], source: object) -> ExportRecord:
+        """Read back what `to_properties` gave; what this version does not know is left out.
+
+        Args:
+            properties: field → JSON text.
+            source: the file, for the error's text.
+
+        Raises:
+            ModelError: the file was not written by `effiseg export`, or what it says cannot be read.
+        """
+        if "names" not in properties or "output" not in properties:
+            raise ModelError(
+                f"{source}: must be a file that `effiseg export` wrote; found none of its properties inside"
+            )
+        try:
+            values: dict[str, Any] = {name: json.loads(text) for name, text in properties.items()}
+            metadata = ModelMetadata.from_dict({name: values[name] for name in _METADATA_FIELDS if name in values})
+            own = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+            if own.get("input_size") is not None:
+                height, width = own["input_size"]
+                own["input_size"] = (int(height), int(width))
+            record = cls(metadata=metadata, **own)
+        except (ValueError, TypeError, ModelError) as error:
+            raise ModelError(f"{source}: what `effiseg export` wrote inside cannot be read: {error}") from None
+        for name, value, known in (
+            ("output", record.output, get_args(Output)),
+            ("precision", record.precision, get_args(Precision)),
+        ):
+            if value not in known:
+                raise ModelError(f"{source}: {name} must be one of {', '.join(known)}; found {value!r}")
+        return record

@@ -1,0 +1,60 @@
+"""ONNX files in ONNX Runtime, on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from effiseg.environment import require_package
+from effiseg.errors import ModelError, UsageError
+from effiseg.inference.export_record import INPUT_NAME, PREFIX, ExportRecord, Precision
+from effiseg.inference.runtimes import Answer, Images, Runtime, as_images, in_batches
+
+_ERRORS_ONLY = 3  # ONNX Runtime's log levels: 0 verbose … 4 fatal
+
+
+class OnnxRuntimeModel:
+    """A `LoadedModel` in ONNX Runtime.
+
+    Args:
+        path: the .onnx file.
+        threads: threads within an operator.
+        precision: None, or the file's own.
+
+    Raises:
+        ModelError: the file cannot be read, or was not written by `effiseg export`.
+        UsageError: onnxruntime is not installed, or another precision than the file's is asked for.
+    """
+
+    runtime: Runtime = "onnxruntime"
+
+    def __init__(self, path: Path, *, threads: int, precision: Precision | None = None) -> None:
+        engine = require_package("onnxruntime", "onnx", "running an .onnx file")
+        options = engine.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            self._session = engine.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+            reason = str(error).strip().splitlines()[0]
+            raise ModelError(f"{path}: ONNX Runtime cannot load it ({reason}); export it again") from None
+        properties = self._session.get_modelmeta().custom_metadata_map
+        own = {key.removeprefix(f"{PREFIX}."): value for key, value in properties.items() if key.startswith(PREFIX)}
+        self.record = ExportRecord.from_properties(own, path)
+        self.precision = self.record.precision
+        self.path = path
+        if precision not in (None, self.precision):
+            raise UsageError(f"{path}: an ONNX file has its precision inside, here {self.precision}; found {precision}")
+
+    def __call__(self, images: Images) -> Answer:
+        """See `LoadedModel`."""
+        array = as_images(images, self.record, self.path)
+        parts = [self._session.run(None, {INPUT_NAME: group})[0] for group in in_batches(array, self.record.batch_size)]
+        answer: Answer = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return answer[: len(array)]
+
+    def close(self) -> None:
+        """Give the session's memory back."""
+        del self._session
