@@ -19,6 +19,7 @@ def an_evaluation() -> EvaluationResult:
         pixel_accuracy=75.5, images=2, split="val", protocol="full", names=["road", "sky", "bus"],
         confusion=[[3, 0, 0, 0], [1, 0, 0, 2], [0, 0, 0, 0]], image_iou={"a": 50.0, "b": None},
         dataset="cityscapes", model="runs/b0", image_size=[512, 1024], resize="keep_ratio",
+        image_counts={"a": [[3, 0, 0], [3, 1, 0], [4, 0, 0]]},
     )  # fmt: skip
 
 
@@ -105,3 +106,23 @@ def test_a_missing_key_is_named_with_its_place() -> None:
 def test_no_object_at_all(value: Any) -> None:
     with pytest.raises(UsageError, match="the top level must be an object"):
         AblationResult.from_dict(value, "old.json")
+
+
+def test_image_counts_of_another_shape_are_refused() -> None:
+    value = an_evaluation().to_dict()
+    value["image_counts"]["a"] = [[1, 2, 3], [1, 2, 3]]
+    with pytest.raises(UsageError, match=r"^r\.json: image_counts must hold three rows of 3 counts for each image$"):
+        EvaluationResult.from_dict(value, "r.json")
+
+
+def test_a_file_without_image_counts_is_read() -> None:
+    value = an_evaluation().to_dict()
+    del value["image_counts"]
+    assert EvaluationResult.from_dict(value).image_counts == {}
+
+
+def test_a_list_of_numbers_takes_one_line_of_the_file(tmp_path: Path) -> None:
+    value = {"a": [[1, 2.5, None], [-3, 1e-9, 4]], "b": ["[\n  1,\n  2\n]", "x"], "c": [], "d": [{"e": 1}]}
+    write_json(tmp_path / "r.json", value)
+    assert read_json(tmp_path / "r.json") == value
+    assert "[1, 2.5, null],\n" in (tmp_path / "r.json").read_text(encoding="utf-8")

@@ -15,6 +15,12 @@ from effiseg.errors import UsageError
 
 T = TypeVar("T")
 
+PROTOCOLS: dict[str, str] = {
+    "full": "labels at their original size",
+    "quarter": "labels reduced to a quarter of the network's input",
+}
+"""At which size predictions and labels are compared."""
+
 
 @dataclass
 class EvaluationResult:
@@ -48,6 +54,9 @@ class EvaluationResult:
     """Network input, [height, width]; null for predictions of other software."""
     resize: str | None = None
     """keep_ratio or fixed; null for predictions of other software."""
+    image_counts: dict[str, list[list[int]]] = field(default_factory=dict)
+    """Sample id → three rows of K pixel counts: hits, truth, predicted. Summed over any choice of images they give
+    that choice's mIoU, which is what a bootstrap over images needs. Empty in files of earlier versions."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -68,6 +77,8 @@ class EvaluationResult:
         size = len(result.names)
         if len(result.confusion) != size or any(len(row) != size + 1 for row in result.confusion):
             raise UsageError(f"{source}: confusion must have {size} rows of {size + 1} counts, one row a class")
+        if any(len(rows) != 3 or any(len(row) != size for row in rows) for rows in result.image_counts.values()):
+            raise UsageError(f"{source}: image_counts must hold three rows of {size} counts for each image")
         return result
 
 
@@ -97,12 +108,12 @@ class AblationRow:
     """Name in the table."""
     recipe: str
     """Recipe it was trained with."""
-    params_m: float
-    """Parameters, millions."""
-    gmacs: float
-    """Multiply-accumulates as counters give them at `gmacs_size`, G, without attention."""
-    gmacs_attention: float
-    """Multiply-accumulates of the attention products, which counters miss, G."""
+    params_m: float | None
+    """Parameters, millions; null where nobody counted them."""
+    gmacs: float | None
+    """Multiply-accumulates as counters give them at `gmacs_size`, G, without attention; null where not counted."""
+    gmacs_attention: float | None
+    """Multiply-accumulates of the attention products, which counters miss, G; null where not counted."""
     miou: float | None
     """Mean over the seeds, percent."""
     miou_sd: float | None

@@ -75,6 +75,18 @@ def test_one_interpolation_to_the_labels_size(small_spec: DatasetSpec, protocol:
             assert result.image_iou[sample.id] is None
 
 
+def test_counts_per_image_add_up_to_the_confusion_matrix(small_spec: DatasetSpec) -> None:
+    result = evaluate(predict, [samples_of(small_spec)], small_spec)
+    assert list(result.image_counts) == list(result.image_iou)
+    hits, truth, predicted = torch.tensor(list(result.image_counts.values())).sum(0)
+    confusion = torch.tensor(result.confusion)
+    assert torch.equal(hits, confusion.diagonal())
+    assert torch.equal(truth, confusion.sum(1))
+    assert torch.equal(predicted, confusion[:, :4].sum(0))
+    ious = 100 * hits / (truth + predicted - hits)
+    assert result.miou == pytest.approx(float(ious.nanmean()), abs=1e-4)
+
+
 @pytest.mark.parametrize("protocol", ["full", "quarter"])
 def test_a_perfect_predictor_reaches_100(small_spec: DatasetSpec, protocol: Protocol) -> None:
     samples = samples_of(small_spec, (144, 144))

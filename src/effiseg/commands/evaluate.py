@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from effiseg.commands.arguments import CommandParser, not_negative, positive, progress_bar
 from effiseg.config.data import Resize, parse_image_size
-from effiseg.config.training import PROTOCOLS, Device, Protocol
+from effiseg.config.training import Device, Protocol
 from effiseg.errors import UsageError
+from effiseg.results import PROTOCOLS
 
 if TYPE_CHECKING:
     from effiseg.results import EvaluationResult

@@ -6,9 +6,8 @@ import csv
 import io
 from pathlib import Path
 
-from effiseg.config.training import PROTOCOLS
 from effiseg.files import write_text
-from effiseg.results import AblationResult, AblationRow
+from effiseg.results import PROTOCOLS, AblationResult, AblationRow
 
 TITLES = {
     "teacher": "Teacher",

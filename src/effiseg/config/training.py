@@ -16,11 +16,6 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32", "bf16", "16"]
 Protocol = Literal["full", "quarter"]
 Cache = Literal["off", "disk", "ram"]
-PROTOCOLS: dict[str, str] = {
-    "full": "labels at their original size",
-    "quarter": "labels reduced to a quarter of the network's input",
-}
-"""At which size predictions and labels are compared."""
 _COUNT: Interval = (1, math.inf, True, False)
 
 

@@ -23,6 +23,7 @@ from effiseg.errors import ModelError, UsageError
 from effiseg.inference.label_map import label_map
 from effiseg.metrics.confusion_matrix import (
     ConfusionMatrix,
+    class_counts,
     class_iou,
     mean_accuracy,
     mean_iou,
@@ -35,6 +36,8 @@ from effiseg.results import EvaluationResult
 
 Predict = Callable[[Tensor], Tensor]
 """(B, 3, h, w) uint8 images → (B, K, ⌈h/4⌉, ⌈w/4⌉) logits, any floating dtype."""
+ImageScore = tuple[float | None, list[list[int]]]
+"""What is kept of one image: mean IoU over its classes in percent, and its class counts (3, K)."""
 
 
 def evaluate(
@@ -50,8 +53,8 @@ def evaluate(
 ) -> EvaluationResult:
     """Score a callable on evaluation samples.
 
-    Memory does not depend on the number of images: a confusion matrix is counted on the device, and one
-    number is kept for each image. Neighbours of equal input size share a forward pass.
+    One confusion matrix is counted on the device, and 3·K + 1 numbers are kept for each image. Neighbours of
+    equal input size share a forward pass.
 
     Args:
         predict: images (B, 3, h, w) uint8 RGB on `device` → logits (B, K, ⌈h/4⌉, ⌈w/4⌉).
@@ -70,21 +73,21 @@ def evaluate(
         The result, with `model`, `image_size` and `resize` left for the caller to describe.
     """
     matrix = ConfusionMatrix(spec.num_classes, spec.ignore_index, device)
-    image_iou: dict[str, float | None] = {}
+    scores: dict[str, ImageScore] = {}
     with torch.inference_mode():
         for samples in _equal_shapes(batches):
             images = torch.stack([sample.image for sample in samples]).to(device, non_blocking=True)
             logits = predict(images)
             assert logits.shape[:2] == (len(samples), spec.num_classes), logits.shape
-            for sample, scores in zip(samples, logits, strict=True):
-                prediction, target = _compared(sample, scores, protocol)
-                image_iou[sample.id] = percent(mean_iou_of_present(matrix.update(prediction, target)))
+            for sample, its_logits in zip(samples, logits, strict=True):
+                prediction, target = _compared(sample, its_logits, protocol)
+                scores[sample.id] = score_image(matrix.update(prediction, target))
             if progress is not None:
-                progress(len(image_iou))
+                progress(len(scores))
     counts = matrix.counts
     if across_processes:
-        counts, image_iou = merge_across_processes(counts, image_iou)
-    return result_of_counts(counts, image_iou, spec, split, protocol)
+        counts, scores = merge_across_processes(counts, scores)
+    return result_of_counts(counts, scores, spec, split, protocol)
 
 
 def evaluate_model(
@@ -191,7 +194,7 @@ def check_classes(model: SegFormer, spec: DatasetSpec, source: str = "the model"
 
 def result_of_counts(
     counts: Tensor,
-    image_iou: dict[str, float | None],
+    scores: dict[str, ImageScore],
     spec: DatasetSpec,
     split: str,
     protocol: Protocol,
@@ -203,30 +206,34 @@ def result_of_counts(
         class_iou={name: percent(iou) for name, iou in zip(spec.names, ious, strict=True)},
         mean_accuracy=percent(mean_accuracy(counts)),
         pixel_accuracy=percent(pixel_accuracy(counts)),
-        images=len(image_iou),
+        images=len(scores),
         split=split,
         protocol=protocol,
         names=list(spec.names),
         confusion=counts.tolist(),
-        image_iou=dict(sorted(image_iou.items())),
+        image_iou={name: iou for name, (iou, _) in sorted(scores.items())},
+        image_counts={name: rows for name, (_, rows) in sorted(scores.items())},
         dataset=spec.name,
     )
 
 
-def merge_across_processes(
-    counts: Tensor, image_iou: dict[str, float | None]
-) -> tuple[Tensor, dict[str, float | None]]:
+def score_image(counts: Tensor) -> ImageScore:
+    """What is kept of one image with these (K, K+1) counts."""
+    return percent(mean_iou_of_present(counts)), class_counts(counts).tolist()
+
+
+def merge_across_processes(counts: Tensor, scores: dict[str, ImageScore]) -> tuple[Tensor, dict[str, ImageScore]]:
     """Sum of the counts and union of the images over all processes; the arguments themselves if there is one.
 
     Every process must call it, and every process gets the whole.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return counts, image_iou
+        return counts, scores
     counts = counts.clone()
     dist.all_reduce(counts)
-    parts: list[dict[str, float | None]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, image_iou)
-    return counts, {name: iou for part in parts for name, iou in part.items()}
+    parts: list[dict[str, ImageScore]] = [{} for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, scores)
+    return counts, {name: score for part in parts for name, score in part.items()}
 
 
 def percent(fraction: float) -> float | None:

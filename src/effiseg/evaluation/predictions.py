@@ -18,8 +18,8 @@ from effiseg.data.samples import Sample, list_samples
 from effiseg.data.transforms import UInt8Array
 from effiseg.environment import available_cores
 from effiseg.errors import DataError
-from effiseg.evaluation.evaluator import percent, result_of_counts
-from effiseg.metrics.confusion_matrix import confusion_counts, mean_iou_of_present
+from effiseg.evaluation.evaluator import ImageScore, result_of_counts, score_image
+from effiseg.metrics.confusion_matrix import confusion_counts
 from effiseg.results import EvaluationResult
 
 _NO_CLASS = 255
@@ -53,7 +53,7 @@ def evaluate_predictions(
     samples = list_samples(spec, split)
     files = find_predictions(folder, [sample.id for sample in samples])
     counts = torch.zeros(spec.num_classes, spec.num_classes + 1, dtype=torch.int64)
-    image_iou: dict[str, float | None] = {}
+    scores: dict[str, ImageScore] = {}
     workers = threads or available_cores()
     window = 8 * workers  # what is decoded ahead of the count is bounded
     with ThreadPoolExecutor(workers) as pool:
@@ -62,10 +62,10 @@ def evaluate_predictions(
             counted = pool.map(lambda sample: _counts_of_file(sample, files[sample.id], spec), part)
             for sample, image_counts in zip(part, counted, strict=True):
                 counts += image_counts
-                image_iou[sample.id] = percent(mean_iou_of_present(image_counts))
+                scores[sample.id] = score_image(image_counts)
                 if progress is not None:
-                    progress(len(image_iou), len(samples))
-    result = result_of_counts(counts, image_iou, spec, split, "full")
+                    progress(len(scores), len(samples))
+    result = result_of_counts(counts, scores, spec, split, "full")
     result.model = f"predictions in {folder}"
     return result
 

@@ -80,6 +80,19 @@ class ConfusionMatrix:
         return counts
 
 
+def class_counts(counts: Tensor) -> Tensor:
+    """What is left of a confusion matrix when only IoU is wanted of it.
+
+    Args:
+        counts: (K, K+1) or (K, K), as `confusion_counts` gives them.
+
+    Returns:
+        (3, K) int64: pixels of each class that were hit, that the labels hold, and that were predicted. IoU is
+        hits / (truth + predicted - hits), also of sums over images.
+    """
+    return torch.stack([counts.diagonal(), counts.sum(1), counts[:, : counts.shape[0]].sum(0)])
+
+
 def class_iou(counts: Tensor) -> Tensor:
     """Intersection over union of every class.
 
@@ -90,8 +103,7 @@ def class_iou(counts: Tensor) -> Tensor:
         (K,) float64 in 0..1; nan where the class occurs neither in the labels nor in the predictions, as in
         the official Cityscapes evaluator.
     """
-    hits, truth = _hits_and_truth(counts)
-    predicted = counts[:, : counts.shape[0]].sum(0).to(torch.float64)
+    hits, truth, predicted = class_counts(counts).to(torch.float64)
     return hits / (truth + predicted - hits)  # 0/0 is nan
 
 
@@ -102,13 +114,13 @@ def mean_iou(counts: Tensor) -> float:
 
 def mean_accuracy(counts: Tensor) -> float:
     """Mean recall over the classes present in the labels, 0..1; nan if there are none."""
-    hits, truth = _hits_and_truth(counts)
+    hits, truth, _ = class_counts(counts).to(torch.float64)
     return float((hits / truth).nanmean())
 
 
 def pixel_accuracy(counts: Tensor) -> float:
     """Share of labelled pixels that are predicted right, 0..1; nan if there are none."""
-    hits, truth = _hits_and_truth(counts)
+    hits, truth, _ = class_counts(counts).to(torch.float64)
     return float(hits.sum() / truth.sum())
 
 
@@ -118,9 +130,5 @@ def mean_iou_of_present(counts: Tensor) -> float:
     This is the measure for one image: there, a single stray pixel of an absent class would otherwise enter
     the mean with an IoU of 0.
     """
-    _, truth = _hits_and_truth(counts)
+    _, truth, _ = class_counts(counts)
     return float(class_iou(counts)[truth > 0].mean())
-
-
-def _hits_and_truth(counts: Tensor) -> tuple[Tensor, Tensor]:
-    return counts.diagonal().to(torch.float64), counts.sum(1).to(torch.float64)
