@@ -9,7 +9,7 @@ import pytest
 PUBLIC = {
     "effiseg": [
         "DataError", "EffisegError", "ModelError", "RunError", "SegFormer", "UsageError", "__version__",
-        "distillation", "from_pretrained", "losses", "save_pretrained",
+        "distillation", "from_pretrained", "fuse", "losses", "save_pretrained",
     ],
     "effiseg.losses": [
         "ComboLoss", "CrossEntropyLoss", "DiceFocalLoss", "DiceLoss", "FocalLoss", "FocalTverskyLoss",

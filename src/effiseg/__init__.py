@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from effiseg import distillation, losses
     from effiseg.errors import DataError, EffisegError, ModelError, RunError, UsageError
+    from effiseg.models.fuse import fuse
     from effiseg.models.pretrained import from_pretrained, save_pretrained
     from effiseg.models.segformer import SegFormer
 
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "distillation",
     "from_pretrained",
+    "fuse",
     "losses",
     "save_pretrained",
 ]
@@ -38,6 +40,7 @@ _MODULES = {
     "SegFormer": "effiseg.models.segformer",
     "UsageError": "effiseg.errors",
     "from_pretrained": "effiseg.models.pretrained",
+    "fuse": "effiseg.models.fuse",
     "save_pretrained": "effiseg.models.pretrained",
 }
 
