@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,13 +31,10 @@ class OnnxRuntimeModel:
     runtime: Runtime = "onnxruntime"
 
     def __init__(self, path: Path, *, threads: int, precision: Precision | None = None) -> None:
-        engine = require_package("onnxruntime", "onnx", "running an .onnx file")
-        options = engine.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
         try:
-            self._session = engine.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = open_session(path, threads)
+        except UsageError:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"{path}: ONNX Runtime cannot load it ({reason}); export it again") from None
@@ -58,3 +56,25 @@ class OnnxRuntimeModel:
     def close(self) -> None:
         """Give the session's memory back."""
         del self._session
+
+
+def open_session(path: Path, threads: int, profile: Path | None = None) -> Any:
+    """An onnxruntime.InferenceSession on the CPU: one operator at a time on `threads` threads, one stream.
+
+    Args:
+        path: any .onnx file.
+        threads: threads within an operator.
+        profile: beginning of the name of a file that the times of all operators are written to.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+    """
+    engine = require_package("onnxruntime", "onnx", "running an .onnx file")
+    options = engine.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    return engine.InferenceSession(path, options, providers=["CPUExecutionProvider"])
