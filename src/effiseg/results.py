@@ -179,6 +179,99 @@ class AblationResult:
         return _parse(cls, value, "", source)
 
 
+@dataclass
+class BenchmarkRow:
+    """One network in one engine, timed: what `effiseg benchmark` prints a line of."""
+
+    name: str
+    """Tells it from all other rows."""
+    model: str
+    """The model as the user gave it."""
+    software: str
+    """effiseg or transformers: whose code computes it, or wrote the file that the engine runs."""
+    form: str
+    """fused (the deploy form), trained, published (transformers' network) or file (as the user gave it)."""
+    runtime: str
+    """torch, torch_compile, torch_cuda_graph, onnxruntime or openvino."""
+    precision: str
+    """float32, bfloat16, float16 or int8."""
+    output: str
+    """logits at a quarter of the input's size, or labels at the input's size."""
+    image_size: list[int]
+    """Network input, [height, width]."""
+    batch_size: int
+    """Images of one pass."""
+    device: str
+    """cpu or cuda."""
+    threads: int
+    """Threads of the engine on the CPU."""
+    allocator: str
+    """tuned: glibc keeps freed memory. default: it does not."""
+    samples_ms: list[float] = field(default_factory=list)
+    """Every timed pass, in order."""
+    latency_ms: float = 0.0
+    """Median time of a pass."""
+    p95_ms: float = 0.0
+    """What 95 % of the passes did not exceed."""
+    fps: float = 0.0
+    """Images a second: 1000 × batch_size / latency_ms."""
+    memory_before_mib: float | None = None
+    """Resident memory of its process before the network was loaded."""
+    peak_memory_mib: float | None = None
+    """The most its process held while it ran; on a GPU the most that torch allocated there."""
+    params: int | None = None
+    """Numbers among its weights; null where only a file is known."""
+    gmacs: float | None = None
+    """Multiply-accumulates of one image without attention, 10⁹; null where only a file is known."""
+    gmacs_attention: float | None = None
+    """Those of the attention products."""
+    file_mb: float | None = None
+    """Size of the file that the engine opened, 10⁶ bytes; null where there is none."""
+    error: float | None = None
+    """Largest difference of logits from those of the network as trained in float32, over their range."""
+    label_agreement: float | None = None
+    """Share of pixels with the label of the network as trained, 0..1, on one image."""
+    counterpart: str | None = None
+    """The row of the same network in transformers, same engine, precision and output; null where there is none."""
+    speedup: float | None = None
+    """fps over the counterpart's."""
+    operators: list[dict[str, Any]] = field(default_factory=list)
+    """The operators that take most time: type, ms of one pass and share (0..1); only where they were asked for."""
+
+
+@dataclass
+class BenchmarkResult:
+    """What `effiseg benchmark` measured."""
+
+    rows: list[BenchmarkRow]
+    """In the order they were asked for."""
+    skipped: dict[str, str]
+    """Name → reason of what was asked for and cannot be."""
+    schedule: dict[str, int]
+    """rounds, passes timed in each, and passes of the warm-up."""
+    environment: dict[str, Any]
+    """What `describe_environment` gave."""
+    command: str
+    """The command line."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Any, source: object = "results") -> BenchmarkResult:
+        """Read back what `to_dict` gave; keys this version does not know are left out.
+
+        Args:
+            value: parsed JSON.
+            source: the file it came from, for the error's text.
+
+        Raises:
+            UsageError: a key is missing or holds something else.
+        """
+        return _parse(cls, value, "", source)
+
+
 def _parse(hint: type[T], value: Any, where: str, source: object) -> T:
     """`value` as the dataclass `hint`, checked field by field."""
     if not isinstance(value, Mapping):
