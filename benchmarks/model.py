@@ -14,34 +14,37 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from side_by_side import (
+    CLASSES,
+    IGNORE,
+    alternate,
+    assert_equal_losses,
+    device_of,
+    same_models,
+    summary,
+    use_allocator,
+)
 from torch import Tensor, nn
 
-from effiseg.allocator import keep_freed_memory
 from effiseg.environment import describe_environment
 from effiseg.files import write_json
 from effiseg.models.mix_transformer import ENCODER_SIZES
-from effiseg.models.pretrained import from_pretrained
-from effiseg.models.segformer import DECODER_WIDTHS, SegFormer
+from effiseg.models.segformer import SegFormer
 
-CLASSES = 19
-IGNORE = 255
 DEFAULT_JSON = Path(__file__).parent / "results" / "model.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print one line per measurement, write the JSON file."""
     options = parse(arguments)
-    allocator = keep_freed_memory() if options.allocator == "tuned" else "default"
+    allocator = use_allocator(options.allocator)
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device(options.device)
@@ -88,39 +91,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def same_models(variant: str, device: torch.device) -> tuple[SegFormer, Any]:
-    """effiseg's model and transformers', with equal randomized weights and no source of randomness left."""
-    from transformers import SegformerConfig, SegformerForSemanticSegmentation
-
-    size = ENCODER_SIZES[variant]  # type: ignore[index]
-    config = SegformerConfig(
-        depths=list(size.depths),
-        hidden_sizes=list(size.embed_dims),
-        decoder_hidden_size=DECODER_WIDTHS[variant],  # type: ignore[index]
-        id2label={index: f"LABEL_{index}" for index in range(CLASSES)},
-        drop_path_rate=0.0,
-        classifier_dropout_prob=0.0,
-    )
-    theirs: Any = SegformerForSemanticSegmentation(config)
-    randomize(theirs)
-    with tempfile.TemporaryDirectory() as folder:
-        theirs.save_pretrained(folder)
-        ours = from_pretrained(folder)
-    return ours.to(device), theirs.to(device)
-
-
-def randomize(model: nn.Module) -> None:
-    """Parameters and statistics away from their start, at scales that keep the activations in range."""
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if name == "bias":
-                nn.init.normal_(parameter, std=0.2)
-            elif isinstance(module, (nn.LayerNorm, nn.BatchNorm2d)):
-                nn.init.uniform_(parameter, 0.5, 1.5)
-            else:
-                nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
-
-
 def measure_forward(ours: SegFormer, theirs: Any, size: tuple[int, int], counts: tuple[int, int]) -> dict[str, Any]:
     """One image in evaluation mode."""
     images = torch.randn(1, 3, *size, device=device_of(ours))
@@ -157,10 +127,7 @@ def measure_training_step(
         counts,
         device,
     )
-    for mine, other in zip(losses["effiseg"], losses["transformers"], strict=True):
-        assert abs(mine - other) <= 1e-3 * other, f"losses differ: {mine} and {other}"
-    first = abs(losses["effiseg"][0] / losses["transformers"][0] - 1)
-    assert first <= (1e-5 if device.type == "cpu" else 1e-2), f"the first losses differ by {first}"
+    assert_equal_losses(losses["effiseg"], losses["transformers"], device)
     return summary(times, size, batch) | {"losses": losses}
 
 
@@ -177,56 +144,6 @@ def training_step(model: nn.Module, logits_of: Callable[[], Tensor], target: Ten
         return loss.detach()
 
     return step
-
-
-def alternate(
-    functions: dict[str, Callable[[], Tensor]], counts: tuple[int, int], device: torch.device
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Call the functions in turn, in changing order.
-
-    Returns:
-        Milliseconds of the timed calls by name; the results of all calls, if scalar, by name.
-    """
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    scalars: dict[str, list[float]] = {name: [] for name in functions}
-    warmup, repeats = counts
-    for turn in range(warmup + repeats):
-        names = list(functions) if turn % 2 else list(functions)[::-1]
-        for name in names:
-            synchronize(device)
-            start = time.perf_counter()
-            value = functions[name]()
-            synchronize(device)
-            elapsed = 1000 * (time.perf_counter() - start)
-            if value.ndim == 0:
-                scalars[name].append(value.item())
-            if turn >= warmup:
-                times[name].append(elapsed)
-    return times, scalars
-
-
-def summary(times: dict[str, list[float]], size: tuple[int, int], batch: int) -> dict[str, Any]:
-    """Medians, their quotient, and every sample."""
-    ours, theirs = median(times["effiseg"]), median(times["transformers"])
-    return {
-        "image_size": list(size),
-        "batch": batch,
-        "effiseg_ms": ours,
-        "transformers_ms": theirs,
-        "speedup": theirs / ours,
-        "samples_ms": times,
-    }
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where the model lies."""
-    return next(model.parameters()).device
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was asked."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 if __name__ == "__main__":
