@@ -1,0 +1,206 @@
+"""What takes part in a measurement: one network, in one form, in one engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from effiseg.errors import UsageError
+from effiseg.files import read_json
+from effiseg.inference.export_record import Output, Precision
+from effiseg.run_folder import resolve_model
+
+Runtime = Literal["torch", "torch_compile", "torch_cuda_graph", "onnxruntime", "openvino"]
+"""The engines; torch_cuda_graph replays torch's kernels from one recording."""
+Software = Literal["effiseg", "transformers"]
+"""Whose code computes the network, or wrote the file that the engine runs."""
+Form = Literal["fused", "trained", "published", "file"]
+"""fused: the deploy form. trained: as it is trained. published: transformers' network. file: as the user gave it."""
+Allocator = Literal["tuned", "default"]
+
+TORCH_RUNTIMES: tuple[Runtime, ...] = ("torch", "torch_compile", "torch_cuda_graph")
+FILE_RUNTIMES: dict[str, Runtime] = {".onnx": "onnxruntime", ".xml": "openvino"}
+SUFFIXES: dict[Runtime, str] = {runtime: suffix for suffix, runtime in FILE_RUNTIMES.items()}
+SHORT_PRECISION: dict[Precision, str] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8"}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One side of a measurement; a worker process is told nothing else."""
+
+    model: str
+    """What the user called it."""
+    source: str
+    """Model folder, or exported file."""
+    image_size: tuple[int, int]
+    """(height, width)."""
+    threads: int
+    """Threads of the engine on the CPU."""
+    software: Software = "effiseg"
+    form: Form = "fused"
+    runtime: Runtime = "torch"
+    precision: Precision = "float32"
+    output: Output = "logits"
+    """logits at a quarter of the input's size, or labels at the input's size."""
+    batch_size: int = 1
+    device: str = "cpu"
+    """cpu or cuda."""
+    allocator: Allocator = "tuned"
+    """What is asked for; `effiseg.allocator` says whether it can be had."""
+    file: str | None = None
+    """Exported file to open; None: none needed, or not yet written."""
+
+    @property
+    def name(self) -> str:
+        """One line that tells it from every other contender of a measurement."""
+        words = [self.model, self.software, *([self.form] if self.form == "trained" else []), self.runtime]
+        words += [SHORT_PRECISION[self.precision], self.output]
+        if self.batch_size > 1:
+            words.append(f"batch {self.batch_size}")
+        if self.allocator == "default":
+            words.append("default allocator")
+        return " ".join(words)
+
+    @property
+    def needs_file(self) -> bool:
+        """Whether an engine must be given a file that does not exist yet."""
+        return self.runtime not in TORCH_RUNTIMES and self.file is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Contender:
+        """What `to_dict` gave."""
+        height, width = value["image_size"]
+        return cls(**{**value, "image_size": (int(height), int(width))})
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A contender that was asked for and cannot be."""
+
+    name: str
+    reason: str
+
+
+def contenders_of(
+    models: Sequence[str],
+    runtimes: Sequence[Runtime],
+    precisions: Sequence[Precision],
+    common: Mapping[str, Any],
+    *,
+    against_transformers: bool = False,
+) -> tuple[list[Contender], list[Skipped]]:
+    """Every model in every engine and precision, and transformers' counterpart of each where it is asked for.
+
+    Args:
+        models: run folders, model folders, Hub ids, .onnx or .xml files; a file runs in its own engine alone.
+        runtimes: engines of the models that are folders.
+        precisions: what is computed in; an ONNX file has its own.
+        common: image_size, batch_size, device, threads and output of all.
+        against_transformers: add the same weights in transformers' network.
+
+    Returns:
+        What can be measured, and what was left out and why.
+
+    Raises:
+        UsageError: nothing is left, or a name stands twice.
+        ModelError: no such model.
+    """
+    found: list[Contender] = []
+    skipped: list[Skipped] = []
+    for model in models:
+        suffix = Path(model).suffix.lower()
+        if suffix in FILE_RUNTIMES:
+            choices = _file_contenders(model, FILE_RUNTIMES[suffix], precisions, common)
+        else:
+            source = resolve_model(model)
+            choices = [
+                Contender(model=model, source=source, runtime=runtime, precision=precision, **common)
+                for runtime in runtimes
+                for precision in precisions
+            ]
+        for contender in choices:
+            _keep(contender, found, skipped)
+            if against_transformers:
+                _keep(counterpart_of(contender), found, skipped)
+    names = [contender.name for contender in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"every contender is measured once; {name!r} is asked for twice")
+    if not found:
+        raise UsageError("nothing to measure: " + "; ".join(f"{entry.name}: {entry.reason}" for entry in skipped))
+    return found, skipped
+
+
+def counterpart_of(contender: Contender) -> Contender:
+    """The same weights in transformers' network, in the same engine and precision."""
+    return replace(contender, software="transformers", form="published", file=None)
+
+
+def why_impossible(contender: Contender) -> str | None:
+    """Why there is no such contender, or None."""
+    runtime, precision = contender.runtime, contender.precision
+    if contender.software == "transformers":
+        if Path(contender.source).suffix.lower() in FILE_RUNTIMES:
+            return "transformers cannot run an exported file; give the model folder that it was made of"
+        config = Path(contender.source) / "config.json"
+        if config.is_file() and read_json(config).get("model_type") != "segformer":
+            return "transformers' SegFormer has LayerNorms of epsilon 1e-5 alone; this model has other norms"
+    if runtime not in TORCH_RUNTIMES and contender.device != "cpu":
+        return f"{runtime} is measured on the CPU"
+    if runtime == "torch_cuda_graph" and contender.device != "cuda":
+        return "CUDA graphs need --device cuda"
+    if contender.form == "file":
+        return None
+    match precision:
+        case "int8":
+            return "int8 needs calibration images: make the file with effiseg export --int8 and give it as MODEL"
+        case "float16" if runtime == "openvino":
+            return "OpenVINO computes in float32 or bfloat16 on the CPU"
+        case "float16" if runtime == "onnxruntime" and contender.software == "transformers":
+            return "transformers' ONNX files are float32"
+        case "bfloat16" if runtime == "onnxruntime":
+            return "ONNX Runtime has no bfloat16 on the CPU"
+        case _:
+            return None
+
+
+def _file_contenders(
+    model: str, runtime: Runtime, precisions: Sequence[Precision], common: Mapping[str, Any]
+) -> list[Contender]:
+    """A file in its own engine: OpenVINO's in every float precision asked for, ONNX Runtime's in its own."""
+    from effiseg.inference.runtimes import load_exported
+
+    loaded = load_exported(model, threads=1)
+    record = loaded.record
+    loaded.close()
+    if record.input_size is not None and record.input_size != common["image_size"]:
+        height, width = record.input_size
+        raise UsageError(f"{model}: takes images of {height}x{width}; give --image_size {height}x{width}")
+    if record.batch_size not in (None, common["batch_size"]):
+        raise UsageError(f"{model}: takes {record.batch_size} images at a time; give --batch_size {record.batch_size}")
+    if record.output != common["output"]:
+        raise UsageError(f"{model}: gives {record.output}; give --output {record.output}")
+    own: Sequence[Precision] = [record.precision]
+    if runtime == "openvino" and record.precision in ("float32", "bfloat16"):
+        own = [precision for precision in precisions if precision in ("float32", "bfloat16")] or own
+    return [
+        Contender(model=model, source=model, file=model, form="file", runtime=runtime, precision=precision, **common)
+        for precision in own
+    ]
+
+
+def _keep(contender: Contender, found: list[Contender], skipped: list[Skipped]) -> None:
+    reason = why_impossible(contender)
+    if reason is None:
+        found.append(contender)
+    else:
+        skipped.append(Skipped(contender.name, reason))
+
+
+assert set(SUFFIXES) | set(TORCH_RUNTIMES) == set(get_args(Runtime))

@@ -1,0 +1,175 @@
+"""`effiseg benchmark`: how fast models are, in the engines that run them, in turns."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_args
+
+from effiseg.commands.arguments import CommandParser, positive, progress_bar
+from effiseg.config.data import parse_image_size
+from effiseg.config.training import Device
+from effiseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from effiseg.inference.export_record import Precision
+    from effiseg.results import BenchmarkResult, BenchmarkRow
+
+RUNTIMES = ("torch", "torch_compile", "torch_cuda_graph", "onnxruntime", "openvino")
+PRECISIONS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
+DEFAULT_SIZE = (512, 1024)
+HEADINGS = (
+    "median ms", "p95 ms", "FPS", "memory MiB", "params M", "GMACs", "+ attention", "file MB", "same labels",
+)  # fmt: skip
+
+
+def run(argv: list[str]) -> int:
+    """Parse, measure, print the table, write the JSON file."""
+    options = parse(argv)
+    from effiseg.benchmark.contender import contenders_of
+    from effiseg.benchmark.latency import Schedule, measure, speedups
+    from effiseg.environment import available_cores, describe_environment, resolve_device
+    from effiseg.files import write_json
+    from effiseg.results import BenchmarkResult
+
+    common = {
+        "image_size": options.image_size,
+        "batch_size": options.batch_size,
+        "threads": options.threads or available_cores(),
+        "device": resolve_device(options.device),
+        "output": options.output,
+    }
+    precisions = [PRECISIONS[name] for name in options.precision]
+    contenders, skipped = contenders_of(
+        options.models, options.runtime, precisions, common, against_transformers=options.against is not None
+    )
+    schedule = Schedule(rounds=options.rounds, passes=options.passes, warmup=options.warmup)
+    with progress_bar("measuring") as progress:
+        rows = measure(contenders, schedule, progress=progress)
+    speedups(rows)
+    result = BenchmarkResult(
+        rows=rows,
+        skipped={entry.name: entry.reason for entry in skipped},
+        schedule={"rounds": schedule.rounds, "passes": schedule.passes, "warmup": schedule.warmup},
+        environment=describe_environment(),
+        command=shlex.join(["effiseg", "benchmark", *argv]),
+    )
+    print_result(result)
+    if options.json is not None:
+        write_json(options.json, result.to_dict())
+        print(f"results: {options.json}")
+    return 0
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options.
+
+    Raises:
+        UsageError: what is wrong, in one line.
+    """
+    parser = CommandParser(
+        prog="effiseg benchmark",
+        description="Latency, memory, size and work of models in the engines that run them. Every contender has a "
+        "process of its own; they take turns, and float32 contenders must compute what the model computes.",
+    )
+    add = parser.add_argument
+    add("models", nargs="+", metavar="MODEL", help="run folder, model folder, transformers folder or Hub id (measured "
+        "in the deploy form), or an exported .onnx or .xml, which runs in its own engine")  # fmt: skip
+    add("--image_size", type=parse_image_size, default=DEFAULT_SIZE, metavar="HxW", help="network input "
+        "(default: 512x1024)")  # fmt: skip
+    add("--batch_size", type=positive, default=1, metavar="N", help="images of one pass (default: 1)")
+    add("--device", choices=get_args(Device), default="auto", help="auto takes a GPU where there is one")
+    add("--threads", type=positive, metavar="N", help="threads of every engine on the CPU (default: all cores)")
+    add("--runtime", type=choices_of(RUNTIMES), default=["torch"], metavar="LIST", help="engines, separated by "
+        f"commas: {', '.join(RUNTIMES)} (default: torch)")  # fmt: skip
+    add("--precision", type=choices_of(PRECISIONS), default=["fp32"], metavar="LIST", help="separated by commas: "
+        f"{', '.join(PRECISIONS)} (default: fp32; int8 only as a file of effiseg export --int8)")  # fmt: skip
+    add("--output", choices=("logits", "labels"), default="logits", help="logits at a quarter of the input's size "
+        "(default), or labels at its size")  # fmt: skip
+    add("--against", choices=("transformers",), help="also time the same weights in transformers' SegFormer, in the "
+        "same engines, and print how many times as fast ours are")  # fmt: skip
+    add("--rounds", type=positive, default=5, metavar="N", help="turns of every contender (default: 5)")
+    add("--passes", type=positive, default=4, metavar="N", help="timed passes of a turn (default: 4)")
+    add("--warmup", type=positive, default=3, metavar="N", help="passes before the first turn (default: 3)")
+    add("--json", metavar="FILE", help="also write all results, with every sample")
+    options = parser.parse(argv)
+    for word in options.models:
+        if word.startswith("-"):
+            raise UsageError(f"unknown option {word!r} (see effiseg benchmark --help)")
+    return options
+
+
+def choices_of(known: Any) -> Callable[[str], list[str]]:
+    """The argument type of a list separated by commas, each once, all of them known."""
+
+    def words(text: str) -> list[str]:
+        found = [word.strip() for word in text.split(",")]
+        for word in found:
+            if word not in known:
+                raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}, separated by commas; found {word!r}")
+        return list(dict.fromkeys(found))
+
+    return words
+
+
+def print_result(result: BenchmarkResult) -> None:
+    """The table, what was left out, and under which conditions it was measured."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    compared = any(row.speedup is not None for row in result.rows)
+    table = Table("contender", box=box.SIMPLE)
+    headings = [
+        "median ms",
+        "p95 ms",
+        "FPS",
+        "memory MiB",
+        "params M",
+        "GMACs",
+        "+ attention",
+        "file MB",
+        "same labels",
+    ]
+    for heading in [*headings, *(["× transformers"] if compared else [])]:
+        table.add_column(heading, justify="right")
+    for row in result.rows:
+        table.add_row(row.name, *cells(row), *([number(row.speedup)] if compared else []))
+    console.print(table, markup=False)
+    for name, reason in result.skipped.items():
+        console.print(f"left out: {name}: {reason}", markup=False)
+    console.print(conditions(result), markup=False)
+
+
+def cells(row: BenchmarkRow) -> list[str]:
+    """One row's figures."""
+    return [
+        number(row.latency_ms, 1),
+        number(row.p95_ms, 1),
+        number(row.fps),
+        number(row.peak_memory_mib, 0),
+        number(None if row.params is None else row.params / 1e6),
+        number(row.gmacs),
+        number(row.gmacs_attention),
+        number(row.file_mb, 1),
+        "–" if row.label_agreement is None else f"{100 * row.label_agreement:.3f} %",
+    ]
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Rounded, or a dash."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def conditions(result: BenchmarkResult) -> str:
+    """What the figures hold for, in one line."""
+    row, where = result.rows[0], result.environment
+    machine = where["gpus"][0] if row.device == "cuda" and where["gpus"] else f"{where['cpu']}, {row.threads} threads"
+    allocators = "/".join(sorted({row.allocator for row in result.rows}))
+    schedule = result.schedule
+    return (
+        f"{row.image_size[0]}x{row.image_size[1]}, batch {row.batch_size}, {machine}, allocator {allocators}; "
+        f"{schedule['rounds']} rounds of {schedule['passes']} passes in turns; torch {where['packages']['torch']}"
+    )
