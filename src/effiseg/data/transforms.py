@@ -102,14 +102,28 @@ class TrainingTransform:
     """Label of padding."""
 
     def __call__(
-        self, image: UInt8Array, mask: UInt8Array, generator: np.random.Generator
+        self,
+        image: UInt8Array,
+        mask: UInt8Array,
+        generator: np.random.Generator,
+        original_shape: tuple[int, int] | None = None,
     ) -> tuple[UInt8Array, UInt8Array]:
-        """Args: image (H, W, 3) RGB, mask (H, W), equally large. Returns both at image_size, contiguous."""
+        """Vary one pair.
+
+        Args:
+            image: (H, W, 3) RGB.
+            mask: (H, W), as large as the image.
+            generator: where the random numbers come from.
+            original_shape: (height, width) before both were reduced, if they were: it decides the aspect ratio.
+
+        Returns:
+            Image (h, w, 3) and mask (h, w) at image_size; new arrays, contiguous.
+        """
         knobs = self.augmentation
         # All draws happen here, always as many and in this order: a knob changes its own effect only.
         draw = generator.random(10)
         factor = _between(draw[0], _value(knobs.scale_min), _value(knobs.scale_max))
-        shape = resized_shape((image.shape[0], image.shape[1]), self.image_size, self.resize)
+        shape = resized_shape(original_shape or (image.shape[0], image.shape[1]), self.image_size, self.resize)
         random_place = knobs.scale_min != knobs.scale_max
         rows = _place(image.shape[0], shape[0] * factor, self.image_size[0], draw[1], random_place)
         columns = _place(image.shape[1], shape[1] * factor, self.image_size[1], draw[2], random_place)
@@ -123,7 +137,7 @@ class TrainingTransform:
             hue=_value(knobs.hue) * (2 * draw[6] - 1),
         )
         if draw[7] < _value(knobs.flip_probability):
-            patch, labels = patch[:, ::-1], labels[:, ::-1]
+            patch, labels = _uint8(cv2.flip(patch, 1)), _uint8(cv2.flip(labels, 1))
         shift = int(_value(knobs.shift_pixels))
         top = rows.start + _integer_between(draw[8], -shift, shift)
         left = columns.start + _integer_between(draw[9], -shift, shift)
@@ -190,17 +204,13 @@ def _paste(
     content: UInt8Array, shape: tuple[int, int], top: int, left: int, filling: int | tuple[int, ...]
 ) -> UInt8Array:
     """`content` at (top, left) of a canvas of `shape`; what lies outside is cut, the rest is `filling`."""
-    if content.shape[:2] == shape and top == left == 0:
-        return np.ascontiguousarray(content)
-    canvas = np.empty((*shape, *content.shape[2:]), dtype=np.uint8)
-    canvas[:] = filling
-    bottom, right = min(shape[0], top + content.shape[0]), min(shape[1], left + content.shape[1])
     first_row, first_column = max(0, top), max(0, left)
-    if bottom > first_row and right > first_column:
-        canvas[first_row:bottom, first_column:right] = content[
-            first_row - top : bottom - top, first_column - left : right - left
-        ]
-    return canvas
+    last_row, last_column = min(shape[0], top + content.shape[0]), min(shape[1], left + content.shape[1])
+    visible = content[first_row - top : max(0, last_row - top), first_column - left : max(0, last_column - left)]
+    if not visible.size:
+        return np.full((*shape, *content.shape[2:]), filling, dtype=np.uint8)
+    borders = (first_row, shape[0] - last_row, first_column, shape[1] - last_column)
+    return _uint8(cv2.copyMakeBorder(visible, *borders, cv2.BORDER_CONSTANT, value=filling))
 
 
 def _between(draw: float, low: float, high: float) -> float:
