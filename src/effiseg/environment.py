@@ -29,6 +29,22 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def available_memory() -> int:
+    """Bytes this process may still use without swapping, as Linux and the container it runs in say; 0 if unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+    try:  # the limit of a container (cgroup v2); cached files count as used there, but give way
+        group = Path("/sys/fs/cgroup")
+        used, limit = (int((group / name).read_text(encoding="ascii")) for name in ("memory.current", "memory.max"))
+        counters = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        return max(0, min(available, limit - used + int(counters["inactive_file"])))
+    except (OSError, ValueError, KeyError):  # no such files, or no limit: "max"
+        return available
+
+
 def resolve_device(device: str) -> str:
     """ "cpu" or "cuda" for the choice auto, cpu or cuda; auto takes a GPU where there is one.
 

@@ -9,9 +9,12 @@ import lightning as L
 import numpy as np
 import torch
 import torch.distributed
+from PIL import Image
 from torch.utils.data import DataLoader, Sampler
 
 from effiseg.config.training import TrainConfig
+from effiseg.data.cache import SampleCache, StoredSize
+from effiseg.data.cache_storage import CacheStorage, open_disk_storage, open_ram_storage
 from effiseg.data.dataset import SegmentationDataset, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.reading import check_samples
@@ -119,12 +122,20 @@ class SegmentationDataModule(L.LightningDataModule):
         self.spec = spec
         self._train_samples: list[Sample] = []
         self._position = (0, 0)
+        self._augmentation = config.augmentation.filled_from(config.augment)
+        self._storage: CacheStorage | None = None
+        self.train_cache: SampleCache | None = None
+        """Where decoded training pairs are kept; after `setup`, if the run has a cache."""
+        self.val_cache: SampleCache | None = None
+        """Where decoded validation pairs are kept, for `EvaluationDataset` at the run's input size."""
+        self._cache_is_settled = False
 
     def setup(self, stage: str | None = None) -> None:
-        """List the pairs of train (and of val, where there is one) and check the first batch of each.
+        """List the pairs of train (and of val, where there is one), check the first batch of each, open the cache.
 
         Raises:
             DataError: an image without a mask, a mask with a foreign value, …; the message names the file.
+            UsageError: there is no place for the cache.
         """
         if self._train_samples:
             return
@@ -134,6 +145,55 @@ class SegmentationDataModule(L.LightningDataModule):
         check_samples(self.spec, [train[index] for _, index in first_keys])
         check_samples(self.spec, val[: self.config.batch_size_per_pass])
         self._train_samples = train
+        self._open_cache()
+
+    def _open_cache(self) -> None:
+        config = self.config
+        match config.cache:
+            case "off":
+                return
+            case "disk":
+                self._storage = open_disk_storage()
+            case "ram":
+                self._storage = open_ram_storage()
+        training = StoredSize.for_training(config.input_size, config.resize, self._augmentation)
+        evaluation = StoredSize.for_evaluation(config.input_size, config.resize)
+        self.train_cache = SampleCache(self.spec, self._storage, training)
+        self.val_cache = SampleCache(self.spec, self._storage, evaluation)
+
+    def close(self) -> None:
+        """Remove a cache in memory; the loaders may not be used any more."""
+        if self._storage is not None:
+            self._storage.close()
+
+    def cache_status(self) -> str | None:
+        """One line on how much of the training split is cached; None without a cache, or when that is settled.
+
+        It is settled when it was said that every image is cached, or that there is no room for the rest.
+        """
+        if self.train_cache is None or self._storage is None or self._cache_is_settled:
+            return None
+        cached, total = self.train_cache.count(self._train_samples), len(self._train_samples)
+        status = f"cache: {cached} of {total} training images in {self.train_cache.folder}"
+        if cached < total and self.train_cache.is_full:
+            status += f"; the rest is decoded every epoch, because {self._storage.bound}"
+        self._cache_is_settled = cached == total or self.train_cache.is_full
+        return status
+
+    def cache_difference(self) -> str | None:
+        """One line on how samples differ from those without a cache, judged by the first image; None: not at all."""
+        knobs = self._augmentation
+        if self.train_cache is None or knobs.scale_min == knobs.scale_max == 1:
+            return None  # the one reduction that the cache makes is the one that training would make
+        with Image.open(self.train_samples[0].image) as file:
+            original = (file.height, file.width)
+        stored = self.train_cache.size.of(original)
+        if stored == original:
+            return None
+        return (
+            f"cache: images of {original[0]}x{original[1]} are kept at {stored[0]}x{stored[1]}, the most that "
+            "augmentation asks for; samples differ slightly from those without cache (docs/training.md)"
+        )
 
     @property
     def train_samples(self) -> list[Sample]:
@@ -164,8 +224,9 @@ class SegmentationDataModule(L.LightningDataModule):
             self.spec,
             config.input_size,
             config.resize,
-            config.augmentation.filled_from(config.augment),
+            self._augmentation,
             config.seed,
+            self.train_cache,
         )
         return DataLoader(
             dataset,

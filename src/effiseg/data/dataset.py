@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from effiseg.config.data import AugmentationConfig, Resize
+from effiseg.data.cache import SampleCache, StoredPair, StoredSize
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.reading import (
     check_samples,
@@ -85,6 +86,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         resize: keep_ratio or fixed.
         augmentation: knobs, all filled (`AugmentationConfig.filled_from`).
         seed: seed of the augmentation.
+        cache: where decoded pairs are kept, at a size of `StoredSize.for_training` with the same settings.
     """
 
     def __init__(
@@ -95,10 +97,13 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         resize: Resize,
         augmentation: AugmentationConfig,
         seed: int,
+        cache: SampleCache | None = None,
     ) -> None:
+        assert cache is None or cache.size == StoredSize.for_training(input_size, resize, augmentation)
         self.samples = samples
         self.spec = spec
         self.seed = seed
+        self.cache = cache
         self.transform = TrainingTransform(input_size, resize, augmentation, spec.ignore_index)
 
     def __len__(self) -> int:
@@ -112,11 +117,9 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         """
         epoch, index = key
         sample = self.samples[index]
-        try:
-            image, label = read_pair(sample, self.spec)
-        except DataError as error:
-            raise LoaderError(str(error)) from None
-        image, label = self.transform(image, label, sample_generator(self.seed, epoch, index))
+        stored = _read(sample, self.spec, self.cache)
+        generator = sample_generator(self.seed, epoch, index)
+        image, label = self.transform(stored.image, stored.label, generator, stored.original_shape)
         return {"image": _channels_first(image), "label": torch.from_numpy(label), "id": sample.id}
 
 
@@ -129,15 +132,23 @@ class EvaluationDataset(Dataset[EvaluationSample]):
         input_size: (height, width) of the network's input; images are brought to it as `resize` says and
             padded to multiples of 32.
         resize: keep_ratio or fixed.
+        cache: where decoded pairs are kept, at a size of `StoredSize.for_evaluation` with the same settings.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], spec: DatasetSpec, input_size: tuple[int, int], resize: Resize
+        self,
+        samples: Sequence[Sample],
+        spec: DatasetSpec,
+        input_size: tuple[int, int],
+        resize: Resize,
+        cache: SampleCache | None = None,
     ) -> None:
+        assert cache is None or cache.size == StoredSize.for_evaluation(input_size, resize)
         self.samples = samples
         self.spec = spec
         self.input_size = input_size
         self.resize: Resize = resize
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -145,11 +156,10 @@ class EvaluationDataset(Dataset[EvaluationSample]):
     def __getitem__(self, index: int) -> EvaluationSample:
         """Raises: DataError as `read_pair`."""
         sample = self.samples[index]
-        try:
-            image, label = read_pair(sample, self.spec)
-        except DataError as error:
-            raise LoaderError(str(error)) from None
-        image, valid_size = prepare_for_evaluation(image, self.input_size, self.resize)
+        stored = _read(sample, self.spec, self.cache)
+        image, valid_size = prepare_for_evaluation(stored.image, self.input_size, self.resize)
+        # A tensor must not lie in a cache's file, which cannot be written.
+        label = stored.label if stored.label.flags.writeable else stored.label.copy()
         return EvaluationSample(sample.id, _channels_first(image), valid_size, torch.from_numpy(label))
 
 
@@ -176,5 +186,16 @@ def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(sequence))
 
 
+def _read(sample: Sample, spec: DatasetSpec, cache: SampleCache | None) -> StoredPair:
+    """A sample's pair, as the cache stores it where there is one."""
+    try:
+        if cache is not None:
+            return cache.read_pair(sample)
+        image, label = read_pair(sample, spec)
+    except DataError as error:
+        raise LoaderError(str(error)) from None
+    return StoredPair(image, label, (image.shape[0], image.shape[1]))
+
+
 def _channels_first(image: UInt8Array) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(np.stack(cv2.split(image)))  # four times as fast as a transposed copy
