@@ -1,10 +1,13 @@
-"""Reading and writing small files safely: atomic writes, YAML and JSON with errors that name the file."""
+"""Reading and writing small files safely: atomic writes, a lock, YAML and JSON with errors that name the file."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import platform
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +45,45 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+class LockedError(Exception):
+    """Another process holds a lock; the message names it: "process 4711 on myhost"."""
+
+
+@contextmanager
+def exclusive_lock(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep other processes out while inside; the system opens the lock when this process ends, however it ends.
+
+    The file stays: were it removed, two processes could lock two files of that name. It is a record lock, because a
+    lock of flock(2) is inherited by forked loader workers, which outlive a killed trainer by seconds. Within one
+    process it keeps nobody out. On Windows, and on file systems without locks, nothing is locked.
+
+    Args:
+        path: the lock's own file, made where it is missing; it tells who holds it.
+
+    Raises:
+        LockedError: another process holds it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                holder = os.read(handle, 200).decode("utf-8", "replace").strip()
+                raise LockedError(holder or "another process") from None
+        else:
+            os.ftruncate(handle, 0)
+            os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

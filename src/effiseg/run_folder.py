@@ -28,6 +28,11 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def lock(self) -> Path:
+        """Held by the process that trains the run."""
+        return self.path / ".lock"
+
+    @property
     def environment(self) -> Path:
         """Versions and hardware, as `describe_environment` gives them."""
         return self.path / "environment.json"

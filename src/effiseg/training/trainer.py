@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +25,7 @@ from effiseg.data.statistics import describe_unlisted, split_statistics
 from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import EffisegError, Interrupted, RunError, UsageError
 from effiseg.evaluation.evaluator import evaluate_model
-from effiseg.files import read_json, write_json, write_yaml
+from effiseg.files import LockedError, exclusive_lock, read_json, write_json, write_yaml
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
@@ -76,13 +78,16 @@ def train(config: TrainConfig) -> RunFolder:
         )
         statistics = class_statistics(config, spec)
 
-        write_yaml(run.config, settings_dict(config))
-        watch.hint = how_to_resume(run)
-        write_json(run.environment, describe_environment())
-        write_json(run.class_statistics, statistics)
-        if teacher_result is not None:
-            write_json(run.teacher, teacher_result.to_dict())
-        return carry_on(run, config, spec, data, teacher, watch)
+        with sole_process(run):
+            if run.is_run:
+                raise RunError(f"{run.path}: another process started a run here meanwhile; choose another --out")
+            write_yaml(run.config, settings_dict(config))
+            watch.hint = how_to_resume(run)
+            write_json(run.environment, describe_environment())
+            write_json(run.class_statistics, statistics)
+            if teacher_result is not None:
+                write_json(run.teacher, teacher_result.to_dict())
+            return carry_on(run, config, spec, data, teacher, watch)
 
 
 def resume(folder: str | Path) -> RunFolder:
@@ -91,7 +96,7 @@ def resume(folder: str | Path) -> RunFolder:
     A finished run is left as it is.
 
     Raises:
-        RunError: not a run folder, or its data or its settings have changed.
+        RunError: not a run folder, or its data or its settings have changed, or another process trains it.
         Interrupted: a signal came; the run can be resumed again.
     """
     run = RunFolder(folder)
@@ -101,7 +106,7 @@ def resume(folder: str | Path) -> RunFolder:
     if run.results.is_file() and run.model.is_dir():
         return run
     check_config(config)
-    with SignalWatch(how_to_resume(run)) as watch:
+    with sole_process(run), SignalWatch(how_to_resume(run)) as watch:
         spec = load_dataset_spec(config.data, config.data_root)
         data = SegmentationDataModule(config, spec)
         data.setup("fit")
@@ -113,6 +118,21 @@ def resume(folder: str | Path) -> RunFolder:
         if not run.class_statistics.is_file():
             write_json(run.class_statistics, class_statistics(config, spec))
         return carry_on(run, config, spec, data, teacher, watch)
+
+
+@contextmanager
+def sole_process(run: RunFolder) -> Iterator[None]:
+    """Keep every other process from training the run meanwhile.
+
+    Raises:
+        RunError: another one trains it.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    try:
+        with exclusive_lock(run.lock):
+            yield
+    except LockedError as holder:
+        raise RunError(f"{run.path}: is being trained by {holder}; wait until it ends, or stop it") from None
 
 
 def how_to_resume(run: RunFolder) -> str:
