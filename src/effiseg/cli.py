@@ -22,7 +22,9 @@ COMMANDS = (
     Command("train", "effiseg.commands.train", "Train or distil a model, or go on with an interrupted run."),
     Command("evaluate", "effiseg.commands.evaluate", "Score a model, or label PNGs of any software, on a split."),
     Command("ablate", "effiseg.commands.ablate", "Train and compare teacher, baseline and every strategy."),
+    Command("report", "effiseg.commands.report", "Runs and comparisons as one page, figures and tables."),
     Command("demo", "effiseg.commands.demo", "The comparison on embedded street scenes, in minutes."),
+    Command("benchmark", "effiseg.commands.benchmark", "Time models in PyTorch, ONNX Runtime and OpenVINO, in turns."),
     Command("data stats", "effiseg.commands.data_stats", "Pixel shares per class and split, and class weights."),
     Command("data synthesize", "effiseg.commands.data_synthesize", "Draw street scenes in the Cityscapes layout."),
 )

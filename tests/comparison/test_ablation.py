@@ -17,11 +17,12 @@ import pytest
 import torch
 
 from effiseg.comparison import ablation
-from effiseg.comparison.ablation import ablate, mean_or_none, planned_runs
+from effiseg.comparison.ablation import ablate, planned_runs
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import flatten, make_settings, settings_dict
 from effiseg.errors import ModelError, RunError, UsageError
 from effiseg.metrics.confusion_matrix import class_iou
+from effiseg.report.runs import mean_or_none
 from effiseg.results import AblationResult, EvaluationResult
 from effiseg.run_folder import RunFolder
 

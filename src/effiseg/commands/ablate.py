@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from effiseg.commands.report_at_end import report_at_end
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import make_settings, merge_settings, parse_command, parse_layers
 
 DESCRIPTION = (
     "Train a teacher (unless given) and every row under one loop, metric and budget, evaluate them on one split, "
-    "and write results.json, table.md and table.csv. Any training option holds for every row. Started again in "
+    "and write results.json, the table and a report. Any training option holds for every row. Started again in "
     "the same folder, it skips what is finished and goes on where it was cut."
 )
 
@@ -23,9 +24,11 @@ def run(argv: list[str]) -> int:
     for _, settings in layers:
         shared = merge_settings(shared, settings)
     from effiseg.comparison.ablation import ablate
-    from effiseg.comparison.table import markdown_table
+    from effiseg.report.results_table import results_table
+    from effiseg.report.table import markdown
 
     result = ablate(config, shared)
-    print(markdown_table(result))
-    print(f"results: {config.out}/results.json, table.md, table.csv; runs and models: {config.out}/runs")
+    print(markdown(results_table(result)))
+    print(f"results: {config.out}/results.json, table.md, table.csv, table.tex; runs and models: {config.out}/runs")
+    report_at_end(config.out)
     return 0

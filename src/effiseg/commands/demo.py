@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from effiseg.commands.report_at_end import report_at_end
 from effiseg.errors import UsageError
 
 HELP = """usage: effiseg demo [--out DIR]
@@ -24,18 +25,20 @@ def run(argv: list[str]) -> int:
         return 0
     out = Path(output_folder(argv))
     from effiseg.comparison.demo import demo
-    from effiseg.comparison.table import markdown_table
+    from effiseg.report.results_table import results_table
+    from effiseg.report.table import markdown
 
     command = shlex.join(["effiseg", "demo", *argv])
     result = demo(out, command=command, message=lambda text: print(text, file=sys.stderr))
     teacher = next(row for row in result.rows if row.name == "teacher")
-    print(markdown_table(result))
+    print(markdown(results_table(result)))
     print(
         f"The teacher scores {teacher.miou:.2f} % mIoU; always predicting the most frequent class scores "
         f"{result.settings['chance_miou']:.2f} %."
     )
     comparison = out / "comparison"
-    print(f"results: {comparison}/results.json, table.md, table.csv; runs and models: {comparison}/runs")
+    print(f"results: {comparison}/results.json, table.md, table.csv, table.tex; runs and models: {comparison}/runs")
+    report_at_end(comparison)
     return 0
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
+from effiseg.commands.report_at_end import report_at_end
 from effiseg.config.parsing import parse_command, recipe_names
 from effiseg.config.training import TrainConfig
-from effiseg.errors import UsageError
+from effiseg.errors import EffisegError, UsageError
+from effiseg.run_folder import RunFolder
 
 
 def run(argv: list[str]) -> int:
@@ -29,7 +33,19 @@ def run(argv: list[str]) -> int:
         finished = train(config)
     print(f"model: {finished.model}")
     print(f"results: {finished.results}")
+    save_pictures(finished)
+    report_at_end(finished.path)
     return 0
+
+
+def save_pictures(run: RunFolder) -> None:
+    """Save what the model makes of a few images of val, for the report; a run that is done is not lost by it."""
+    from effiseg.comparison.samples import save_run_samples
+
+    try:
+        save_run_samples(run)
+    except (EffisegError, OSError, RuntimeError) as error:
+        print(f"no pictures were saved: {error}", file=sys.stderr)
 
 
 def resume_folder(argv: list[str]) -> str:

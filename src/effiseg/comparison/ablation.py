@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import shlex
 import statistics
 import sys
@@ -14,20 +13,22 @@ from typing import Any
 
 from effiseg.allocator import keep_freed_memory
 from effiseg.benchmark.complexity import complexity
-from effiseg.benchmark.latency import interleaved_latency
-from effiseg.comparison.table import write_tables
+from effiseg.comparison.samples import save_samples_of_rows
+from effiseg.comparison.speed import add_latency
 from effiseg.config.comparison import BASELINE_ROW, OWN_SETTINGS, TEACHER_ROW, AblationConfig
 from effiseg.config.data import parse_image_size
 from effiseg.config.parsing import flatten, make_settings, merge_settings, read_settings, recipe_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.environment import describe_environment, resolve_device
-from effiseg.errors import Interrupted, RunError, UsageError
+from effiseg.errors import EffisegError, Interrupted, RunError, UsageError
 from effiseg.evaluation.chance import chance_miou
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import read_json, write_json, write_yaml
 from effiseg.models.pretrained import from_pretrained
 from effiseg.models.segformer import SegFormer
+from effiseg.report.results_table import write_results_table
+from effiseg.report.runs import mean_or_none
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
 from effiseg.run_folder import RunFolder, resolve_model
 from effiseg.training.teacher import check_teacher, read_teacher
@@ -61,7 +62,7 @@ def ablate(
     command: str | None = None,
     message: Message = lambda text: print(text, file=sys.stderr),
 ) -> AblationResult:
-    """Train what is not yet trained, evaluate every row on the split, write results.json and the tables.
+    """Train what is not yet trained, evaluate every row on the split, write results.json, the tables and samples.
 
     Started again in the same folder, finished runs are kept and a run that was cut goes on.
 
@@ -105,13 +106,17 @@ def ablate(
         done.append((planned, evaluation_of(planned.run, config, spec)))
         result = summarize(config, spec, reference, done, given, complete=number == len(plan), command=command)
         write_outputs(result, out)
+    folders = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
+    if config.teacher is not None:
+        folders[TEACHER_ROW] = resolve_model(config.teacher)
     if config.latency_size is not None:
         message(f"timing every architecture at {config.latency_size}, batch 1")
-        folders = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
-        if config.teacher is not None:
-            folders[TEACHER_ROW] = resolve_model(config.teacher)
         add_latency(result, folders, parse_image_size(config.latency_size), resolve_device(config.device))
         write_outputs(result, out)
+    try:
+        save_samples_of_rows(result, folders, config, spec)
+    except (EffisegError, OSError, RuntimeError) as error:  # a comparison that is done is not lost by a picture
+        message(f"no pictures were saved: {error}")
     return result
 
 
@@ -287,6 +292,7 @@ def summarize(
             "device": resolve_device(reference.device),
             "complexity_size": "x".join(map(str, _COMPLEXITY_SIZE)),
             "latency_size": config.latency_size,
+            "latency_runtime": "PyTorch eager, fused",
         },
     )
 
@@ -335,12 +341,6 @@ def ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> AblationR
     )
 
 
-def mean_or_none(values: list[float | None]) -> float | None:
-    """Mean of the numbers among `values`, or None when there is none."""
-    numbers = [value for value in values if value is not None]
-    return math.fsum(numbers) / len(numbers) if numbers else None
-
-
 def given_teacher_row(config: AblationConfig, spec: DatasetSpec, reference: TrainConfig, out: Path) -> AblationRow:
     """The row of a teacher that was not trained here; evaluated once and kept beside the results.
 
@@ -384,17 +384,7 @@ def weights_digest(model: SegFormer) -> str:
     return digest.hexdigest()
 
 
-def add_latency(result: AblationResult, folders: dict[str, str], size: tuple[int, int], device: str) -> None:
-    """Time each distinct architecture once, interleaved; rows that share one share its figure."""
-    models = {row.name: from_pretrained(folders[row.name]) for row in result.rows}
-    kinds = {name: (model.variant, model.patch_norm, model.block_norm) for name, model in models.items()}
-    measured = interleaved_latency({kinds[name]: model for name, model in models.items()}, size, device=device)
-    for row in result.rows:
-        row.latency_ms = measured[kinds[row.name]]
-        row.fps = 1000.0 / row.latency_ms
-
-
 def write_outputs(result: AblationResult, out: Path) -> None:
-    """Write results.json, table.md and table.csv."""
+    """Write results.json, table.md, table.csv and table.tex."""
     write_json(out / "results.json", result.to_dict())
-    write_tables(result, out)
+    write_results_table(result, out)

@@ -247,16 +247,27 @@ def _equal_shapes(batches: Iterable[list[EvaluationSample]]) -> Iterator[list[Ev
             yield list(samples)
 
 
+def full_size_labels(sample: EvaluationSample, logits: Tensor) -> Tensor:
+    """The predicted labels, (H, W) uint8 on the logits' device, at the size of the sample's label.
+
+    Args:
+        sample: what the logits (K, ⌈h/4⌉, ⌈w/4⌉) belong to.
+        logits: brought to that size by one bilinear interpolation.
+    """
+    height, width = sample.valid_size
+    full_height, full_width = sample.label.shape
+    padded_height, padded_width = sample.image.shape[-2:]
+    size = round(padded_height * full_height / height), round(padded_width * full_width / width)
+    return label_map(logits, size, (full_height, full_width))
+
+
 def _compared(sample: EvaluationSample, logits: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
     """Prediction and target of one image, both (h, w) uint8 on the device, at the protocol's size."""
     label = sample.label.to(logits.device, non_blocking=True)
     height, width = sample.valid_size
     match protocol:
         case "full":
-            full_height, full_width = label.shape
-            padded_height, padded_width = sample.image.shape[-2:]
-            size = round(padded_height * full_height / height), round(padded_width * full_width / width)
-            return label_map(logits, size, (full_height, full_width)), label
+            return full_size_labels(sample, logits), label
         case "quarter":
             quarter = (math.ceil(height / 4), math.ceil(width / 4))
             return logits[:, : quarter[0], : quarter[1]].argmax(0), _nearest(_nearest(label, (height, width)), quarter)

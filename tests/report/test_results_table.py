@@ -1,4 +1,4 @@
-"""The table: cells, bold, protocol, differences, CSV."""
+"""The main table: cells, the best of each column, protocol, differences, files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from effiseg.comparison.table import csv_table, markdown_table, write_tables
+from effiseg.report.results_table import results_table, write_results_table
+from effiseg.report.table import comma_separated, latex, markdown
 from effiseg.results import AblationResult, AblationRow, AblationRun
 
 ENVIRONMENT = {"cpu": "A CPU", "threads": 2, "gpus": ["A GPU"]}
@@ -39,6 +40,10 @@ def result(*rows: AblationRow, **settings: Any) -> AblationResult:
         command="effiseg ablate",
         settings=shared | settings,
     )
+
+
+def markdown_table(made: AblationResult) -> str:
+    return markdown(results_table(made))
 
 
 def cells_of(text: str, title: str) -> list[str]:

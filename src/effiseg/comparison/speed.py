@@ -1,0 +1,37 @@
+"""The FPS of the comparison's table: every architecture in its deploy form, in turns."""
+
+from __future__ import annotations
+
+import torch
+
+from effiseg.benchmark.contender import Contender
+from effiseg.benchmark.latency import Schedule, measure
+from effiseg.models.pretrained import from_pretrained
+from effiseg.results import AblationResult
+
+
+def add_latency(result: AblationResult, folders: dict[str, str], size: tuple[int, int], device: str) -> None:
+    """Fill in latency_ms and fps: fused, eager PyTorch, float32, logits out, batch 1.
+
+    Each distinct architecture is timed once; rows that share one share its figure.
+
+    Args:
+        result: its rows are changed.
+        folders: row name → model folder.
+        size: (height, width) of the input.
+        device: cpu or cuda.
+    """
+    kinds: dict[str, str] = {}
+    contenders: dict[str, Contender] = {}
+    threads = torch.get_num_threads()
+    for row in result.rows:
+        model = from_pretrained(folders[row.name])
+        kind = f"{model.variant} {model.patch_norm} {model.block_norm}"
+        kinds[row.name] = kind
+        if kind not in contenders:
+            source = folders[row.name]
+            contenders[kind] = Contender(model=kind, source=source, image_size=size, threads=threads, device=device)
+    measured = dict(zip(contenders, measure(list(contenders.values()), Schedule()), strict=True))
+    for row in result.rows:
+        timed = measured[kinds[row.name]]
+        row.latency_ms, row.fps = timed.latency_ms, timed.fps

@@ -1,0 +1,242 @@
+"""From run folders, comparisons and results files to studies; a run that is still going gives what it has."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from effiseg.errors import EffisegError, UsageError
+from effiseg.files import read_json, read_text, read_yaml
+from effiseg.report.row_titles import TEACHER, row_title
+from effiseg.report.runs import MemberRun, result_of_runs
+from effiseg.report.samples import read_samples
+from effiseg.report.study import History, Study
+from effiseg.results import AblationResult, EvaluationResult
+from effiseg.run_folder import RunFolder
+
+SETTINGS = "ablation.yaml"
+
+
+def read_studies(paths: Sequence[str | os.PathLike[str]]) -> list[Study]:
+    """One study for each comparison, and one for all single runs and evaluations together.
+
+    Args:
+        paths: comparison folders or their results.json, run folders, files of `effiseg evaluate --json`.
+
+    Raises:
+        UsageError: a path is none of these, or a file in it is not what it should be.
+    """
+    studies: list[Study] = []
+    members: list[MemberRun] = []
+    for argument in paths:
+        path = Path(argument)
+        if path.is_file():
+            value = read_json(path)
+            if isinstance(value, dict) and "rows" in value:
+                studies.append(read_comparison(path.parent, path))
+            elif isinstance(value, dict) and "confusion" in value:
+                members.append(MemberRun(path.stem, None, EvaluationResult.from_dict(value, path), path))
+            else:
+                raise _neither(path)
+        elif RunFolder(path).is_run:
+            members.append(read_run(path.resolve().name, RunFolder(path)))
+        elif is_comparison(path):
+            studies.append(read_comparison(path))
+        elif is_comparison(path / "comparison"):  # what `effiseg demo` leaves
+            studies.append(read_comparison(path / "comparison"))
+        else:
+            raise _neither(path)
+    if members:
+        studies.append(study_of_runs(_named_apart(members)))
+    return studies
+
+
+def is_comparison(folder: Path) -> bool:
+    """Whether `effiseg ablate` wrote, or began to write, this folder."""
+    return (folder / SETTINGS).is_file() or bool(run_folders(folder)) or _results_file(folder) is not None
+
+
+def run_folders(folder: Path) -> list[RunFolder]:
+    """The runs of a comparison, in the order they were started."""
+    runs = [RunFolder(path) for path in (folder / "runs").glob("*") if RunFolder(path).is_run]
+    return sorted(runs, key=lambda run: (run.config.stat().st_mtime_ns, run.path.name))
+
+
+def read_comparison(folder: Path, results: Path | None = None) -> Study:
+    """A comparison as far as it is.
+
+    Args:
+        folder: where its runs lie.
+        results: its results file; None looks for results.json in the folder.
+    """
+    results = results or _results_file(folder)
+    members = [read_run(_row_of(run), run) for run in run_folders(folder)]
+    title = folder.resolve().name
+    if title == "comparison":
+        title = folder.resolve().parent.name
+    if results is None:
+        study = Study(title, folder, result_of_runs(members))
+        study.gaps.append("no run of the comparison is finished: scores are those of the newest evaluation on val")
+        add_runs(study, members)
+    else:
+        result = AblationResult.from_dict(read_json(results), results)
+        study = Study(title, results, result)
+        add_evaluations_of_rows(study, folder)
+        add_runs(study, members)
+    name_missing_runs(study, folder, members)
+    _add_samples(study, folder)
+    return study
+
+
+def study_of_runs(members: list[MemberRun]) -> Study:
+    """Single runs and evaluations beside each other."""
+    title = members[0].row if len(members) == 1 else f"{len(members)} runs"
+    study = Study(title, members[0].source, result_of_runs(members))
+    add_runs(study, members)
+    if len(members) == 1 and members[0].run is not None:
+        _add_samples(study, members[0].run.path)
+    return study
+
+
+def add_evaluations_of_rows(study: Study, folder: Path) -> None:
+    """Read what every finished run, and a teacher that was not trained here, said of each image."""
+    split = str(study.result.settings.get("split", "val"))
+    for row in study.rows:
+        files = [evaluation_file(RunFolder(folder / run.folder), split) for run in row.runs]
+        files = files or [folder / f"teacher-evaluation-{split}.json"]
+        found = [_evaluation(path) for path in files]
+        evaluations = [evaluation for evaluation in found if evaluation is not None]
+        if len(evaluations) == len(files):
+            study.evaluations[row.name] = evaluations
+
+
+def evaluation_file(run: RunFolder, split: str) -> Path:
+    """Where the evaluation of a finished run on a split lies: training itself leaves the one on val."""
+    return run.results if split == "val" else run.path / f"evaluation-{split}.json"
+
+
+def add_runs(study: Study, members: list[MemberRun]) -> None:
+    """Add histories and states of runs, and the evaluations of rows that have none yet."""
+    known = set(study.evaluations)
+    for member in members:
+        if member.run is not None:
+            history = read_history(member.run)
+            if history:
+                study.histories.setdefault(member.row, []).append(history)
+            else:
+                study.gaps.append(f"{row_title(member.row)}: no epoch of {member.run.path} is finished")
+        if member.state is not None:
+            study.progress[member.row] = member.state
+        if member.evaluation is not None and member.row not in known and member.row in {r.name for r in study.rows}:
+            study.evaluations.setdefault(member.row, []).append(member.evaluation)
+
+
+def name_missing_runs(study: Study, folder: Path, members: list[MemberRun]) -> None:
+    """Say which planned runs are not finished or not begun."""
+    for member in members:
+        if member.state is not None:
+            study.gaps.append(f"{row_title(member.row)}: {member.source.name} is not finished, {member.state}")
+    if not (folder / SETTINGS).is_file():
+        return
+    settings = read_yaml(folder / SETTINGS)
+    rows = [Path(str(recipe)).stem for recipe in settings.get("recipes", [])]
+    planned = [(row, seed) for row in rows for seed in settings.get("seeds", [])]
+    if settings.get("teacher") is None:
+        planned = [(TEACHER, seed) for seed in settings.get("seeds", [])[:1]] + planned
+    there = {member.source.name for member in members}
+    there |= {Path(run.folder).name for row in study.rows for run in row.runs}
+    absent = [f"{row_title(row)} (seed {seed})" for row, seed in planned if f"{row}-seed{seed}" not in there]
+    if absent:
+        study.gaps.append(f"not begun: {', '.join(absent)}")
+
+
+def read_run(row: str, run: RunFolder) -> MemberRun:
+    """A run and its newest evaluation, with how far it is unless it is finished."""
+    config = read_yaml(run.config)
+    if run.results.is_file():
+        return MemberRun(row, run, _evaluation(run.results), run.path, config)
+    validation = _evaluation(run.validation)
+    history = read_history(run)
+    done = len(history["epoch"]) if history else 0
+    return MemberRun(row, run, validation, run.path, config, f"epoch {done} of {config.get('epochs', '?')}")
+
+
+def read_history(run: RunFolder) -> History:
+    """metrics.csv as columns; empty where no epoch is finished.
+
+    Raises:
+        UsageError: it holds something that is no number.
+    """
+    if not run.metrics.is_file():
+        return {}
+    lines = list(csv.DictReader(read_text(run.metrics).splitlines()))
+    if not lines or "epoch" not in lines[0]:
+        return {}
+    try:
+        return {name: [_number(line[name]) for line in lines] for name in lines[0]}
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{run.metrics}: every cell must be a number or empty ({error})") from None
+
+
+def _number(text: str) -> float | None:
+    value = float(text) if text else math.nan
+    return value if math.isfinite(value) else None
+
+
+def _evaluation(path: Path) -> EvaluationResult | None:
+    """The evaluation in a file that may hold more: a run's results, its newest validation, a teacher's."""
+    if not path.is_file():
+        return None
+    value: Any = read_json(path)
+    for key in ("val", "result", "evaluation"):
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+    return None if value is None else EvaluationResult.from_dict(value, path)
+
+
+def _results_file(folder: Path) -> Path | None:
+    path = folder / "results.json"
+    if not path.is_file():
+        return None
+    value = read_json(path)
+    return path if isinstance(value, dict) and "rows" in value else None
+
+
+def _row_of(run: RunFolder) -> str:
+    """kd of kd-seed0."""
+    return run.path.name.rsplit("-seed", 1)[0]
+
+
+def _named_apart(members: list[MemberRun]) -> list[MemberRun]:
+    """Give members of one name the names of their parent folders too."""
+    names = [member.row for member in members]
+    for member in members:
+        if names.count(member.row) > 1:
+            member.row = f"{member.source.resolve().parent.name}/{member.row}"
+    taken: dict[str, int] = {}
+    for member in members:
+        taken[member.row] = taken.get(member.row, 0) + 1
+        if taken[member.row] > 1:
+            member.row = f"{member.row} #{taken[member.row]}"
+    return members
+
+
+def _add_samples(study: Study, folder: Path) -> None:
+    try:
+        study.samples = read_samples(folder)
+    except EffisegError as error:
+        study.gaps.append(str(error))
+        return
+    if study.samples is None:
+        study.gaps.append(f"pictures: no predictions were saved in {folder}; `effiseg ablate` saves some at its end")
+
+
+def _neither(path: Path) -> UsageError:
+    return UsageError(
+        f"{path}: {'is' if path.exists() else 'does not exist; it must be'}{' not' if path.exists() else ''} a run "
+        "folder, a comparison folder, its results.json, or a file of `effiseg evaluate --json`"
+    )

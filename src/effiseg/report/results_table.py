@@ -1,0 +1,139 @@
+"""Table 2 of the paper, with the protocol it leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from effiseg.files import write_text
+from effiseg.report.row_titles import TEACHER, row_title
+from effiseg.report.table import (
+    Cell,
+    Column,
+    Table,
+    comma_separated,
+    latex,
+    mark_best,
+    markdown,
+    number_cell,
+    text_cell,
+)
+from effiseg.results import PROTOCOLS, AblationResult, AblationRow
+
+
+def write_results_table(result: AblationResult, folder: Path) -> None:
+    """Write table.md, table.csv and table.tex into `folder`."""
+    table = results_table(result)
+    write_text(folder / "table.md", markdown(table))
+    write_text(folder / "table.csv", comma_separated(table))
+    write_text(folder / "table.tex", latex(table))
+
+
+def results_table(result: AblationResult) -> Table:
+    """Rows × parameters, GMACs, mIoU, Δ, FPS, with the protocol under it and how rows differ from the baseline.
+
+    The best student of every column is marked; the teacher does not compete.
+    """
+    columns = [
+        Column("Row", "name", number=False),
+        Column("Params (M)", "params_m", "lower"),
+        Column("GMACs", "gmacs", "lower"),
+        Column("+ attention", "gmacs_attention", "lower"),
+        Column(f"mIoU {result.settings.get('split', '')} (%)", "miou", "higher"),
+        Column("± sd", "miou_sd"),
+        Column("Δ", "delta", "higher"),
+        Column("FPS", "fps", "higher"),
+        Column("Latency (ms)", "latency_ms", "lower"),
+        Column("Training (min)", "train_minutes"),
+    ]
+    rows = [results_cells(row) for row in result.rows]
+    rows = mark_best(columns, rows, [row.name != TEACHER for row in result.rows])
+    # A column without any value says nothing.
+    kept = [i for i in range(len(columns)) if i == 0 or any(row[i].value is not None for row in rows)]
+    return Table(
+        "results",
+        "Results",
+        [columns[i] for i in kept],
+        [[row[i] for i in kept] for row in rows],
+        notes=[protocol_text(result)],
+        items=differences(result),
+    )
+
+
+def results_cells(row: AblationRow) -> list[Cell]:
+    """One row's cells, in the order of the columns."""
+    minutes = None if row.train_seconds is None else row.train_seconds / 60
+    return [
+        text_cell(row_title(row.name), row.name),
+        number_cell(row.params_m),
+        number_cell(row.gmacs),
+        number_cell(row.gmacs_attention),
+        number_cell(row.miou),
+        number_cell(row.miou_sd),
+        Cell("", None) if row.delta is None else number_cell(row.delta, "+.2f"),
+        number_cell(row.fps),
+        number_cell(row.latency_ms, ".1f"),
+        number_cell(minutes, ".1f"),
+    ]
+
+
+def protocol_text(result: AblationResult) -> str:
+    """How the numbers were obtained, in one paragraph; what the results file does not say is left out."""
+    s = result.settings
+    words = [*_evaluation_words(result), *_training_words(result)]
+    if "chance_miou" in s:
+        words.append(f"Always predicting the most frequent class scores {s['chance_miou']:.2f} %.")
+    if "complexity_size" in s:
+        words.append(f"GMACs at {s['complexity_size']}, attention products counted apart.")
+    if s.get("latency_size") and any(row.fps for row in result.rows):
+        words.append(latency_text(result))
+    if not s.get("complete", True):
+        words.append("Unfinished: more runs are to come.")
+    return " ".join(words)
+
+
+def latency_text(result: AblationResult) -> str:
+    """How latency was measured."""
+    s, where = result.settings, result.environment
+    gpus = where.get("gpus")
+    return (
+        f"FPS at {s['latency_size']}, batch 1, {s.get('latency_runtime', 'PyTorch eager, unfused')}, "
+        f"{gpus[0] if s.get('device') == 'cuda' and gpus else where.get('cpu')}, "
+        f"{where.get('threads')} threads; rows of one architecture share one measurement."
+    )
+
+
+def differences(result: AblationResult) -> list[str]:
+    """Every setting in which a row differs from the baseline, one line a row."""
+    lines = []
+    for row in result.rows:
+        listed = ", ".join(f"{key}: {value}" for key, value in row.settings.items())
+        if listed:
+            lines.append(f"{row_title(row.name)}: differs from the baseline in {listed}")
+    return lines
+
+
+def _evaluation_words(result: AblationResult) -> list[str]:
+    s, data = result.settings, result.dataset
+    if not result.rows or "names" not in data:
+        return []
+    images = f" ({s['images']} images)" if "images" in s else ""
+    return [
+        f"{data.get('name', 'data set')}, {len(data['names'])} classes, {s.get('split', '?')} split{images}, "
+        f"{PROTOCOLS.get(result.protocol, result.protocol)}, one confusion matrix over the split."
+    ]
+
+
+def _training_words(result: AblationResult) -> list[str]:
+    s = result.settings
+    if not {"image_size", "epochs", "batch_size"} <= set(s):
+        return []
+    seeds = sorted({seed for row in result.rows for seed in row.seeds})
+    steps = sorted({run.steps for row in result.rows if row.name != TEACHER for run in row.runs if run.steps})
+    teacher = s.get("teacher_epochs", s["epochs"])
+    words = f"Trained from scratch at {s['image_size']} ({s.get('resize')}), {s['epochs']} epochs"
+    words += f" (teacher {teacher})" if teacher != s["epochs"] else ""
+    words += f" of batch {s['batch_size']}" + (f" ({steps[0]} steps)" if len(steps) == 1 else "")
+    words += f", augmentation {s.get('augment')}, {s.get('precision')} on {s.get('device')};"
+    words += f" last weights{'' if s.get('ema_decay') is None else ' (moving average)'};"
+    words += f" seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return [words + (" (mean, sample sd)." if len(seeds) > 1 else ": one seed, so no spread is known.")]

@@ -1,0 +1,135 @@
+"""Runs that belong to no finished comparison, put beside each other as one."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from effiseg.files import read_json
+from effiseg.report.row_titles import BASELINE, TEACHER
+from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
+from effiseg.run_folder import RunFolder
+
+_OWN = frozenset({"out", "recipe", "seed", "teacher", "data_root"})
+# Settings that a reader of a number wants beside it.
+_PROTOCOL = ("epochs", "batch_size", "image_size", "resize", "augment", "ema_decay", "precision", "device")
+
+
+@dataclass
+class MemberRun:
+    """A run, or an evaluation without one, on its way into a study."""
+
+    row: str
+    """Row that it belongs to."""
+    run: RunFolder | None
+    """None for a file of `effiseg evaluate --json`."""
+    evaluation: EvaluationResult | None
+    """Its newest evaluation."""
+    source: Path
+    """Where it was read."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Its settings."""
+    state: str | None = None
+    """How far it is; None: finished."""
+
+
+def result_of_runs(members: list[MemberRun]) -> AblationResult:
+    """The runs as a comparison: those that share a row are its seeds; what only training knows is left open."""
+    scored = [member for member in members if member.evaluation is not None]
+    names = list(dict.fromkeys(member.row for member in scored))
+    groups = {name: [member for member in scored if member.row == name] for name in names}
+    reference = groups.get(BASELINE, scored)[0] if scored else None
+    base = _flat(reference.config) if reference is not None else {}
+    rows = [_row(name, group, base) for name, group in groups.items()]
+    students = [row for row in rows if row.name != TEACHER] or rows
+    first = next((row for row in students if row.name == BASELINE), students[0] if students else None)
+    for row in rows:
+        if first is not None and row is not first and row.miou is not None and first.miou is not None:
+            row.delta = row.miou - first.miou
+    evaluation = reference.evaluation if reference is not None else None
+    shares, weights = _class_statistics(members)
+    protocol = {key: base[key] for key in _PROTOCOL if all(_flat(m.config).get(key) == base.get(key) for m in scored)
+                and key in base}  # fmt: skip
+    if evaluation is not None:
+        protocol |= {"split": evaluation.split, "images": evaluation.images}
+    return AblationResult(
+        rows=rows,
+        dataset={} if evaluation is None else {"name": evaluation.dataset, "names": list(evaluation.names)},
+        class_shares=shares,
+        class_weights=weights,
+        protocol="full" if evaluation is None else evaluation.protocol,
+        environment=_environment(members),
+        command="",
+        settings=protocol,
+    )
+
+
+def mean_or_none(values: list[float | None]) -> float | None:
+    """Mean of the numbers among `values`, or None when there is none."""
+    numbers = [value for value in values if value is not None]
+    return math.fsum(numbers) / len(numbers) if numbers else None
+
+
+def _row(name: str, group: list[MemberRun], base: dict[str, Any]) -> AblationRow:
+    evaluations = [member.evaluation for member in group if member.evaluation is not None]
+    mious = [evaluation.miou for evaluation in evaluations if evaluation.miou is not None]
+    own = _flat(group[0].config)
+    first = evaluations[0]
+    runs = [
+        AblationRun(
+            seed=int(member.config.get("seed", 0)),
+            folder=str(member.source),
+            miou=evaluation.miou,
+            class_iou=evaluation.class_iou,
+        )
+        for member, evaluation in zip(group, evaluations, strict=True)
+    ]
+    return AblationRow(
+        name=name,
+        recipe=str(group[0].config.get("recipe", "")),
+        params_m=None,
+        gmacs=None,
+        gmacs_attention=None,
+        miou=statistics.fmean(mious) if mious else None,
+        miou_sd=statistics.stdev(mious) if len(mious) > 1 else None,
+        delta=None,
+        class_iou={c: mean_or_none([e.class_iou.get(c) for e in evaluations]) for c in first.names},
+        confusion=[
+            [sum(cells) for cells in zip(*rows, strict=True)]
+            for rows in zip(*(e.confusion for e in evaluations if e.names == first.names), strict=True)
+        ],
+        image_iou={i: mean_or_none([e.image_iou.get(i) for e in evaluations]) for i in first.image_iou},
+        seeds=[run.seed for run in runs],
+        runs=runs,
+        settings={k: v for k, v in own.items() if k.split(".")[0] not in _OWN and k in base and base[k] != v},
+    )
+
+
+def _class_statistics(members: list[MemberRun]) -> tuple[dict[str, float], dict[str, float]]:
+    """Shares and weights of the first run that has them."""
+    for member in members:
+        if member.run is not None and member.run.class_statistics.is_file():
+            value = read_json(member.run.class_statistics)
+            return dict(value.get("shares", {})), dict(value.get("weights", {}))
+    return {}, {}
+
+
+def _environment(members: list[MemberRun]) -> dict[str, Any]:
+    for member in members:
+        if member.run is not None and member.run.environment.is_file():
+            return dict(read_json(member.run.environment))
+    return {}
+
+
+def _flat(config: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings as dotted key → value."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{before}{key}.")
+        else:
+            flat[f"{before}{key}"] = value
+    return flat

@@ -1,0 +1,1 @@
+"""Colours for classes and rows, and label maps as pictures; NumPy and Pillow alone."""

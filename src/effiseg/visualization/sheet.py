@@ -1,0 +1,43 @@
+"""Several pictures as one: image, truth and prediction side by side, sample under sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from effiseg.visualization.label_colours import UInt8Array, colour_map
+
+_GAP = 4
+
+
+def prediction_sheet(
+    samples: Sequence[tuple[UInt8Array, UInt8Array, UInt8Array]], palette: Sequence[Sequence[int]]
+) -> UInt8Array:
+    """One row a sample: the image, the truth, the prediction.
+
+    Args:
+        samples: image (H, W, 3) uint8 RGB, truth and prediction (H, W) uint8; sizes may differ between samples.
+        palette: K RGB colours, 0..255.
+
+    Returns:
+        (height, width, 3) uint8 with white gaps.
+    """
+    return tiled([[image, colour_map(truth, palette), colour_map(found, palette)] for image, truth, found in samples])
+
+
+def tiled(pictures: Sequence[Sequence[UInt8Array]]) -> UInt8Array:
+    """Rows of (h, w, 3) uint8 pictures under each other, at the upper left of cells that are as large as needed."""
+    heights = [max(picture.shape[0] for picture in row) for row in pictures]
+    widths = [max(picture.shape[1] for picture in column) for column in zip(*pictures, strict=True)]
+    sheet = np.full(
+        (sum(heights) + _GAP * (len(heights) - 1), sum(widths) + _GAP * (len(widths) - 1), 3), 255, np.uint8
+    )
+    top = 0
+    for row, height in zip(pictures, heights, strict=True):
+        left = 0
+        for picture, width in zip(row, widths, strict=True):
+            sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+            left += width + _GAP
+        top += height + _GAP
+    return sheet
