@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Subset
 
 from effiseg.config.data import Resize
 from effiseg.config.training import Protocol
+from effiseg.data.cache import SampleCache
 from effiseg.data.dataset import EvaluationDataset, EvaluationSample, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import list_samples
@@ -104,6 +105,7 @@ def evaluate_model(
     progress: Callable[[int, int], None] | None = None,
     across_processes: bool = False,
     source: str = "the model",
+    cache: SampleCache | None = None,
 ) -> EvaluationResult:
     """Score a model on a split.
 
@@ -124,6 +126,7 @@ def evaluate_model(
         across_processes: every process of `torch.distributed` takes its part of the split and gets the whole
             result; all of them must call it.
         source: what the model is called in the result and in errors.
+        cache: where decoded pairs are kept, for evaluation at this input size.
 
     Raises:
         DataError: the split, an image or a mask breaks a rule.
@@ -135,7 +138,7 @@ def evaluate_model(
     input_size, method = image_size or metadata.image_size, resize or metadata.resize
     if input_size is None:
         raise UsageError(f"{source}: does not say its input size; give --image_size HEIGHTxWIDTH")
-    dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method)
+    dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method, cache)
     share = range(len(dataset))
     if across_processes and dist.is_initialized():
         share = share[dist.get_rank() :: dist.get_world_size()]
