@@ -94,8 +94,8 @@ class TrainConfig:
     workers: int = 2
     """Loader processes per device; 0 decodes in the main process."""
     cache: Cache = "off"
-    """Keep decoded images and masks for later epochs and runs: disk (shared by runs, see docs/training.md), ram
-    (for this run), or off."""
+    """Keep decoded images and masks, as large as training needs them: disk (for later epochs and runs, in
+    $EFFISEG_CACHE or ~/.cache/effiseg), ram (for this run), or off."""
     compile: bool = False
     """Compile forward, loss and backward with torch.compile; needs a C++ compiler on the CPU, and pays where a run
     is long."""

@@ -10,6 +10,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from effiseg.data.cache_storage import remove_ram_storage
 from effiseg.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -81,6 +82,7 @@ class SignalWatch:
     def _end_at_once(self) -> None:
         for child in _spawned_processes():
             os.kill(child, signal.SIGKILL)
+        remove_ram_storage()  # which _exit would leave behind
         if sys.stderr is not None and sys.stderr.isatty():
             _say("\x1b[?25h\n")  # the cursor, which the progress bar hides
         os._exit(128 + signal.SIGINT)

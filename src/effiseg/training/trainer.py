@@ -167,8 +167,13 @@ def carry_on(
                 "undo what was changed there, or train anew"
             ) from None
     if not schedule.is_over(state):
-        keeper = RunKeeper(config, run, spec, schedule, state, watch, optimizer_state, scaler_state)
-        fit(config, run, task, data, keeper, schedule)
+        keeper = RunKeeper(config, run, spec, data, schedule, state, watch, optimizer_state, scaler_state)
+        if (difference := data.cache_difference()) is not None:
+            print(f"effiseg train: {difference}", file=sys.stderr)
+        try:
+            fit(config, run, task, data, keeper, schedule)
+        finally:
+            data.close()
     return finish(run, config, spec)
 
 
