@@ -9,6 +9,8 @@ from pathlib import Path
 
 from effiseg.errors import ModelError
 
+EXPORTED_SUFFIXES = (".onnx", ".xml")
+"""Ends of exported files that can stand for a MODEL."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
@@ -89,20 +91,21 @@ class RunFolder:
 
 
 def resolve_model(argument: str | os.PathLike[str]) -> str:
-    """The model folder, or Hub id, that a MODEL argument means.
+    """The model folder, Hub id or exported file that a MODEL argument means.
 
     Args:
-        argument: a run folder, a model folder, a transformers folder, or a Hub id (`org/name`).
+        argument: a run folder, a model folder, a transformers folder, a Hub id (`org/name`), or a file that
+            `effiseg export` wrote (.onnx, .xml).
 
     Returns:
-        Path of a folder with a config.json, or the Hub id as given.
+        Path of a folder with a config.json, the Hub id as given, or the file; see `is_exported`.
 
     Raises:
-        ModelError: no such folder, a run that has no model yet, or a folder that is neither.
+        ModelError: no such folder or file, a run that has no model yet, a folder that is neither, or a .pt2.
     """
     text = os.fspath(argument)
     path = Path(text).expanduser()
-    expected = "a run folder, a model folder (config.json + model.safetensors) or a Hub id (org/name)"
+    expected = "a run folder, a model folder (config.json + model.safetensors), a Hub id (org/name), .onnx or .xml"
     if path.is_dir():
         run = RunFolder(path)
         if (path / "config.json").is_file():
@@ -112,9 +115,18 @@ def resolve_model(argument: str | os.PathLike[str]) -> str:
         if run.is_run:
             raise ModelError(f"{text}: this run has no model yet; finish it with `effiseg train --resume {text}`")
         raise ModelError(f"{text}: holds neither config.json nor model/config.json; MODEL must be {expected}")
+    if is_exported(path) and path.is_file():
+        return str(path)
+    if path.suffix == ".pt2":
+        raise ModelError(f"{text}: a .pt2 file is never opened, loading one can run code; MODEL must be {expected}")
     if path.exists():
         raise ModelError(f"{text}: is a file; MODEL must be {expected}")
     # `runs/b0` has the form of a Hub id; where a folder `runs` exists it is a mistyped path.
     if _HUB_ID.fullmatch(text) and not path.parent.is_dir():
         return text
     raise ModelError(f"{text}: no such folder; MODEL must be {expected}")
+
+
+def is_exported(model: str | os.PathLike[str]) -> bool:
+    """Whether a resolved MODEL is an exported file, to be run by its engine, and not a model folder."""
+    return Path(model).suffix.lower() in EXPORTED_SUFFIXES

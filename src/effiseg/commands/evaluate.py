@@ -47,26 +47,30 @@ def evaluate_with_model(
     """Load MODEL and evaluate it."""
     from effiseg.allocator import keep_freed_memory
     from effiseg.environment import resolve_device
-    from effiseg.evaluation.evaluator import evaluate_model
+    from effiseg.evaluation.evaluator import evaluate_exported, evaluate_model
+    from effiseg.inference.runtimes import load_exported
     from effiseg.models.pretrained import from_pretrained
-    from effiseg.run_folder import resolve_model
+    from effiseg.run_folder import is_exported, resolve_model
 
+    model = resolve_model(options.model)
+    common: dict[str, Any] = {
+        "protocol": options.protocol or "full",
+        "image_size": options.image_size,
+        "resize": options.resize,
+        "batch_size": options.batch_size,
+        "workers": 2 if options.workers is None else options.workers,
+        "progress": progress,
+        "source": options.model,
+    }
+    if is_exported(model):
+        if options.device == "cuda":
+            raise UsageError(f"--device cuda: {options.model} runs on the CPU here; evaluate the model folder instead")
+        keep_freed_memory()
+        return evaluate_exported(load_exported(model), spec, options.split, **common)
     device = resolve_device(options.device)
     if device == "cpu":
         keep_freed_memory()
-    return evaluate_model(
-        from_pretrained(resolve_model(options.model)),
-        spec,
-        options.split,
-        protocol=options.protocol or "full",
-        image_size=options.image_size,
-        resize=options.resize,
-        batch_size=options.batch_size,
-        device=device,
-        workers=2 if options.workers is None else options.workers,
-        progress=progress,
-        source=options.model,
-    )
+    return evaluate_model(from_pretrained(model), spec, options.split, device=device, **common)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -81,7 +85,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "on one split of a data set.",
     )
     add = parser.add_argument
-    add("model", nargs="?", metavar="MODEL", help="run folder, model folder, transformers folder or Hub id")
+    add("model", nargs="?", metavar="MODEL", help="run folder, model folder, transformers folder, Hub id, or an "
+        "exported .onnx or .xml file")  # fmt: skip
     add("--predictions", metavar="DIR", help="instead of MODEL: label PNGs named ID.png or ID_*.png, with "
         "the values of the data set's masks")  # fmt: skip
     add("--data", required=True, help="data set: a YAML file, or a preset with --data_root")

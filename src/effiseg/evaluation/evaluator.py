@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,8 +21,10 @@ from effiseg.data.cache import SampleCache
 from effiseg.data.dataset import EvaluationDataset, EvaluationSample, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import list_samples
+from effiseg.data.transforms import PADDING_COLOUR
 from effiseg.errors import ModelError, UsageError
 from effiseg.inference.label_map import label_map
+from effiseg.inference.runtimes import LoadedModel
 from effiseg.metrics.confusion_matrix import (
     ConfusionMatrix,
     class_counts,
@@ -36,7 +39,7 @@ from effiseg.models.segformer import SegFormer
 from effiseg.results import EvaluationResult
 
 Predict = Callable[[Tensor], Tensor]
-"""(B, 3, h, w) uint8 images → (B, K, ⌈h/4⌉, ⌈w/4⌉) logits, any floating dtype."""
+"""(B, 3, h, w) uint8 images → (B, K, ⌈h/4⌉, ⌈w/4⌉) logits of any floating dtype, or (B, h, w) uint8 labels."""
 ImageScore = tuple[float | None, list[list[int]]]
 """What is kept of one image: mean IoU over its classes in percent, and its class counts (3, K)."""
 
@@ -58,12 +61,13 @@ def evaluate(
     equal input size share a forward pass.
 
     Args:
-        predict: images (B, 3, h, w) uint8 RGB on `device` → logits (B, K, ⌈h/4⌉, ⌈w/4⌉).
+        predict: images (B, 3, h, w) uint8 RGB on `device` → logits (B, K, ⌈h/4⌉, ⌈w/4⌉), or labels (B, h, w)
+            where `protocol` is "full".
         batches: lists of evaluation samples, each list at most one forward pass large.
         spec: the data set that the labels belong to.
-        protocol: "full" brings the logits to every label's original size by one bilinear interpolation;
-            "quarter" reduces the labels (nearest) to the size of the logits, as in the paper's published
-            code.
+        protocol: "full" brings the logits to every label's original size by one bilinear interpolation, and
+            labels by the nearest neighbour; "quarter" reduces the labels (nearest) to the size of the logits,
+            as in the paper's published code.
         device: where `predict` wants its images.
         progress: called after every forward pass with the number of images done so far.
         split: name for the result.
@@ -78,10 +82,10 @@ def evaluate(
     with torch.inference_mode():
         for samples in _equal_shapes(batches):
             images = torch.stack([sample.image for sample in samples]).to(device, non_blocking=True)
-            logits = predict(images)
-            assert logits.shape[:2] == (len(samples), spec.num_classes), logits.shape
-            for sample, its_logits in zip(samples, logits, strict=True):
-                prediction, target = _compared(sample, its_logits, protocol)
+            answers = predict(images)
+            assert answers.ndim == 3 or answers.shape[1] == spec.num_classes, answers.shape
+            for sample, answer in zip(samples, answers, strict=True):
+                prediction, target = _compared(sample, answer, protocol)
                 scores[sample.id] = score_image(matrix.update(prediction, target))
             if progress is not None:
                 progress(len(scores))
@@ -142,14 +146,7 @@ def evaluate_model(
     share = range(len(dataset))
     if across_processes and dist.is_initialized():
         share = share[dist.get_rank() :: dist.get_world_size()]
-    loader = DataLoader(
-        Subset(dataset, share),
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=list,
-        worker_init_fn=start_worker,
-        generator=torch.Generator(),  # a loader draws its workers' seed: not from the training's random state
-    )
+    loader = _loader(Subset(dataset, share), batch_size, workers)
     model.to(device)
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -170,7 +167,70 @@ def evaluate_model(
     return replace(result, model=source, image_size=list(input_size), resize=method)
 
 
-def check_classes(model: SegFormer, spec: DatasetSpec, source: str = "the model") -> None:
+def evaluate_exported(
+    model: LoadedModel,
+    spec: DatasetSpec,
+    split: str,
+    *,
+    protocol: Protocol = "full",
+    image_size: tuple[int, int] | None = None,
+    resize: Resize | None = None,
+    batch_size: int = 4,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    most_images: int | None = None,
+    source: str = "the model",
+) -> EvaluationResult:
+    """Score an exported file on a split, on the CPU, as `evaluate_model` scores a model.
+
+    A file of one size gets images padded to exactly that size.
+
+    Args:
+        model: the loaded file.
+        spec: the data set; its classes must be the model's.
+        split: its split to score.
+        protocol: see `evaluate`; "quarter" needs logits.
+        image_size: the network's input (height, width); default: the file's, else the model's own.
+        resize: keep_ratio or fixed; default: the model's own.
+        batch_size: most images of one call.
+        workers: loader processes; 0 decodes in this process.
+        progress: called with (images done, images in all).
+        most_images: take only so many, spread evenly over the split; None: all.
+        source: what the model is called in the result and in errors.
+
+    Raises:
+        DataError: the split, an image or a mask breaks a rule.
+        ModelError: the model's classes are not the data set's.
+        UsageError: an input size that the file does not take, none at all, or labels under the protocol quarter.
+    """
+    check_classes(model, spec, source)
+    record = model.record
+    if protocol == "quarter" and record.output == "labels":
+        raise UsageError(f"{source}: --protocol quarter compares logits; this file answers with labels")
+    if record.input_size is not None and image_size not in (None, record.input_size):
+        height, width = record.input_size
+        raise UsageError(f"{source}: --image_size must be the file's own, {height}x{width}; export it with --dynamic")
+    input_size, method = image_size or record.input_size or model.metadata.image_size, resize or model.metadata.resize
+    if input_size is None:
+        raise UsageError(f"{source}: does not say its input size; give --image_size HEIGHTxWIDTH")
+    dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method)
+    count = min(most_images or len(dataset), len(dataset))
+    chosen = [index * len(dataset) // count for index in range(count)]
+    batches: Iterable[list[EvaluationSample]] = _loader(Subset(dataset, chosen), batch_size, workers)
+    if record.input_size is not None:
+        batches = ([_exactly(sample, input_size) for sample in batch] for batch in batches)
+    result = evaluate(
+        lambda images: torch.from_numpy(model(images.permute(0, 2, 3, 1))),
+        batches,
+        spec,
+        protocol,
+        progress=None if progress is None else lambda done: progress(done, count),
+        split=split,
+    )
+    return replace(result, model=source, image_size=list(input_size), resize=method)
+
+
+def check_classes(model: SegFormer | LoadedModel, spec: DatasetSpec, source: str = "the model") -> None:
     """Refuse a model whose classes are not the data set's, in the same order.
 
     Case, blanks, hyphens and underscores do not matter; a model that never learned names (LABEL_0, …) only
@@ -244,36 +304,60 @@ def percent(fraction: float) -> float | None:
     return None if math.isnan(fraction) else 100 * fraction
 
 
+def _loader(dataset: Subset[EvaluationSample], batch_size: int, workers: int) -> DataLoader[list[EvaluationSample]]:
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=list,
+        worker_init_fn=start_worker,
+        generator=torch.Generator(),  # a loader draws its workers' seed: not from the training's random state
+    )
+    return loader
+
+
+def _exactly(sample: EvaluationSample, size: tuple[int, int]) -> EvaluationSample:
+    """The sample with its padding cut or continued to `size`, which its valid part fits in."""
+    image = torch.tensor(PADDING_COLOUR, dtype=torch.uint8).view(3, 1, 1).repeat(1, *size)
+    height, width = (min(side, most) for side, most in zip(sample.image.shape[1:], size, strict=True))
+    image[:, :height, :width] = sample.image[:, :height, :width]
+    return replace(sample, image=image)
+
+
 def _equal_shapes(batches: Iterable[list[EvaluationSample]]) -> Iterator[list[EvaluationSample]]:
     for batch in batches:
         for _, samples in groupby(batch, key=lambda sample: tuple(sample.image.shape)):
             yield list(samples)
 
 
-def full_size_labels(sample: EvaluationSample, logits: Tensor) -> Tensor:
-    """The predicted labels, (H, W) uint8 on the logits' device, at the size of the sample's label.
+def full_size_labels(sample: EvaluationSample, answer: Tensor) -> Tensor:
+    """The predicted labels, (H, W) uint8 on the answer's device, at the size of the sample's label.
 
     Args:
-        sample: what the logits (K, ⌈h/4⌉, ⌈w/4⌉) belong to.
-        logits: brought to that size by one bilinear interpolation.
+        sample: what the answer belongs to.
+        answer: logits (K, ⌈h/4⌉, ⌈w/4⌉), brought to that size by one bilinear interpolation, or labels (h, w)
+            uint8, brought there by the nearest neighbour.
     """
     height, width = sample.valid_size
     full_height, full_width = sample.label.shape
     padded_height, padded_width = sample.image.shape[-2:]
     size = round(padded_height * full_height / height), round(padded_width * full_width / width)
-    return label_map(logits, size, (full_height, full_width))
+    if answer.ndim == 2:
+        wide = F.interpolate(answer[None, None], size=size, mode="nearest-exact")
+        return wide[0, 0, :full_height, :full_width]
+    return label_map(answer, size, (full_height, full_width))
 
 
-def _compared(sample: EvaluationSample, logits: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+def _compared(sample: EvaluationSample, answer: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
     """Prediction and target of one image, both (h, w) uint8 on the device, at the protocol's size."""
-    label = sample.label.to(logits.device, non_blocking=True)
+    label = sample.label.to(answer.device, non_blocking=True)
     height, width = sample.valid_size
     match protocol:
         case "full":
-            return full_size_labels(sample, logits), label
+            return full_size_labels(sample, answer), label
         case "quarter":
             quarter = (math.ceil(height / 4), math.ceil(width / 4))
-            return logits[:, : quarter[0], : quarter[1]].argmax(0), _nearest(_nearest(label, (height, width)), quarter)
+            return answer[:, : quarter[0], : quarter[1]].argmax(0), _nearest(_nearest(label, (height, width)), quarter)
 
 
 def _nearest(label: Tensor, size: tuple[int, int]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from effiseg.errors import ModelError
@@ -43,12 +43,14 @@ class ExportRecord:
 
     def to_properties(self) -> dict[str, str]:
         """Field → JSON text; `from_properties` reads it back."""
-        values = asdict(self)
-        del values["metadata"]
-        values["versions"] = dict(self.versions or {})
-        return {
-            name: json.dumps(value, ensure_ascii=False) for name, value in (self.metadata.to_dict() | values).items()
-        }
+        return {name: json.dumps(value, ensure_ascii=False) for name, value in self.to_dict().items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, the metadata's among them."""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "metadata"}
+        own["input_size"] = None if self.input_size is None else list(self.input_size)
+        own["versions"] = dict(self.versions or {})
+        return self.metadata.to_dict() | own
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str], source: object) -> ExportRecord:

@@ -11,6 +11,7 @@ from effiseg.environment import require_package
 from effiseg.errors import ModelError, UsageError
 from effiseg.inference.export_record import INPUT_NAME, PREFIX, ExportRecord, Precision
 from effiseg.inference.runtimes import Answer, Images, Runtime, as_images, in_batches
+from effiseg.models.metadata import ModelMetadata
 
 _ERRORS_ONLY = 3  # ONNX Runtime's log levels: 0 verbose … 4 fatal
 
@@ -45,6 +46,11 @@ class OnnxRuntimeModel:
         self.path = path
         if precision not in (None, self.precision):
             raise UsageError(f"{path}: an ONNX file has its precision inside, here {self.precision}; found {precision}")
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """Classes, colours and input size."""
+        return self.record.metadata
 
     def __call__(self, images: Images) -> Answer:
         """See `LoadedModel`."""

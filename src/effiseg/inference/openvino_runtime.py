@@ -12,6 +12,7 @@ from effiseg.environment import require_package
 from effiseg.errors import ModelError, UsageError
 from effiseg.inference.export_record import PREFIX, ExportRecord, Precision
 from effiseg.inference.runtimes import Answer, Images, Runtime, as_images, in_batches
+from effiseg.models.metadata import ModelMetadata
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f32", "int8": "f32"}
 """What OpenVINO is told to compute in; int8 operators are in the graph, and what is left between them is float32."""
@@ -56,6 +57,11 @@ class OpenVinoModel:
             self.precision = "float32"
         self._compiled = compile_network(network, threads, _HINTS[self.precision])
         self._request = self._compiled.create_infer_request()
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """Classes, colours and input size."""
+        return self.record.metadata
 
     def __call__(self, images: Images) -> Answer:
         """See `LoadedModel`."""
@@ -116,4 +122,4 @@ def _properties(network: Any) -> dict[str, str]:
     """The text under rt_info/effiseg."""
     if not network.has_rt_info([PREFIX]):
         return {}
-    return {key: str(value.astype(str)) for key, value in network.get_rt_info([PREFIX]).value.items()}
+    return {key: str(value) for key, value in network.get_rt_info([PREFIX]).value.items()}

@@ -12,6 +12,7 @@ import torch
 
 from effiseg.errors import ModelError
 from effiseg.inference.export_record import ExportRecord, Precision
+from effiseg.models.metadata import ModelMetadata
 
 Runtime = Literal["torch", "torch_compile", "onnxruntime", "openvino"]
 Images = npt.NDArray[np.uint8] | torch.Tensor
@@ -29,6 +30,10 @@ class LoadedModel(Protocol):
     """The engine."""
     path: Path
     """The file."""
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """Classes, colours and input size: the record's."""
 
     def __call__(self, images: Images) -> Answer:
         """Run the network.
