@@ -218,7 +218,7 @@ def evaluate_exported(
     chosen = [index * len(dataset) // count for index in range(count)]
     batches: Iterable[list[EvaluationSample]] = _loader(Subset(dataset, chosen), batch_size, workers)
     if record.input_size is not None:
-        batches = ([_exactly(sample, input_size) for sample in batch] for batch in batches)
+        batches = ([exactly(sample, input_size) for sample in batch] for batch in batches)
     result = evaluate(
         lambda images: torch.from_numpy(model(images.permute(0, 2, 3, 1))),
         batches,
@@ -316,7 +316,7 @@ def _loader(dataset: Subset[EvaluationSample], batch_size: int, workers: int) ->
     return loader
 
 
-def _exactly(sample: EvaluationSample, size: tuple[int, int]) -> EvaluationSample:
+def exactly(sample: EvaluationSample, size: tuple[int, int]) -> EvaluationSample:
     """The sample with its padding cut or continued to `size`, which its valid part fits in."""
     image = torch.tensor(PADDING_COLOUR, dtype=torch.uint8).view(3, 1, 1).repeat(1, *size)
     height, width = (min(side, most) for side, most in zip(sample.image.shape[1:], size, strict=True))

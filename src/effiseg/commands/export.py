@@ -1,0 +1,96 @@
+"""`effiseg export`: write a model for ONNX Runtime, OpenVINO or torch, checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from effiseg.commands.arguments import CommandParser, positive
+from effiseg.config.data import parse_image_size
+from effiseg.config.export import ExportConfig, ExportFormat, ExportOutput
+from effiseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from effiseg.export.exporter import ExportReport
+
+
+def run(argv: list[str]) -> int:
+    """Parse, export, print what was checked."""
+    source, config = parse(argv)
+    from effiseg.export.exporter import export_model, report_path
+    from effiseg.models.pretrained import from_pretrained
+    from effiseg.run_folder import is_exported, resolve_model
+
+    model = resolve_model(source)
+    if is_exported(model):
+        raise UsageError(f"{source}: is an exported file already; give the run or model folder that it came from")
+    report = export_model(from_pretrained(model), config, source)
+    print_report(report)
+    print(f"report: {report_path(config.out)}")
+    return 0
+
+
+def parse(argv: list[str]) -> tuple[str, ExportConfig]:
+    """MODEL and the export.
+
+    Raises:
+        UsageError: what is wrong, in one line.
+    """
+    parser = CommandParser(
+        prog="effiseg export",
+        description="Write a model for an engine. Input: uint8 RGB images (batch, height, width, 3), normalized "
+        "inside. The file is compared with the model before it gets its name; FILE.json says how near it is.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="run folder, model folder, transformers folder or Hub id")
+    add("--format", required=True, choices=get_args(ExportFormat), help="onnx: one .onnx file; openvino: .xml and "
+        ".bin; torch_export: .pt2, for torch's own tools")  # fmt: skip
+    add("--out", required=True, type=Path, metavar="FILE", help="file to write, with the format's suffix")
+    add("--image_size", type=parse_image_size, metavar="HxW", help="the one input size (default: the model's own)")
+    add("--dynamic", action="store_true", help="take any batch, height and width, from 64x64 on")
+    add("--half", action="store_true", help="onnx: float16; openvino: float16 weights, bfloat16 arithmetic")
+    add("--int8", action="store_true", help="quantize after calibration on the images of --data")
+    add("--output", choices=get_args(ExportOutput), default="logits", help="logits at a quarter of the input's size "
+        "(default), or labels at its size")  # fmt: skip
+    add("--data", help="data set whose images check the file: a YAML file, or a preset with --data_root")
+    add("--data_root", metavar="DIR", help="folder of the data set; replaces the YAML's path")
+    add("--split", default="val", help="split to check and to measure int8 on (default: val)")
+    add("--calibration_images", type=positive, default=64, metavar="N", help="most images of the train split that "
+        "int8 is calibrated on (default: 64)")  # fmt: skip
+    add("--evaluation_images", type=positive, metavar="N", help="most images that mIoU is measured on before and "
+        "after int8 (default: all of the split)")  # fmt: skip
+    options = parser.parse(argv, surplus="one MODEL is exported at a time")
+    if options.half and options.int8:
+        raise UsageError("give either --half or --int8; found both")
+    values = vars(options)
+    source, half, int8 = values.pop("model"), values.pop("half"), values.pop("int8")
+    return source, ExportConfig(precision="half" if half else "int8" if int8 else "float32", **values)
+
+
+def print_report(report: ExportReport) -> None:
+    """The file, its check, and of int8 what it costs and gains."""
+    record, verification = report.record, report.verification
+    size = "any size" if record.input_size is None else f"{record.input_size[0]}x{record.input_size[1]}"
+    print(f"{report.file}: {record.model}, {size}, {record.output}, {record.precision}, {report.bytes / 1e6:.1f} MB")
+    for check in verification.sizes:
+        error = "" if check.error is None else f"logits differ by at most {check.error:.1e} of their range, "
+        print(
+            f"checked at {check.image_size[0]}x{check.image_size[1]} on {check.images} images ({verification.images}): "
+            f"{error}{100 * check.label_agreement:.3f} % of the labels equal the model's"
+        )
+    found = report.quantization
+    if found is None:
+        return
+    miou, latency = found["miou"], found["latency_ms"]
+    print(
+        f"int8, calibrated on {found['calibration']['images']} images: "
+        f"mIoU {_number(miou['float32'])} -> {_number(miou['int8'])} % "
+        f"on {found['images']} images of {found['split']}, "
+        f"{latency['float32']:.1f} -> {latency['int8']:.1f} ms an image"
+    )
+    for name in ("int8", "float32"):
+        print(f"in {name}: " + ", ".join(f"{count} {kind}" for kind, count in found["operators"][name].items()))
+
+
+def _number(percent: float | None) -> str:
+    return "absent" if percent is None else f"{percent:.2f}"

@@ -1,0 +1,1 @@
+"""Writing a trained model for the engines that run it: ONNX, OpenVINO, torch.export."""

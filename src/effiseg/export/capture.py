@@ -1,0 +1,73 @@
+"""The deploy form of a model, captured as a graph of operators for one size or for all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from effiseg.inference.export_record import INPUT_NAME, Output
+
+LEAST_DYNAMIC_SIDE = 64
+"""Below it the coarsest map has a side of 1, which torch.export takes for a broadcast."""
+AXES = ("batch", "height", "width")
+
+
+class Deployed(nn.Module):
+    """A fused model of any dtype whose logits are float32; its output carries its name.
+
+    Args:
+        network: (B, H, W, 3) uint8 to logits or labels.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 RGB to logits (B, K, ⌈H/4⌉, ⌈W/4⌉) float32 or labels (B, H, W) uint8."""
+        answer: Tensor = self.network(images)
+        return answer.float() if answer.is_floating_point() else answer
+
+
+def capture(network: nn.Module, input_size: tuple[int, int] | None, batch_size: int | None) -> ExportedProgram:
+    """The network as torch.export captures it.
+
+    Args:
+        network: (B, H, W, 3) uint8 to a tensor, on the CPU.
+        input_size: (height, width), or None for any.
+        batch_size: images of one pass, or None for any number; None whenever the size is.
+    """
+    assert input_size is not None or batch_size is None
+    height, width = input_size or (2 * LEAST_DYNAMIC_SIDE, 3 * LEAST_DYNAMIC_SIDE)
+    example = torch.zeros(batch_size or 2, height, width, 3, dtype=torch.uint8)
+    sides = {1: Dim(AXES[1], min=LEAST_DYNAMIC_SIDE), 2: Dim(AXES[2], min=LEAST_DYNAMIC_SIDE)}
+    axes = ({0: Dim(AXES[0])} if batch_size is None else {}) | (sides if input_size is None else {})
+    with quiet():
+        return torch.export.export(Deployed(network).eval(), (example,), dynamic_shapes={INPUT_NAME: axes or None})
+
+
+def output_axes(output: Output, classes: int) -> tuple[str | int, ...]:
+    """Names of the output's axes where they are dynamic."""
+    batch, height, width = AXES
+    return (batch, classes, f"ceil({height}/4)", f"ceil({width}/4)") if output == "logits" else (batch, height, width)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the exporters' progress, warnings and logs to themselves; exceptions pass."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
+            warnings.simplefilter("ignore")
+            with redirect_stdout(nowhere), redirect_stderr(nowhere):
+                yield
+    finally:
+        logging.disable(level)

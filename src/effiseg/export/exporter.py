@@ -1,0 +1,139 @@
+"""From a model to a checked file: write beside the target, load, compare, measure, and only then name it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from effiseg.config.export import SUFFIXES, ExportConfig
+from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.environment import describe_environment
+from effiseg.errors import UsageError
+from effiseg.export.capture import LEAST_DYNAMIC_SIDE
+from effiseg.export.quantization import quantize
+from effiseg.export.torch_export import load_torch_export
+from effiseg.export.verification import Call, Verification, check_verification, verify
+from effiseg.export.writing import write_file
+from effiseg.files import write_json
+from effiseg.inference.export_record import ExportRecord, Precision
+from effiseg.inference.runtimes import in_batches, load_exported
+from effiseg.models.segformer import SegFormer
+
+_ANY_SIZE = (256, 256)  # where a dynamic file of a model without a size of its own is checked
+
+
+@dataclass
+class ExportReport:
+    """What was written, and how it compares with the model; beside the file as JSON."""
+
+    file: Path
+    """The file."""
+    record: ExportRecord
+    """What the file says of itself."""
+    verification: Verification
+    """The file beside the model it was made from."""
+    bytes: int
+    """Size of the file, its .bin included."""
+    quantization: dict[str, Any] | None = None
+    """Of int8: calibration, operators, mIoU and latency before and after."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "file": self.file.name,
+            "bytes": self.bytes,
+            "record": self.record.to_dict(),
+            "verification": self.verification.to_dict(),
+            "quantization": self.quantization,
+            "environment": describe_environment(),
+        }
+
+
+def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> ExportReport:
+    """Write a model for an engine, check it against the model, and write the report beside it.
+
+    The file gets its name only when it has passed; what fails leaves nothing behind.
+
+    Args:
+        model: on the CPU.
+        config: file, form and images.
+        source: where the model came from.
+
+    Raises:
+        ModelError: the exported network does not compute what the model does.
+        UsageError: a package is missing, or the model does not say its input size.
+        DataError: the data set breaks a rule.
+    """
+    input_size = None if config.dynamic else config.image_size or model.metadata.image_size
+    if input_size is None and not config.dynamic:
+        raise UsageError(f"{source}: does not say its input size; give --image_size HEIGHTxWIDTH or --dynamic")
+    spec = None if config.data is None else load_dataset_spec(config.data, config.data_root)
+    model.eval()
+    with _staged(config.out) as staged:
+        form: dict[str, Any] = {"input_size": input_size, "output": config.output, "source": source}
+        quantization = None
+        if config.precision == "int8":
+            assert spec is not None
+            record, quantization = quantize(model, staged, config, spec, form)
+        else:
+            record = write_file(model, staged, config.format, half=config.precision == "half", **form)
+        call, precision = _open(staged, record)
+        verification = verify(call, model, _sizes(input_size, model), precision, spec, config.split)
+        check_verification(verification, config.out)
+        parts = sorted(staged.parent.iterdir(), reverse=True)  # the .xml after its .bin
+        report = ExportReport(
+            config.out, record, verification, sum(part.stat().st_size for part in parts), quantization
+        )  # fmt: skip
+        write_json(report_path(config.out), report.to_dict())
+        for part in parts:
+            part.replace(config.out.with_suffix(part.suffix))
+    return report
+
+
+def report_path(out: Path) -> Path:
+    """Where the report of an export lies: PATH.json."""
+    return out.with_name(out.name + ".json")
+
+
+@contextlib.contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """The target's name in a hidden folder beside it, which is gone afterwards with all that is in it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    try:
+        yield folder / out.name
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _open(staged: Path, record: ExportRecord, threads: int | None = None) -> tuple[Call, Precision]:
+    """The staged file as its engine runs it, and what it computes in."""
+    if staged.suffix != SUFFIXES["torch_export"]:
+        loaded = load_exported(staged, threads=threads)
+        return loaded, loaded.precision
+    program = load_torch_export(staged)
+
+    def call(images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        with torch.inference_mode():
+            parts = [program(torch.from_numpy(group)) for group in in_batches(images, record.batch_size)]
+        answer: npt.NDArray[Any] = torch.cat(parts)[: len(images)].numpy()
+        return answer
+
+    return call, record.precision
+
+
+def _sizes(input_size: tuple[int, int] | None, model: SegFormer) -> list[tuple[int, int]]:
+    """Where a file is checked: at its size, or at the model's own and an odd one."""
+    if input_size is not None:
+        return [input_size]
+    height, width = (max(LEAST_DYNAMIC_SIDE, side) for side in model.metadata.image_size or _ANY_SIZE)
+    return [(height, width), (3 * height // 4 | 1, 2 * width // 3 | 1)]
