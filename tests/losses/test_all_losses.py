@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from effiseg.errors import UsageError
@@ -197,9 +198,10 @@ def test_float64_is_kept_under_autocast(name: str) -> None:
 def test_module_equals_function(name: str) -> None:
     function, module_class, args, options = LOSSES[name]
     logits, target = make_case()
-    module = module_class(*args, **options, ignore_index=254)
     target[target == 255] = 254
-    assert torch.equal(module(logits, target), function(logits, target, *args, **options, ignore_index=254))
+    for extra in ({"ignore_index": 254}, {"ignore_index": 254, "upsample": True}):
+        module = module_class(*args, **options, **extra)
+        assert torch.equal(module(logits, target), function(logits, target, *args, **options, **extra))
     assert module.state_dict() == {}
 
 
@@ -220,6 +222,9 @@ def test_wrong_shapes_and_types_are_refused_in_one_line(name: str) -> None:
         with pytest.raises(UsageError) as caught:
             function(logits, bad, *args, **options)
         assert "\n" not in str(caught.value)
+    for bad in (target[:1], target[:, 0], target.float(), target == 0):
+        with pytest.raises(UsageError):
+            function(logits, bad, *args, **options, upsample=True)
 
 
 @pytest.mark.parametrize("name", ["weighted_cross_entropy", "focal_plain_weights", "dice_focal", "combo"])
@@ -238,3 +243,98 @@ def test_classes_of_weight_zero_alone_give_zero(name: str) -> None:
     assert value == 0
     assert leaf.grad is not None
     assert torch.all(leaf.grad == 0)
+
+
+def small_logits(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Logits (3, K, 6, 7), confident in places, and a target of the given size as `make_case` gives."""
+    logits, _ = make_case()
+    _, target = make_case(seed=1, size=size)
+    return 4 * logits, target
+
+
+def upsampled_before(name: str, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = logits.clone().requires_grad_()
+    large = F.interpolate(leaf, target.shape[1:], mode="bilinear", align_corners=False)
+    function, _, args, options = LOSSES[name]
+    value = function(large, target, *args, **options)
+    value.backward()
+    assert leaf.grad is not None
+    return value.detach(), leaf.grad
+
+
+@every_loss
+@pytest.mark.parametrize("size", [(24, 28), (23, 25), (6, 30), (37, 3)])
+@pytest.mark.parametrize("band_numbers", [1, 700, 1 << 18])
+def test_upsampling_inside_equals_upsampling_before(
+    name: str, size: tuple[int, int], band_numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("effiseg.losses.pixels._BAND_NUMBERS", band_numbers)
+    monkeypatch.setattr("effiseg.losses.pixels._TILE", 10)
+    logits, target = small_logits(size)
+    value, gradient = value_and_gradient(name, logits, target, upsample=True)
+    expected, expected_gradient = upsampled_before(name, logits, target)
+    torch.testing.assert_close(value, expected, rtol=1e-13, atol=0)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-15)
+    single, single_gradient = value_and_gradient(
+        name, logits.float().to(memory_format=torch.channels_last), target.to(torch.uint8), upsample=True
+    )
+    torch.testing.assert_close(single.double(), expected, rtol=3e-6, atol=0)
+    torch.testing.assert_close(single_gradient.double(), expected_gradient, rtol=1e-4, atol=1e-7)
+    with torch.no_grad():
+        function, _, args, options = LOSSES[name]
+        assert torch.equal(function(logits, target, *args, **options, upsample=True), value)
+
+
+@every_loss
+def test_the_gradient_through_upsampling_is_the_derivative(name: str) -> None:
+    function, _, args, options = LOSSES[name]
+    logits, target = make_case(size=(11, 12))
+    small = logits[:, :, :3, :4].clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda z: function(z, target, *args, **options, upsample=True), (small,), rtol=1e-5, atol=1e-8
+    )
+
+
+@every_loss
+def test_ignored_and_extreme_pixels_are_safe_when_upsampling(name: str) -> None:
+    logits, target = small_logits((24, 28))
+    value, gradient = value_and_gradient(name, logits.float(), torch.full_like(target, 255), upsample=True)
+    assert value == 0
+    assert torch.all(gradient == 0)
+    for scale in (300.0, 1e4):  # probabilities of 0 in float32, whose logarithm is not to be had
+        value, gradient = value_and_gradient(name, scale * logits.float(), target, upsample=True)
+        expected, expected_gradient = upsampled_before(name, scale * logits.float(), target)
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=0)
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-6)
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_logits_are_upsampled_in_float32(name: str, dtype: torch.dtype) -> None:
+    logits, target = small_logits((24, 28))
+    half = logits.to(dtype)
+    expected, gradient = value_and_gradient(name, half.float(), target, upsample=True)
+    function, _, args, options = LOSSES[name]
+    leaf = half.requires_grad_()
+    with torch.autocast("cpu", dtype=dtype):
+        value = function(leaf, target, *args, **options, upsample=True)
+        value.backward()
+    assert torch.equal(value, expected)
+    assert leaf.grad is not None
+    assert torch.equal(leaf.grad, gradient.to(dtype))
+
+
+@pytest.mark.parametrize("name", ["weighted_cross_entropy", "dice_focal"])
+def test_a_compiled_loss_is_one_graph_with_the_same_values(name: str) -> None:
+    function, _, args, options = LOSSES[name]
+    logits, target = small_logits((24, 28))
+    compiled = torch.compile(
+        lambda z: function(z, target, *args, **options, upsample=True), backend="aot_eager", fullgraph=True
+    )
+    leaf = logits.clone().requires_grad_()
+    value = compiled(leaf)
+    value.backward()
+    expected, gradient = upsampled_before(name, logits, target)
+    assert leaf.grad is not None
+    torch.testing.assert_close(value, expected, rtol=1e-13, atol=0)
+    torch.testing.assert_close(leaf.grad, gradient, rtol=1e-10, atol=1e-15)

@@ -46,6 +46,8 @@ def main(rank: int, size: int, folder: Path) -> None:
         "tversky": (losses.tversky_loss, (), {"alpha": 0.3, "beta": 0.7}),
         "focal_tversky": (losses.focal_tversky_loss, (), {"alpha": 0.3, "beta": 0.7}),
         "combo": (losses.combo_loss, (weights,), {}),
+        "upsampled_cross_entropy": (losses.cross_entropy_loss, (weights,), {"upsample": True}),
+        "upsampled_dice_focal": (losses.dice_focal_loss, (weights,), {"upsample": True}),
         "nothing_labelled": (losses.dice_focal_loss, (weights,), {}),
     }
     results = {}
@@ -54,6 +56,8 @@ def main(rank: int, size: int, folder: Path) -> None:
         layer = nn.Conv2d(3, K, 1).double()
         model = DistributedDataParallel(layer) if size > 1 else layer
         labels = torch.full_like(target, 255) if name == "nothing_labelled" else target
+        if "upsample" in options:
+            labels = labels.repeat_interleave(4, 1).repeat_interleave(4, 2)
         value = function(model(images), labels, *args, **options, across_processes=True)
         value.backward()
         with torch.no_grad():

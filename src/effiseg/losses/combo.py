@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from effiseg.losses.cross_entropy import cross_entropy_term
 from effiseg.losses.dice import dice_term
 from effiseg.losses.overlap import Classes, Sums
-from effiseg.losses.reduction import log_probabilities, read_labels, true_log_probability, weights_for
+from effiseg.losses.pixels import class_scores, focal_losses
+from effiseg.losses.reduction import (
+    divide_or_zero,
+    read_labels,
+    sum_over_processes,
+    weights_for,
+    weights_of_pixels,
+)
 
 
 def combo_terms(
@@ -18,25 +24,19 @@ def combo_terms(
     smooth: float = 1.0,
     sums: Sums = "batch",
     classes: Classes = "present",
+    upsample: bool = False,
     ignore_index: int = 255,
     across_processes: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The two parts of `combo_loss`, Dice and cross-entropy, from one log-softmax; arguments as there."""
-    labels = read_labels(logits, target, ignore_index)
-    log_p = log_probabilities(logits)
-    true_log_p = true_log_probability(log_p, labels)
-    weights = None if class_weights is None else weights_for(class_weights, log_p)
-    dice = dice_term(
-        log_p,
-        true_log_p,
-        labels,
-        smooth=smooth,
-        sums=sums,
-        classes=classes,
-        across_processes=across_processes,
-    )
-    cross_entropy = cross_entropy_term(true_log_p, labels, weights, across_processes)
-    return dice, cross_entropy
+    labels = read_labels(logits, target, ignore_index, upsample=upsample)
+    scores = class_scores(logits, labels)
+    weights = None if class_weights is None else weights_for(class_weights, logits)
+    dice = dice_term(scores, labels, smooth=smooth, sums=sums, classes=classes, across_processes=across_processes)
+    pixel_weights = weights_of_pixels(labels, weights, logits)
+    total = (pixel_weights * focal_losses(scores.true_log_p, gamma=0.0)).sum()
+    weight = pixel_weights.sum()
+    return dice, divide_or_zero(*sum_over_processes(total, weight, across_processes=across_processes))
 
 
 def combo_loss(
@@ -48,6 +48,7 @@ def combo_loss(
     smooth: float = 1.0,
     sums: Sums = "batch",
     classes: Classes = "present",
+    upsample: bool = False,
     ignore_index: int = 255,
     across_processes: bool = False,
 ) -> Tensor:
@@ -55,12 +56,13 @@ def combo_loss(
 
     Args:
         logits: (B, K, h, w) floating; computed in float32, or float64 if given.
-        target: (B, h, w) integer, 0..K-1 or `ignore_index`.
+        target: (B, h, w) integer, 0..K-1 or `ignore_index`; (B, H, W) to `upsample`.
         class_weights: (K,) weights of the cross-entropy, or None.
         dice_weight: share of Dice in 0..1.
         smooth: ε of `dice_loss`.
         sums: as in `dice_loss`.
         classes: as in `dice_loss`.
+        upsample: bring the logits to the target's size first; see `cross_entropy_loss`.
         ignore_index: the value of pixels that count nowhere.
         across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
 
@@ -77,6 +79,7 @@ def combo_loss(
         smooth=smooth,
         sums=sums,
         classes=classes,
+        upsample=upsample,
         ignore_index=ignore_index,
         across_processes=across_processes,
     )
@@ -96,6 +99,7 @@ class ComboLoss(nn.Module):
         smooth: float = 1.0,
         sums: Sums = "batch",
         classes: Classes = "present",
+        upsample: bool = False,
         ignore_index: int = 255,
         across_processes: bool = False,
     ) -> None:
@@ -105,6 +109,7 @@ class ComboLoss(nn.Module):
         self.smooth = smooth
         self.sums: Sums = sums
         self.classes: Classes = classes
+        self.upsample = upsample
         self.ignore_index = ignore_index
         self.across_processes = across_processes
 
@@ -118,6 +123,7 @@ class ComboLoss(nn.Module):
             smooth=self.smooth,
             sums=self.sums,
             classes=self.classes,
+            upsample=self.upsample,
             ignore_index=self.ignore_index,
             across_processes=self.across_processes,
         )

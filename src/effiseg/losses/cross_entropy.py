@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from effiseg.losses.pixels import sum_focal_losses
 from effiseg.losses.reduction import (
-    Labels,
     divide_or_zero,
-    log_probabilities,
     read_labels,
     sum_over_processes,
-    true_log_probability,
     weights_for,
+    weights_of_pixels,
 )
 
 
@@ -20,6 +19,7 @@ def cross_entropy_loss(
     target: Tensor,
     class_weights: Tensor | None = None,
     *,
+    upsample: bool = False,
     ignore_index: int = 255,
     across_processes: bool = False,
 ) -> Tensor:
@@ -27,8 +27,10 @@ def cross_entropy_loss(
 
     Args:
         logits: (B, K, h, w) floating; computed in float32, or float64 if given.
-        target: (B, h, w) integer, 0..K-1 or `ignore_index`.
+        target: (B, h, w) integer, 0..K-1 or `ignore_index`; (B, H, W) to `upsample`.
         class_weights: (K,) non-negative, or None for equal weights.
+        upsample: bring the logits to the target's size first (bilinear, align_corners=False): faster than doing
+            so before, and without keeping anything of that size; see `losses.pixels`.
         ignore_index: the value of pixels that count nowhere.
         across_processes: give the loss of the global batch on every process of the default group; its
             gradients, averaged over processes as DDP does, are those of one process with that batch.
@@ -39,20 +41,11 @@ def cross_entropy_loss(
     Raises:
         UsageError: shapes do not fit, or the target is not integer.
     """
-    labels = read_labels(logits, target, ignore_index)
-    log_p = log_probabilities(logits)
-    weights = None if class_weights is None else weights_for(class_weights, log_p)
-    return cross_entropy_term(true_log_probability(log_p, labels), labels, weights, across_processes)
-
-
-def cross_entropy_term(true_log_p: Tensor, labels: Labels, weights: Tensor | None, across_processes: bool) -> Tensor:
-    """Cross-entropy from the true classes' log-probabilities (B, h, w) and weights (K,)."""
-    if weights is None:
-        numerator, denominator = -true_log_p.sum(), labels.valid.sum()
-    else:
-        pixel_weights = weights[labels.class_index].masked_fill(~labels.valid, 0)
-        numerator, denominator = -(pixel_weights * true_log_p).sum(), pixel_weights.sum()
-    return divide_or_zero(*sum_over_processes(numerator, denominator, across_processes=across_processes))
+    labels = read_labels(logits, target, ignore_index, upsample=upsample)
+    weights = None if class_weights is None else weights_for(class_weights, logits)
+    pixel_weights = weights_of_pixels(labels, weights, logits)
+    total = sum_focal_losses(logits, labels, pixel_weights, gamma=0.0)
+    return divide_or_zero(*sum_over_processes(total, pixel_weights.sum(), across_processes=across_processes))
 
 
 class CrossEntropyLoss(nn.Module):
@@ -64,11 +57,13 @@ class CrossEntropyLoss(nn.Module):
         self,
         class_weights: Tensor | None = None,
         *,
+        upsample: bool = False,
         ignore_index: int = 255,
         across_processes: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("class_weights", class_weights, persistent=False)
+        self.upsample = upsample
         self.ignore_index = ignore_index
         self.across_processes = across_processes
 
@@ -78,6 +73,7 @@ class CrossEntropyLoss(nn.Module):
             logits,
             target,
             self.class_weights,
+            upsample=self.upsample,
             ignore_index=self.ignore_index,
             across_processes=self.across_processes,
         )

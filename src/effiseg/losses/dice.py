@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from effiseg.losses.overlap import Classes, Sums, average_over_classes, overlap, overlap_ratio
-from effiseg.losses.reduction import Labels, log_probabilities, read_labels, true_log_probability
+from effiseg.losses.pixels import Scores, class_scores
+from effiseg.losses.reduction import Labels, read_labels
 
 
 def dice_loss(
@@ -15,6 +16,7 @@ def dice_loss(
     smooth: float = 1.0,
     sums: Sums = "batch",
     classes: Classes = "present",
+    upsample: bool = False,
     ignore_index: int = 255,
     across_processes: bool = False,
 ) -> Tensor:
@@ -24,11 +26,12 @@ def dice_loss(
 
     Args:
         logits: (B, K, h, w) floating; computed in float32, or float64 if given.
-        target: (B, h, w) integer, 0..K-1 or `ignore_index`.
+        target: (B, h, w) integer, 0..K-1 or `ignore_index`; (B, H, W) to `upsample`.
         smooth: ε ≥ 0.
         sums: over the batch, or per image; then images with any labelled pixel are averaged.
         classes: average over the classes that occur in the labels that are summed, or over all K. Soft Dice
             of an absent class is near 1 however small its stray probabilities are.
+        upsample: bring the logits to the target's size first; see `cross_entropy_loss`.
         ignore_index: the value of pixels that count nowhere.
         across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
 
@@ -38,23 +41,13 @@ def dice_loss(
     Raises:
         UsageError: shapes do not fit, the target is not integer, or an option has no such value.
     """
-    labels = read_labels(logits, target, ignore_index)
-    log_p = log_probabilities(logits)
-    true_log_p = true_log_probability(log_p, labels)
-    return dice_term(
-        log_p,
-        true_log_p,
-        labels,
-        smooth=smooth,
-        sums=sums,
-        classes=classes,
-        across_processes=across_processes,
-    )
+    labels = read_labels(logits, target, ignore_index, upsample=upsample)
+    scores = class_scores(logits, labels)
+    return dice_term(scores, labels, smooth=smooth, sums=sums, classes=classes, across_processes=across_processes)
 
 
 def dice_term(
-    log_p: Tensor,
-    true_log_p: Tensor,
+    scores: Scores,
     labels: Labels,
     *,
     smooth: float,
@@ -62,8 +55,8 @@ def dice_term(
     classes: Classes,
     across_processes: bool,
 ) -> Tensor:
-    """Dice from log-probabilities (B, K, h, w) and those of the true classes (B, h, w)."""
-    group = overlap(log_p, true_log_p, labels, sums=sums, across_processes=across_processes)
+    """Dice from what one softmax gave."""
+    group = overlap(scores, labels, sums=sums, across_processes=across_processes)
     dice = overlap_ratio(2 * group.intersection + smooth, group.predicted + group.labelled + smooth)
     return average_over_classes(1 - dice, group.labelled, sums=sums, classes=classes, across_processes=across_processes)
 
@@ -77,6 +70,7 @@ class DiceLoss(nn.Module):
         smooth: float = 1.0,
         sums: Sums = "batch",
         classes: Classes = "present",
+        upsample: bool = False,
         ignore_index: int = 255,
         across_processes: bool = False,
     ) -> None:
@@ -84,6 +78,7 @@ class DiceLoss(nn.Module):
         self.smooth = smooth
         self.sums: Sums = sums
         self.classes: Classes = classes
+        self.upsample = upsample
         self.ignore_index = ignore_index
         self.across_processes = across_processes
 
@@ -95,6 +90,7 @@ class DiceLoss(nn.Module):
             smooth=self.smooth,
             sums=self.sums,
             classes=self.classes,
+            upsample=self.upsample,
             ignore_index=self.ignore_index,
             across_processes=self.across_processes,
         )

@@ -5,9 +5,16 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from effiseg.losses.dice import dice_term
-from effiseg.losses.focal import WeightNormalization, focal_alpha, focal_term
+from effiseg.losses.focal import WeightNormalization, focal_alpha
 from effiseg.losses.overlap import Classes, Sums
-from effiseg.losses.reduction import log_probabilities, read_labels, true_log_probability, weights_for
+from effiseg.losses.pixels import class_scores, focal_losses
+from effiseg.losses.reduction import (
+    divide_or_zero,
+    read_labels,
+    sum_over_processes,
+    weights_for,
+    weights_of_pixels,
+)
 
 
 def dice_focal_terms(
@@ -20,25 +27,18 @@ def dice_focal_terms(
     smooth: float = 1.0,
     sums: Sums = "batch",
     classes: Classes = "present",
+    upsample: bool = False,
     ignore_index: int = 255,
     across_processes: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The two parts of `dice_focal_loss`, Dice and Focal, from one log-softmax; arguments as there."""
-    labels = read_labels(logits, target, ignore_index)
-    log_p = log_probabilities(logits)
-    true_log_p = true_log_probability(log_p, labels)
-    alpha = None if class_weights is None else focal_alpha(weights_for(class_weights, log_p), normalize_weights)
-    dice = dice_term(
-        log_p,
-        true_log_p,
-        labels,
-        smooth=smooth,
-        sums=sums,
-        classes=classes,
-        across_processes=across_processes,
-    )
-    focal = focal_term(true_log_p, labels, alpha, gamma, across_processes)
-    return dice, focal
+    labels = read_labels(logits, target, ignore_index, upsample=upsample)
+    scores = class_scores(logits, labels)
+    alpha = None if class_weights is None else focal_alpha(weights_for(class_weights, logits), normalize_weights)
+    dice = dice_term(scores, labels, smooth=smooth, sums=sums, classes=classes, across_processes=across_processes)
+    total = (weights_of_pixels(labels, alpha, logits) * focal_losses(scores.true_log_p, gamma)).sum()
+    count = labels.valid.sum()
+    return dice, divide_or_zero(*sum_over_processes(total, count, across_processes=across_processes))
 
 
 def dice_focal_loss(
@@ -52,6 +52,7 @@ def dice_focal_loss(
     smooth: float = 1.0,
     sums: Sums = "batch",
     classes: Classes = "present",
+    upsample: bool = False,
     ignore_index: int = 255,
     across_processes: bool = False,
 ) -> Tensor:
@@ -59,7 +60,7 @@ def dice_focal_loss(
 
     Args:
         logits: (B, K, h, w) floating; computed in float32, or float64 if given.
-        target: (B, h, w) integer, 0..K-1 or `ignore_index`.
+        target: (B, h, w) integer, 0..K-1 or `ignore_index`; (B, H, W) to `upsample`.
         class_weights: (K,), α of the focal term before normalization, or None.
         dice_weight: λ_dice in 0..1.
         gamma: γ of `focal_loss`.
@@ -67,6 +68,7 @@ def dice_focal_loss(
         smooth: ε of `dice_loss`.
         sums: as in `dice_loss`.
         classes: as in `dice_loss`.
+        upsample: bring the logits to the target's size first; see `cross_entropy_loss`.
         ignore_index: the value of pixels that count nowhere.
         across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
 
@@ -85,6 +87,7 @@ def dice_focal_loss(
         smooth=smooth,
         sums=sums,
         classes=classes,
+        upsample=upsample,
         ignore_index=ignore_index,
         across_processes=across_processes,
     )
@@ -106,6 +109,7 @@ class DiceFocalLoss(nn.Module):
         smooth: float = 1.0,
         sums: Sums = "batch",
         classes: Classes = "present",
+        upsample: bool = False,
         ignore_index: int = 255,
         across_processes: bool = False,
     ) -> None:
@@ -117,6 +121,7 @@ class DiceFocalLoss(nn.Module):
         self.smooth = smooth
         self.sums: Sums = sums
         self.classes: Classes = classes
+        self.upsample = upsample
         self.ignore_index = ignore_index
         self.across_processes = across_processes
 
@@ -132,6 +137,7 @@ class DiceFocalLoss(nn.Module):
             smooth=self.smooth,
             sums=self.sums,
             classes=self.classes,
+            upsample=self.upsample,
             ignore_index=self.ignore_index,
             across_processes=self.across_processes,
         )

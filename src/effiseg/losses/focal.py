@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from effiseg.errors import UsageError
+from effiseg.losses.pixels import sum_focal_losses
 from effiseg.losses.reduction import (
-    Labels,
     divide_or_zero,
-    log_probabilities,
     read_labels,
     sum_over_processes,
-    true_log_probability,
     weights_for,
+    weights_of_pixels,
 )
 
 WeightNormalization = Literal["max", "mean", "none"]
@@ -28,6 +26,7 @@ def focal_loss(
     *,
     gamma: float = 2.0,
     normalize_weights: WeightNormalization = "max",
+    upsample: bool = False,
     ignore_index: int = 255,
     across_processes: bool = False,
 ) -> Tensor:
@@ -38,11 +37,12 @@ def focal_loss(
 
     Args:
         logits: (B, K, h, w) floating; computed in float32, or float64 if given.
-        target: (B, h, w) integer, 0..K-1 or `ignore_index`.
+        target: (B, h, w) integer, 0..K-1 or `ignore_index`; (B, H, W) to `upsample`.
         class_weights: (K,) non-negative, or None for α = 1.
         gamma: γ ≥ 0.
         normalize_weights: α is the weights divided by their maximum (equation 12 asks α in [0, 1]), by their
             mean, or as they are.
+        upsample: bring the logits to the target's size first; see `cross_entropy_loss`.
         ignore_index: the value of pixels that count nowhere.
         across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
 
@@ -52,10 +52,10 @@ def focal_loss(
     Raises:
         UsageError: shapes do not fit, the target is not integer, or an option has no such value.
     """
-    labels = read_labels(logits, target, ignore_index)
-    log_p = log_probabilities(logits)
-    alpha = None if class_weights is None else focal_alpha(weights_for(class_weights, log_p), normalize_weights)
-    return focal_term(true_log_probability(log_p, labels), labels, alpha, gamma, across_processes)
+    labels = read_labels(logits, target, ignore_index, upsample=upsample)
+    alpha = None if class_weights is None else focal_alpha(weights_for(class_weights, logits), normalize_weights)
+    total = sum_focal_losses(logits, labels, weights_of_pixels(labels, alpha, logits), gamma)
+    return divide_or_zero(*sum_over_processes(total, labels.valid.sum(), across_processes=across_processes))
 
 
 def focal_alpha(weights: Tensor, normalize_weights: WeightNormalization) -> Tensor:
@@ -71,22 +71,6 @@ def focal_alpha(weights: Tensor, normalize_weights: WeightNormalization) -> Tens
             raise UsageError(f"normalize_weights is 'max', 'mean' or 'none', found {normalize_weights!r}")
 
 
-def focal_term(
-    true_log_p: Tensor, labels: Labels, alpha: Tensor | None, gamma: float, across_processes: bool
-) -> Tensor:
-    """Focal loss from the true classes' log-probabilities (B, h, w) and α (K,)."""
-    losses = -true_log_p
-    if gamma != 0:
-        missed = -torch.expm1(true_log_p)  # 1 − p, without cancellation for p near 1
-        if gamma < 1:
-            # x^γ has no slope at 0, where log p is 0 too: keep 0 · ∞ out of the gradient.
-            missed = missed.clamp_min(torch.finfo(missed.dtype).eps)
-        losses = missed**gamma * losses
-    if alpha is not None:
-        losses = alpha[labels.class_index] * losses
-    return divide_or_zero(*sum_over_processes(losses.sum(), labels.valid.sum(), across_processes=across_processes))
-
-
 class FocalLoss(nn.Module):
     """`focal_loss` with its options held; weights move with `.to` and stay out of the state dict."""
 
@@ -98,6 +82,7 @@ class FocalLoss(nn.Module):
         *,
         gamma: float = 2.0,
         normalize_weights: WeightNormalization = "max",
+        upsample: bool = False,
         ignore_index: int = 255,
         across_processes: bool = False,
     ) -> None:
@@ -105,6 +90,7 @@ class FocalLoss(nn.Module):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.gamma = gamma
         self.normalize_weights: WeightNormalization = normalize_weights
+        self.upsample = upsample
         self.ignore_index = ignore_index
         self.across_processes = across_processes
 
@@ -116,6 +102,7 @@ class FocalLoss(nn.Module):
             self.class_weights,
             gamma=self.gamma,
             normalize_weights=self.normalize_weights,
+            upsample=self.upsample,
             ignore_index=self.ignore_index,
             across_processes=self.across_processes,
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from effiseg.errors import UsageError
+from effiseg.losses.pixels import Scores
 from effiseg.losses.reduction import Labels, divide_or_zero, sum_over_processes
 
 Sums = Literal["batch", "image"]
@@ -25,31 +26,29 @@ class Overlap(NamedTuple):
     """Σ g: the number of pixels of the class."""
 
 
-def overlap(log_p: Tensor, true_log_p: Tensor, labels: Labels, *, sums: Sums, across_processes: bool) -> Overlap:
+def overlap(scores: Scores, labels: Labels, *, sums: Sums, across_processes: bool) -> Overlap:
     """Sum overlap per class; ignored pixels count nowhere.
 
     Args:
-        log_p: (B, K, h, w) log-probabilities.
-        true_log_p: (B, h, w), that of the true class.
-        labels: the target the two belong to.
+        scores: what one softmax gave.
+        labels: the target they belong to.
         sums: one group for the whole batch (and all processes), or one for each image.
         across_processes: see `sum_over_processes`; images need no summing.
 
     Raises:
         UsageError: `sums` is neither "batch" nor "image".
     """
-    batch, classes, height, _ = log_p.shape
-    predicted = (log_p.exp() * labels.valid.unsqueeze(1)).sum((2, 3))
+    true_log_p, predicted = scores
     # Scattering row by row, then summing rows: one float32 bin for half a million pixels would lose digits,
     # and on a GPU all pixels of a class would queue for one address.
-    rows = (batch, height, classes)
+    rows = (*true_log_p.shape[:2], predicted.shape[1])
     true_p = true_log_p.exp().masked_fill(~labels.valid, 0)
     intersection = true_p.new_zeros(rows).scatter_add(2, labels.class_index, true_p).sum(1)
-    counts = torch.zeros(rows, dtype=torch.int64, device=log_p.device)
+    counts = torch.zeros(rows, dtype=torch.int64, device=predicted.device)
     labelled = counts.scatter_add_(2, labels.class_index, labels.valid.long()).sum(1)
     match sums:
         case "image":
-            return Overlap(intersection, predicted, labelled.to(log_p.dtype))
+            return Overlap(intersection, predicted, labelled.to(predicted.dtype))
         case "batch":
             parts = (part.sum(0, keepdim=True) for part in (intersection, predicted, labelled))
             return Overlap(*sum_over_processes(*parts, across_processes=across_processes))

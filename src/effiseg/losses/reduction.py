@@ -25,21 +25,23 @@ class Labels(NamedTuple):
     """(B, h, w) bool, False where ignored."""
 
 
-def read_labels(logits: Tensor, target: Tensor, ignore_index: int) -> Labels:
+def read_labels(logits: Tensor, target: Tensor, ignore_index: int, *, upsample: bool = False) -> Labels:
     """Check a target against its logits and split it.
 
     Args:
         logits: (B, K, h, w) floating.
         target: (B, h, w) integer (uint8 and int64 alike), values 0..K-1 or `ignore_index`.
         ignore_index: the value of pixels that count nowhere.
+        upsample: allow a target (B, H, W) of another size, to which the logits will be brought.
 
     Raises:
         UsageError: shapes do not fit or the target is not integer.
     """
-    if logits.dim() != 4 or target.shape != (logits.shape[0], *logits.shape[2:]):
+    size = target.shape[1:] if upsample and target.dim() == 3 else logits.shape[2:]
+    if logits.dim() != 4 or target.shape != (logits.shape[0], *size):
         raise UsageError(
             f"a loss needs logits (B, K, h, w) and a target (B, h, w) of the same size, found "
-            f"{tuple(logits.shape)} and {tuple(target.shape)}; interpolate the logits or reduce the labels"
+            f"{tuple(logits.shape)} and {tuple(target.shape)}; upsample the logits (upsample=True) or reduce the labels"
         )
     if target.is_floating_point() or target.dtype == torch.bool:
         raise UsageError(f"a target holds integer class indices, found {target.dtype}; convert it to uint8 or int64")
@@ -67,17 +69,24 @@ def true_log_probability(log_p: Tensor, labels: Labels) -> Tensor:
     return log_p.gather(1, labels.class_index.unsqueeze(1)).squeeze(1).masked_fill(~labels.valid, 0)
 
 
-def weights_for(class_weights: Tensor, log_p: Tensor) -> Tensor:
-    """Class weights (K,) in the dtype and on the device of the log-probabilities (B, K, h, w).
+def weights_for(class_weights: Tensor, logits: Tensor) -> Tensor:
+    """Class weights (K,) on the device of the logits (B, K, h, w) and in the precision they are computed in.
 
     Raises:
         UsageError: there is not one weight per class.
     """
-    if class_weights.shape != (log_p.shape[1],):
+    if class_weights.shape != (logits.shape[1],):
         raise UsageError(
-            f"class_weights holds one weight per class: shape ({log_p.shape[1]},), found {tuple(class_weights.shape)}"
+            f"class_weights holds one weight per class: shape ({logits.shape[1]},), found {tuple(class_weights.shape)}"
         )
-    return class_weights.detach().to(log_p)
+    return class_weights.detach().to(logits.device, torch.promote_types(logits.dtype, torch.float32))
+
+
+def weights_of_pixels(labels: Labels, weights: Tensor | None, logits: Tensor) -> Tensor:
+    """The weight (K,) of each pixel's class, 1 without weights, 0 where ignored: (B, h, w)."""
+    if weights is None:
+        return labels.valid.to(torch.promote_types(logits.dtype, torch.float32))
+    return weights[labels.class_index].masked_fill(~labels.valid, 0)
 
 
 def divide_or_zero(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from effiseg.losses.overlap import Classes, Overlap, Sums, average_over_classes, overlap, overlap_ratio
-from effiseg.losses.reduction import log_probabilities, read_labels, true_log_probability
+from effiseg.losses.pixels import class_scores
+from effiseg.losses.reduction import read_labels
 
 
 def tversky_loss(
@@ -18,6 +19,7 @@ def tversky_loss(
     smooth: float = 1.0,
     sums: Sums = "batch",
     classes: Classes = "present",
+    upsample: bool = False,
     ignore_index: int = 255,
     across_processes: bool = False,
 ) -> Tensor:
@@ -27,12 +29,13 @@ def tversky_loss(
 
     Args:
         logits: (B, K, h, w) floating; computed in float32, or float64 if given.
-        target: (B, h, w) integer, 0..K-1 or `ignore_index`.
+        target: (B, h, w) integer, 0..K-1 or `ignore_index`; (B, H, W) to `upsample`.
         alpha: α ≥ 0, weight of false positives.
         beta: β ≥ 0, weight of false negatives.
         smooth: ε ≥ 0.
         sums: as in `dice_loss`.
         classes: as in `dice_loss`.
+        upsample: bring the logits to the target's size first; see `cross_entropy_loss`.
         ignore_index: the value of pixels that count nowhere.
         across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
 
@@ -42,7 +45,8 @@ def tversky_loss(
     Raises:
         UsageError: shapes do not fit, the target is not integer, or an option has no such value.
     """
-    group = _overlap_of(logits, target, sums, ignore_index, across_processes)
+    labels = read_labels(logits, target, ignore_index, upsample=upsample)
+    group = overlap(class_scores(logits, labels), labels, sums=sums, across_processes=across_processes)
     losses = 1 - tversky_index(group, alpha, beta, smooth)
     return average_over_classes(losses, group.labelled, sums=sums, classes=classes, across_processes=across_processes)
 
@@ -57,6 +61,7 @@ def focal_tversky_loss(
     smooth: float = 1.0,
     sums: Sums = "batch",
     classes: Classes = "present",
+    upsample: bool = False,
     ignore_index: int = 255,
     across_processes: bool = False,
 ) -> Tensor:
@@ -67,13 +72,14 @@ def focal_tversky_loss(
 
     Args:
         logits: (B, K, h, w) floating; computed in float32, or float64 if given.
-        target: (B, h, w) integer, 0..K-1 or `ignore_index`.
+        target: (B, h, w) integer, 0..K-1 or `ignore_index`; (B, H, W) to `upsample`.
         alpha: α ≥ 0, weight of false positives.
         beta: β ≥ 0, weight of false negatives.
         gamma: γ > 0.
         smooth: ε ≥ 0.
         sums: as in `dice_loss`.
         classes: as in `dice_loss`.
+        upsample: bring the logits to the target's size first; see `cross_entropy_loss`.
         ignore_index: the value of pixels that count nowhere.
         across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
 
@@ -83,19 +89,13 @@ def focal_tversky_loss(
     Raises:
         UsageError: shapes do not fit, the target is not integer, or an option has no such value.
     """
-    group = _overlap_of(logits, target, sums, ignore_index, across_processes)
+    labels = read_labels(logits, target, ignore_index, upsample=upsample)
+    group = overlap(class_scores(logits, labels), labels, sums=sums, across_processes=across_processes)
     missed = 1 - tversky_index(group, alpha, beta, smooth)
     exponent = 1 / gamma
     join = 10 * torch.finfo(missed.dtype).eps
     losses = torch.where(missed > join, missed.clamp_min(join) ** exponent, missed * join ** (exponent - 1))
     return average_over_classes(losses, group.labelled, sums=sums, classes=classes, across_processes=across_processes)
-
-
-def _overlap_of(logits: Tensor, target: Tensor, sums: Sums, ignore_index: int, across_processes: bool) -> Overlap:
-    labels = read_labels(logits, target, ignore_index)
-    log_p = log_probabilities(logits)
-    true_log_p = true_log_probability(log_p, labels)
-    return overlap(log_p, true_log_p, labels, sums=sums, across_processes=across_processes)
 
 
 def tversky_index(group: Overlap, alpha: float, beta: float, smooth: float) -> Tensor:
@@ -117,6 +117,7 @@ class TverskyLoss(nn.Module):
         smooth: float = 1.0,
         sums: Sums = "batch",
         classes: Classes = "present",
+        upsample: bool = False,
         ignore_index: int = 255,
         across_processes: bool = False,
     ) -> None:
@@ -126,6 +127,7 @@ class TverskyLoss(nn.Module):
         self.smooth = smooth
         self.sums: Sums = sums
         self.classes: Classes = classes
+        self.upsample = upsample
         self.ignore_index = ignore_index
         self.across_processes = across_processes
 
@@ -139,6 +141,7 @@ class TverskyLoss(nn.Module):
             smooth=self.smooth,
             sums=self.sums,
             classes=self.classes,
+            upsample=self.upsample,
             ignore_index=self.ignore_index,
             across_processes=self.across_processes,
         )
@@ -156,6 +159,7 @@ class FocalTverskyLoss(nn.Module):
         smooth: float = 1.0,
         sums: Sums = "batch",
         classes: Classes = "present",
+        upsample: bool = False,
         ignore_index: int = 255,
         across_processes: bool = False,
     ) -> None:
@@ -166,6 +170,7 @@ class FocalTverskyLoss(nn.Module):
         self.smooth = smooth
         self.sums: Sums = sums
         self.classes: Classes = classes
+        self.upsample = upsample
         self.ignore_index = ignore_index
         self.across_processes = across_processes
 
@@ -180,6 +185,7 @@ class FocalTverskyLoss(nn.Module):
             smooth=self.smooth,
             sums=self.sums,
             classes=self.classes,
+            upsample=self.upsample,
             ignore_index=self.ignore_index,
             across_processes=self.across_processes,
         )

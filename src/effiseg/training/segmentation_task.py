@@ -125,11 +125,9 @@ def supervised_loss(
     Returns:
         `loss`, and for dice_focal and combo also their two parts, unweighted.
     """
-    if config.label_resolution == "full":
-        logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
-    else:
+    if config.label_resolution == "quarter":
         labels = F.interpolate(labels[:, None], logits.shape[-2:], mode="nearest")[:, 0]
-    common: dict[str, Any] = {"ignore_index": ignore_index, "across_processes": across_processes}
+    common: dict[str, Any] = {"upsample": True, "ignore_index": ignore_index, "across_processes": across_processes}
     overlap: dict[str, Any] = {"smooth": config.smooth, "sums": config.sums, "classes": config.classes}
     index_weights: dict[str, Any] = {"alpha": config.tversky_alpha, "beta": config.tversky_beta}
     share = config.dice_weight
