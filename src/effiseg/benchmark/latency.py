@@ -21,6 +21,7 @@ from effiseg.benchmark.complexity import complexity
 from effiseg.benchmark.contender import SUFFIXES, Contender
 from effiseg.benchmark.process import WorkerProcess
 from effiseg.errors import EffisegError
+from effiseg.inference.agreement import Agreement
 from effiseg.models.pretrained import from_pretrained
 from effiseg.results import BenchmarkRow
 
@@ -187,9 +188,9 @@ def _start(
     row = _row(contender, worker.allocator, facts)
     reference = references.of(contender)
     if reference is not None:
-        comparison = worker.ask("compare", reference=str(reference))
-        check(contender, comparison)
-        row.error, row.label_agreement = comparison["error"], comparison["label_agreement"]
+        agreement = Agreement(*worker.ask("compare", reference=str(reference)))
+        check(contender, agreement)
+        row.error, row.label_agreement = agreement
     worker.ask("turn", passes=0, untimed=schedule.warmup)
     return worker, row
 

@@ -122,12 +122,12 @@ class Worker:
 
         np.save(path, answer_of(self._forward))
 
-    def compare(self, reference: str) -> dict[str, Any]:
-        """How far one pass lies from the reference's logits, see `agreement.compare`."""
+    def compare(self, reference: str) -> tuple[float | None, float]:
+        """How far one pass lies from the reference's logits, see `inference.agreement`."""
         import numpy as np
 
-        from effiseg.benchmark.agreement import compare
         from effiseg.benchmark.forward import answer_of
+        from effiseg.inference.agreement import compare
 
         return compare(answer_of(self._forward), np.load(reference), self._contender.image_size)
 

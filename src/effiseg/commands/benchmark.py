@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 RUNTIMES = ("torch", "torch_compile", "torch_cuda_graph", "onnxruntime", "openvino")
 PRECISIONS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
 DEFAULT_SIZE = (512, 1024)
+WIDTH = 170
 HEADINGS = (
     "median ms", "p95 ms", "FPS", "memory MiB", "params M", "GMACs", "+ attention", "file MB", "same labels",
 )  # fmt: skip
@@ -121,7 +122,8 @@ def print_result(result: BenchmarkResult) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     compared = any(row.speedup is not None for row in result.rows)
-    table = Table("contender", box=box.SIMPLE)
+    table = Table(box=box.SIMPLE)
+    table.add_column("contender", no_wrap=True)
     headings = [
         "median ms",
         "p95 ms",
@@ -134,10 +136,16 @@ def print_result(result: BenchmarkResult) -> None:
         "same labels",
     ]
     for heading in [*headings, *(["× transformers"] if compared else [])]:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
+    models = {row.model for row in result.rows}
+    if len(models) == 1:
+        console.print(result.rows[0].model, markup=False)
     for row in result.rows:
-        table.add_row(row.name, *cells(row), *([number(row.speedup)] if compared else []))
-    console.print(table, markup=False)
+        # One model's name would only repeat itself down the table.
+        name = row.name.removeprefix(f"{row.model} ") if len(models) == 1 else row.name
+        table.add_row(name, *cells(row), *([number(row.speedup)] if compared else []))
+    # A table cut to the width of a pipe or a narrow window would hide its figures.
+    console.print(table, markup=False, width=max(console.width, WIDTH), crop=False)
     for name, reason in result.skipped.items():
         console.print(f"left out: {name}: {reason}", markup=False)
     console.print(conditions(result), markup=False)
