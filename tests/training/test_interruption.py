@@ -17,6 +17,7 @@ from effiseg.training import run_keeper, trainer
 from effiseg.training.checkpointing import TrainingState, load_checkpoint
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.run_keeper import RunKeeper
+from effiseg.training.step_timing import TIME_COLUMNS
 from effiseg.training.trainer import resume, train
 
 Config = Callable[..., TrainConfig]
@@ -114,7 +115,7 @@ def state_of(run: RunFolder) -> TrainingState:
 def without_times(state: TrainingState) -> dict[str, Any]:
     values = asdict(state) | {"train_seconds": 0}
     for row in values["history"]:
-        row["images_per_second"] = 0
+        row |= dict.fromkeys(TIME_COLUMNS, 0)
     return values
 
 

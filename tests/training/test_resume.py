@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from effiseg.errors import RunError
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import read_tensors
+from effiseg.training.step_timing import TIME_COLUMNS
+from effiseg.training.trainer import resume
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 # The last of 14 // 4 = 3 steps of each epoch is step 3 of 3: a checkpoint after step 4 is mid-epoch.
@@ -63,7 +66,7 @@ def assert_equal_runs(one: RunFolder, other: RunFolder) -> None:
     def compare(a: Any, b: Any, where: str) -> None:
         if isinstance(a, dict):
             assert a.keys() == b.keys(), where
-            for key in a.keys() - {"train_seconds", "images_per_second"}:
+            for key in a.keys() - {"train_seconds", *TIME_COLUMNS}:
                 compare(a[key], b[key], f"{where}.{key}")
         elif isinstance(a, list | tuple):
             assert len(a) == len(b), where
@@ -122,6 +125,19 @@ def test_resume_from_the_start_when_killed_before_the_first_checkpoint(
     resumed = effiseg_command("train", "--resume", run.path)
     assert resumed.returncode == 0, resumed.stderr
     assert_equal_runs(run, whole)
+
+
+def test_a_run_that_is_trained_is_not_resumed_beside(options: list[str], tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    process = start([*options, "--epochs", "4000"], run)
+    try:
+        wait_for_step(run, 1)
+        with pytest.raises(RunError, match=f"is being trained by process {process.pid} on"):
+            resume(run.path)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_checkpoints_hold_no_teacher_and_models_no_distillation(whole: RunFolder) -> None:

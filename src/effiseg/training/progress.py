@@ -9,6 +9,8 @@ import warnings
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from effiseg.training.step_timing import describe_shares
+
 
 class TrainingProgress:
     """Progress of a run over all its steps, printed to stderr.
@@ -71,10 +73,14 @@ class TrainingProgress:
         ]
         if miou is not None:
             words.append(f"val mIoU {miou:.2f} %")
-        words.append(f"{row['images_per_second']:.1f} images/s")
+        words.append(f"{row['images_per_second']:.1f} images/s ({describe_shares(row)})")
         if done < self.steps:
             words.append(f"ETA {self.eta(done)}")
         self.console.print(" · ".join(words))
+
+    def say(self, text: str) -> None:
+        """Print a line about the run."""
+        self.console.print(f"{self.title} · {text}", markup=False)
 
     def eta(self, done: int) -> str:
         """Time left at the pace of this session, as h:mm:ss, evaluations included."""

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from effiseg.allocator import keep_freed_memory
 from effiseg.config.training import TrainConfig
+from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import write_json, write_text
@@ -29,9 +30,11 @@ from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, save_checkpoint, write_tensors
 from effiseg.training.interruption import SignalWatch
+from effiseg.training.loader_advice import LoaderJudge
 from effiseg.training.optimization import learning_rate
 from effiseg.training.progress import TrainingProgress, quiet_lightning
 from effiseg.training.segmentation_task import SegmentationTask
+from effiseg.training.step_timing import PHASES, Seconds, StepTiming, shares, since
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class RunKeeper(L.Callback):
         config: the run's settings.
         run: where its files go.
         spec: the data set; its `val` split is evaluated where there is one.
+        data: the training samples, which say what is cached.
         schedule: the run's length.
         state: where it stands.
         watch: where signals are received.
@@ -75,6 +79,7 @@ class RunKeeper(L.Callback):
         config: TrainConfig,
         run: RunFolder,
         spec: DatasetSpec,
+        data: SegmentationDataModule,
         schedule: Schedule,
         state: TrainingState,
         watch: SignalWatch,
@@ -84,6 +89,7 @@ class RunKeeper(L.Callback):
         self.config = config
         self.run = run
         self.spec = spec
+        self.data = data
         self.schedule = schedule
         self.state = state
         self.watch = watch
@@ -92,8 +98,11 @@ class RunKeeper(L.Callback):
         self.passes = state.step * schedule.accumulate
         self.sums: dict[str, Tensor] = {}
         self.progress: TrainingProgress | None = None
-        self.last_save = self.epoch_started = self.clock = 0.0
+        self.timing: StepTiming | None = None
+        self.last_save = self.clock = 0.0
         self.epoch_images = 0
+        self.epoch_began: Seconds = dict.fromkeys(PHASES, 0.0)
+        self.loader_judge = LoaderJudge(config)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a process of data-parallel training receives."""
@@ -124,8 +133,9 @@ class RunKeeper(L.Callback):
             self.state.step,
             enabled=trainer.is_global_zero,
         )
-        self.last_save = self.epoch_started = self.clock = time.monotonic()
+        self.last_save = self.clock = time.monotonic()
         device = pl_module.device
+        self.timing = cast(SegmentationTask, pl_module).timing = StepTiming(device)
         self.sums = {k: torch.tensor(v, dtype=torch.float64, device=device) for k, v in self.state.epoch_sums.items()}
         if self.state.validation_pending:
             self.finish_epoch(trainer, cast(SegmentationTask, pl_module))
@@ -135,39 +145,64 @@ class RunKeeper(L.Callback):
         """Listen for signals instead of Lightning, which would end training without a checkpoint."""
         self.watch.listen()
         self.stop_before_training(trainer)
+        assert self.timing is not None
+        self.timing.begin()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Make this pass's randomness (drop path, dropout) a function of seed, pass and process alone."""
+        assert self.timing is not None
         torch.manual_seed(pass_seed(self.config.seed, self.passes, trainer.global_rank))
         rate = learning_rate(self.state.step, self.schedule.total_steps, self.config.optimizer)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = rate
+        self.timing.end("other")
+
+    def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
+        """Note where forward ends."""
+        assert self.timing is not None
+        self.timing.end("forward")
+
+    def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note where backward ends."""
+        assert self.timing is not None
+        self.timing.end("backward")
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the pass; after an optimizer step see whether to evaluate, save or stop."""
+        assert self.timing is not None
+        assert self.progress is not None
         task = cast(SegmentationTask, pl_module)
         self.passes += 1
+        stepped = self.passes % self.schedule.accumulate == 0
+        if stepped:
+            task.after_optimizer_step()
+        self.timing.end("optimizer" if stepped else "other")
         self.epoch_images += len(batch["id"]) * trainer.world_size
         for name, value in task.latest_terms.items():
             self.sums[name] = self.sums.get(name, torch.zeros((), dtype=torch.float64, device=value.device)) + value
-        if self.passes % self.schedule.accumulate:
+        if not stepped:
+            self.timing.end("other")
             return
-        task.after_optimizer_step()
         self.state.step += 1
-        assert self.progress is not None
         if self.progress.is_due():  # reading the loss makes a GPU wait
             self.progress.step(self.state.step, self.epoch_number, float(task.latest_terms["loss"]))
+        self.timing.end("other")
         epoch_ends = self.state.step % self.schedule.steps_per_epoch == 0
+        if trainer.is_global_zero and (advice := self.loader_judge.after_step(self.timing, epoch_ends=epoch_ends)):
+            self.progress.say(advice)
         if epoch_ends:
             self.finish_epoch(trainer, task)
+            self.timing.begin()
         # Asked once: a signal that comes after this line waits for the next step, or it would stop without saving.
         stop, due = self.agreed(trainer, self.signal_received, self.checkpoint_is_due)
+        self.timing.end("other")
         if not epoch_ends and (stop or due):
             self.save(trainer, task)
+            self.timing.begin()
         if stop or self.state.stopped_early:
             trainer.should_stop = True
 
@@ -227,6 +262,12 @@ class RunKeeper(L.Callback):
             state.validation_pending = True
             self.save(trainer, task)
             return
+        except Exception:
+            # The epoch is not lost by it. Several processes cannot save, because the others may not come to it.
+            if trainer.world_size == 1:
+                state.validation_pending = True
+                self.save(trainer, task)
+            raise
         state.validation_pending = False
         if result is not None:
             row["val_miou"], row["val_pixel_accuracy"] = result.miou, result.pixel_accuracy
@@ -244,20 +285,26 @@ class RunKeeper(L.Callback):
             self.log_scalars(trainer, row)
         assert self.progress is not None
         self.progress.epoch(row, state.step)
-        self.epoch_started = time.monotonic()
+        if trainer.is_global_zero and (status := self.data.cache_status()):
+            self.progress.say(status)
 
     def epoch_row(self, trainer: L.Trainer) -> dict[str, float | int | None]:
         """The finished epoch's means over its passes and over all processes."""
         passes = self.schedule.steps_per_epoch * self.schedule.accumulate
         means = {name: self.process_mean(trainer, total) / passes for name, total in self.sums.items()}
-        seconds = time.monotonic() - self.epoch_started
+        assert self.timing is not None
+        now = self.timing.seconds()
+        spent, self.epoch_began = since(self.epoch_began, now), now
+        device = trainer.strategy.root_device
+        seconds = {k: self.process_mean(trainer, torch.tensor(v, device=device)) for k, v in spent.items()}
         rate = learning_rate(self.state.step - 1, self.schedule.total_steps, self.config.optimizer)
         return {
             "epoch": self.epoch_number,
             "step": self.state.step,
             "lr": rate,
             **means,
-            "images_per_second": self.epoch_images / seconds,
+            "images_per_second": self.epoch_images / sum(seconds.values()),
+            **shares(seconds),
         }
 
     def process_mean(self, trainer: L.Trainer, value: Tensor) -> float:

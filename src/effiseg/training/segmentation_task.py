@@ -18,6 +18,7 @@ from effiseg.losses.combo import combo_terms
 from effiseg.losses.dice_focal import dice_focal_terms
 from effiseg.models.segformer import SegFormer
 from effiseg.training.optimization import build_optimizer
+from effiseg.training.step_timing import StepTiming
 
 
 class SegmentationTask(L.LightningModule):
@@ -41,6 +42,7 @@ class SegmentationTask(L.LightningModule):
             )
             self.ema.requires_grad_(False)
         self.latest_terms: dict[str, Tensor] = {}
+        self.timing: StepTiming | None = None
 
     @property
     def evaluated_model(self) -> SegFormer:
@@ -50,6 +52,12 @@ class SegmentationTask(L.LightningModule):
     def trained_modules(self) -> list[nn.Module]:
         """Modules the optimizer updates."""
         return [self.student]
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Note that the loader has given the batch; no other hook comes before the batch goes to the device."""
+        if self.timing is not None:
+            self.timing.end("data")
+        return batch
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss of one batch: `image` (B, 3, H, W) uint8, `label` (B, H, W) uint8 with ignored pixels."""
