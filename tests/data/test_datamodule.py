@@ -14,7 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
+from effiseg.config.data import AugmentationConfig
 from effiseg.config.training import TrainConfig
+from effiseg.data import cache_storage
+from effiseg.data.cache_storage import CacheStorage
 from effiseg.data.datamodule import SegmentationDataModule, TrainingBatchSampler
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.errors import DataError
@@ -186,3 +189,51 @@ def test_workers_survive_signals_to_the_process_group(make_dataset) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.stdout.split() == ["60", "60", f"[{int(signal.SIGINT)},", f"{int(signal.SIGTERM)}]"], done.stderr
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_disk_cache_changes_no_sample_and_says_how_far_it_is(
+    make_dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setenv("EFFISEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(CacheStorage, "room", lambda self: 2**40)
+    file = make_dataset(sizes=((40, 60),) * 6)
+    plain = module(file)
+    assert plain.cache_status() is None
+    data = module(file, cache="disk", workers=workers, augment="paper")
+    data.setup("fit")
+    assert data.cache_status() == f"cache: 0 of 6 training images in {data.train_cache.folder}"
+    assert data.cache_difference() is None
+    expected = collect(module(file, augment="paper").train_dataloader())
+    assert equal(collect(data.train_dataloader()), expected)
+    assert data.cache_status() == f"cache: 6 of 6 training images in {data.train_cache.folder}"
+    assert data.cache_status() is None
+    assert equal(collect(data.train_dataloader()), expected)
+    again = module(file, cache="disk", augment="paper")
+    again.setup("fit")
+    assert again.cache_status().startswith("cache: 6 of 6")
+    reduced = module(file, cache="disk", **{"augmentation": AugmentationConfig(scale_max=1.2)})
+    reduced.setup("fit")
+    assert "40x60 are kept at 25x38" in reduced.cache_difference()
+
+
+def test_a_full_cache_is_told_once(make_dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EFFISEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(CacheStorage, "room", lambda self: 0)
+    data = module(make_dataset(), cache="disk")
+    assert equal(collect(data.train_dataloader()), collect(module(data.spec.source).train_dataloader()))
+    assert "0 of 6" in (status := data.cache_status())
+    assert "the rest is decoded every epoch, because 2 GiB and 5 %" in status
+    assert data.cache_status() is None
+
+
+def test_a_cache_in_memory_is_filled_and_goes_with_the_run(
+    make_dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_storage, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(CacheStorage, "room", lambda self: 2**40)
+    data = module(make_dataset(), cache="ram", workers=1)
+    assert equal(collect(data.train_dataloader()), collect(module(data.spec.source).train_dataloader()))
+    assert data.cache_status().startswith(f"cache: 6 of 6 training images in {tmp_path}/effiseg-")
+    data.close()
+    assert not list(tmp_path.glob("*effiseg-*"))
