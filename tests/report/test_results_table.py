@@ -19,7 +19,8 @@ def row(name: str, miou: float | None, **changes: Any) -> AblationRow:
     values: dict[str, Any] = {
         "name": name, "recipe": name, "params_m": 3.716, "gmacs": 12.345, "gmacs_attention": 1.5, "miou": miou,
         "miou_sd": None, "delta": None, "class_iou": {"road": miou, "sky, blue": None}, "confusion": [],
-        "image_iou": {}, "seeds": [0], "runs": [AblationRun(0, f"runs/{name}-seed0", miou, 12.5, {}, 300)],
+        "image_iou": {}, "seeds": [0], "train_seconds": 12.5,
+        "runs": [AblationRun(0, f"runs/{name}-seed0", miou, 12.5, {}, 300)],
     }  # fmt: skip
     return AblationRow(**(values | changes))
 
@@ -54,23 +55,38 @@ def cells_of(text: str, title: str) -> list[str]:
 def test_cells() -> None:
     text = markdown_table(
         result(
-            row("teacher", 71.0, delta=10.5),
+            row("teacher", 71.0, delta=10.5, params_m=27.4),
             row("baseline", 60.5, latency_ms=20.0, fps=50.0),
             row("tanh_linear", 60.504, delta=0.004, miou_sd=0.5),
             row("kd", None),
-            row("my_own", 59.0, delta=-1.5),
+            row("my_own", 59.0, delta=-1.5, params_m=3.7161),
         )
     )
     assert "mIoU test (%)" in text.splitlines()[0]
-    assert cells_of(text, "Teacher")[4:6] == ["71.00", "+10.50"]
-    assert cells_of(text, "Baseline") == ["Baseline", "3.72", "12.35", "1.50", "60.50", "", "50.00"]
-    # The best student is bold, the teacher never.
-    assert cells_of(text, "+ Tanh + Linear")[4:] == ["**60.50 ± 0.50**", "+0.00", "–"]
-    assert text.count("**") == 2
-    assert cells_of(text, "+ KD")[4:] == ["–", "", "–"]
-    assert cells_of(text, "my_own")[4:6] == ["59.00", "-1.50"]
+    assert cells_of(text, "Teacher")[1:7] == ["27.40", "12.35", "1.50", "71.00", "–", "+10.50"]
+    # What reads the same is equally good; the teacher never competes; where all are equal there is no best.
+    assert cells_of(text, "Baseline") == [
+        "Baseline",
+        "3.72",
+        "12.35",
+        "1.50",
+        "**60.50**",
+        "–",
+        "",
+        "50.00",
+        "20.0",
+        "0.2",
+    ]
+    assert cells_of(text, "+ Tanh + Linear")[4:8] == ["**60.50**", "0.50", "**+0.00**", "–"]
+    assert cells_of(text, "+ KD")[4:8] == ["–", "–", "", "–"]
+    assert cells_of(text, "my_own")[4:7] == ["59.00", "–", "-1.50"]
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert len(widths) == 1
+
+
+def test_a_column_without_a_value_is_left_out() -> None:
+    made = result(row("baseline", 60.0, params_m=None, gmacs=None, gmacs_attention=None))
+    assert [column.key for column in results_table(made).columns] == ["name", "miou", "train_minutes"]
 
 
 def test_the_protocol_stands_beside_the_numbers() -> None:
@@ -89,11 +105,12 @@ def test_the_protocol_stands_beside_the_numbers() -> None:
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
-        ({"complete": False}, "**Unfinished: more runs are to come.**"),
+        ({"complete": False}, "Unfinished: more runs are to come."),
         ({"teacher_epochs": 30}, "10 epochs (teacher 30)"),
         ({"ema_decay": 0.99}, "last weights (moving average)"),
         ({"latency_size": "64x64"}, "FPS at 64x64, batch 1, PyTorch eager, unfused, A CPU, 2 threads"),
         ({"latency_size": "64x64", "device": "cuda"}, "unfused, A GPU"),
+        ({"latency_size": "64x64", "latency_runtime": "PyTorch eager, fused"}, "batch 1, PyTorch eager, fused, A CPU"),
     ],
 )
 def test_what_is_said_only_where_it_holds(settings: dict[str, Any], part: str) -> None:
@@ -104,8 +121,8 @@ def test_what_is_said_only_where_it_holds(settings: dict[str, Any], part: str) -
 
 def test_several_seeds() -> None:
     text = markdown_table(result(row("baseline", 60.0, seeds=[0, 3], miou_sd=1.25)))
-    assert "60.00 ± 1.25" in text
-    assert "seeds 0, 3 (mean ± sample sd)" in text
+    assert cells_of(text, "Baseline")[4:6] == ["60.00", "1.25"]
+    assert "seeds 0, 3 (mean, sample sd)" in text
 
 
 def test_differences_are_listed_row_by_row() -> None:
@@ -116,23 +133,24 @@ def test_differences_are_listed_row_by_row() -> None:
             row("mine", 61.0, settings={"loss.name": "dice"}),
         )
     )
-    assert "- + KD: `distillation.feature_weight: 1.0`, `distillation.patch_embedding_weight: 1.0`\n" in text
-    assert "- mine: `loss.name: dice`\n" in text
+    shared = "differs from the baseline in"
+    assert f"- + KD: {shared} distillation.feature_weight: 1.0, distillation.patch_embedding_weight: 1.0\n" in text
+    assert f"- mine: {shared} loss.name: dice\n" in text
     assert "- Baseline" not in text
 
 
 def test_csv_has_one_line_a_row_in_full_precision() -> None:
-    rows = list(csv.DictReader(csv_table(result(row("baseline", 60.123456789), row("kd", None))).splitlines()))
-    assert list(rows[0]) == [
-        "name", "recipe", "params_m", "gmacs", "gmacs_attention", "miou", "miou_sd", "delta", "latency_ms", "fps",
-        "train_seconds", "iou road", "iou sky, blue",
-    ]  # fmt: skip
-    assert float(rows[0]["miou"]) == float(rows[0]["iou road"]) == 60.123456789
-    assert rows[1]["miou"] == rows[0]["iou sky, blue"] == ""
+    text = comma_separated(results_table(result(row("baseline", 60.123456789), row("kd", None))))
+    rows = list(csv.DictReader(text.splitlines()))
+    assert list(rows[0]) == ["name", "params_m", "gmacs", "gmacs_attention", "miou", "train_minutes"]
+    assert float(rows[0]["miou"]) == 60.123456789
+    assert [each["name"] for each in rows] == ["baseline", "kd"]
+    assert rows[1]["miou"] == ""
 
 
-def test_both_files_are_written(tmp_path: Path) -> None:
+def test_three_files_are_written(tmp_path: Path) -> None:
     made = result(row("baseline", 60.0))
-    write_tables(made, tmp_path)
-    assert (tmp_path / "table.md").read_text(encoding="utf-8") == markdown_table(made)
-    assert (tmp_path / "table.csv").read_text(encoding="utf-8") == csv_table(made)
+    write_results_table(made, tmp_path)
+    table = results_table(made)
+    for suffix, text in (("md", markdown(table)), ("csv", comma_separated(table)), ("tex", latex(table))):
+        assert (tmp_path / f"table.{suffix}").read_text(encoding="utf-8") == text

@@ -74,16 +74,17 @@ def read_comparison(folder: Path, results: Path | None = None) -> Study:
         results: its results file; None looks for results.json in the folder.
     """
     results = results or _results_file(folder)
-    members = [read_run(_row_of(run), run) for run in run_folders(folder)]
+    result = None if results is None else AblationResult.from_dict(read_json(results), results)
+    rows = {} if result is None else {Path(run.folder).name: row.name for row in result.rows for run in row.runs}
+    members = [read_run(rows.get(run.path.name, _row_of(run)), run) for run in run_folders(folder)]
     title = folder.resolve().name
     if title == "comparison":
         title = folder.resolve().parent.name
-    if results is None:
+    if results is None or result is None:
         study = Study(title, folder, result_of_runs(members))
         study.gaps.append("no run of the comparison is finished: scores are those of the newest evaluation on val")
         add_runs(study, members)
     else:
-        result = AblationResult.from_dict(read_json(results), results)
         study = Study(title, results, result)
         add_evaluations_of_rows(study, folder)
         add_runs(study, members)

@@ -181,9 +181,10 @@ def _differences(study: Study) -> list[PairedDifference]:
     }
     missing = [study.label(name) for name in rows if name not in usable]
     if missing:
+        whose = "" if not usable else f" of {', '.join(missing)}"
         study.gaps.append(
-            f"paired comparison: no pixel counts per image of {', '.join(missing)}; they lie in the run folders' "
-            "evaluations, and results of earlier versions have none"
+            f"paired comparison: no pixel counts per image{whose}; they lie in the evaluations in the run folders, and "
+            "those of earlier versions have none"
         )
     if len(usable) < 2:
         return []

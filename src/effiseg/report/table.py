@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Value = str | int | float | None
@@ -75,18 +75,20 @@ def mark_best(columns: Sequence[Column], rows: list[list[Cell]], among: Sequence
         among: for each row whether it takes part (a teacher does not compete with its students).
 
     Returns:
-        New rows. A column in which all competitors are equal has no best.
+        New rows. What reads the same is equally good; a column in which all competitors read the same has no best.
     """
     marked = [list(row) for row in rows]
     for index, column in enumerate(columns):
-        values = [row[index].value for row, takes_part in zip(rows, among, strict=True) if takes_part]
-        numbers = [value for value in values if isinstance(value, int | float)]
-        if column.better is None or len(set(numbers)) < 2:
+        cells = [row[index] for row, takes_part in zip(rows, among, strict=True) if takes_part]
+        numbers: dict[int | float, str] = {
+            cell.value: cell.text for cell in cells if isinstance(cell.value, int | float)
+        }
+        if column.better is None or len(set(numbers.values())) < 2:
             continue
-        best = max(numbers) if column.better == "higher" else min(numbers)
+        best = numbers[max(numbers) if column.better == "higher" else min(numbers)]
         for row, takes_part in zip(marked, among, strict=True):
-            if takes_part and row[index].value == best:
-                row[index] = Cell(row[index].text, best, best=True)
+            if takes_part and row[index].text == best:
+                row[index] = replace(row[index], best=True)
     return marked
 
 

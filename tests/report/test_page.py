@@ -1,0 +1,140 @@
+"""The page needs nothing, holds everything, and takes no name for markup."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from effiseg.errors import UsageError
+from effiseg.report.page import Report, write_report
+
+FIGURES = ["class-delta", "class-distribution", "class-radar", "confusion-0-teacher", "confusion-1-baseline",
+           "confusion-2-kd", "confusion-3-b-mine-b", "loss", "loss-terms", "paired", "pareto", "samples-differ",
+           "samples-random", "val-miou"]  # fmt: skip
+TABLES = ["class-iou", "classes", "paired", "results", "worst-images"]
+
+
+class Elements(HTMLParser):
+    """Every start tag with its attributes, and the text outside scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if not self.tags or self.tags[-1][0] not in ("script", "style"):
+            self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def report(comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return write_report([comparison], tmp_path_factory.mktemp("page") / "out")
+
+
+def test_every_figure_and_table_is_a_file(report: Report) -> None:
+    folder = report.page.parent
+    assert report.gaps == []
+    expected = {f"figures/{name}.{form}" for name in FIGURES for form in ("svg", "pdf", "png")}
+    expected |= {f"tables/{name}.{form}" for name in TABLES for form in ("md", "csv", "tex")} | {"index.html"}
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == expected
+
+
+def test_names_are_never_markup(report: Report) -> None:
+    page = Elements(report.page.read_text(encoding="utf-8"))
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not [attributes for _, attributes in page.tags if any(name.startswith("on") for name in attributes)]
+    assert all(attributes["src"].startswith("data:image/") for tag, attributes in page.tags if tag == "img")  # type: ignore[union-attr]
+    text = "".join(page.texts)
+    for name in (
+        "<script>alert('class')</script>",
+        "<img src=x onerror=alert('file')>",
+        "<b>mine</b>",
+        "</code><script>",
+    ):
+        assert name in text
+
+
+def test_nothing_is_loaded_from_anywhere(report: Report) -> None:
+    text = report.page.read_text(encoding="utf-8")
+    for tag, attributes in Elements(text).tags:
+        for name in ("src", "href", "xlink:href"):
+            address = attributes.get(name) or ""
+            own = address.startswith(("data:", "#", "figures/", "tables/"))
+            assert own or not address, (tag, address)
+    assert not re.findall(r"url\((?!#)", text)
+    assert "default-src 'none'" in text
+    assert report.page.stat().st_size < 10_000_000
+
+
+def test_links_lead_to_files_and_anchors_that_are_there(report: Report) -> None:
+    tags = Elements(report.page.read_text(encoding="utf-8")).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in tags:
+        address = attributes.get("href") or ""
+        if tag == "a" and not address.startswith("#"):
+            assert (report.page.parent / address).is_file()
+        elif tag in ("a", "use") and address:
+            assert address[1:] in ids
+
+
+def test_a_page_of_several_studies(comparison: Path, tmp_path: Path, invented: ModuleType) -> None:
+    invented.write_run(tmp_path / "runs" / "one", "baseline", 0)
+    made = write_report([comparison, tmp_path / "runs" / "one"], tmp_path / "out", "safe")
+    assert (tmp_path / "out" / "figures" / "1-my-comparison-pareto.svg").is_file()
+    assert (tmp_path / "out" / "tables" / "2-one-results.csv").is_file()
+    assert any(gap.startswith("paired comparison: needs two rows") for gap in made.gaps)
+    tags = Elements(made.page.read_text(encoding="utf-8")).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_too_many_pictures_are_left_out_and_named(
+    comparison: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("effiseg.report.page.PICTURE_BYTES", 9000)
+    made = write_report([comparison], tmp_path / "out")
+    assert any(re.fullmatch(r"pictures: \d saved samples are left out, .*", gap) for gap in made.gaps)
+
+
+def test_a_picture_outside_the_folder_is_never_shown(comparison: Path, tmp_path: Path) -> None:
+    shutil.copytree(comparison, tmp_path / "c")
+    index = tmp_path / "c" / "samples" / "index.json"
+    index.write_text(
+        index.read_text(encoding="utf-8").replace('"folder": "000"', '"folder": "../../.."'), encoding="utf-8"
+    )
+    made = write_report([tmp_path / "c"], tmp_path / "out")
+    assert any("sample files lie beside the index" in gap for gap in made.gaps)
+    assert made.page.is_file()
+
+
+def test_out_that_is_a_file_is_refused(comparison: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match="is a file"):
+        write_report([comparison], tmp_path / "out")
+
+
+def test_the_report_needs_no_torch_and_no_network(comparison: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys, socket\n"
+        "def refuse(*a, **k): raise AssertionError('network')\n"
+        "socket.socket.connect = refuse\n"
+        "from effiseg.cli import main\n"
+        f"assert main(['report', {str(comparison)!r}, '--out', {str(tmp_path / 'out')!r}]) == 0\n"
+        "assert not {'torch', 'lightning', 'cv2'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"report: {tmp_path / 'out' / 'index.html'}"

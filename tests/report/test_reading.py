@@ -1,0 +1,118 @@
+"""What is read of finished comparisons, of ones that are still going, of runs and of evaluations."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from effiseg.errors import UsageError
+from effiseg.files import read_json, write_json, write_text, write_yaml
+from effiseg.report.reading import read_studies
+from effiseg.results import AblationResult
+
+
+def test_a_finished_comparison(comparison: Path, invented: ModuleType) -> None:
+    (study,) = read_studies([comparison])
+    assert study.title == "my comparison"
+    assert [row.name for row in study.rows] == study.order == invented.ROWS
+    assert study.gaps == []
+    assert study.progress == {}
+    assert study.samples is not None
+    assert {name: len(found) for name, found in study.histories.items()} == {
+        "teacher": 1,
+        **dict.fromkeys(invented.ROWS[1:], 2),
+    }
+    assert study.histories["kd"][0]["loss"] == pytest.approx([6.0, 4.0, 10 / 3, 3.0])
+    assert study.histories["kd"][0]["val_miou"] == [None, 20.0, None, 40.0]
+    assert [e.image_counts for e in study.evaluations["kd"]] == [
+        invented.evaluation("kd", seed).image_counts for seed in (0, 1)
+    ]
+    assert study.baseline is not None
+    assert study.baseline.name == "baseline"
+    (again,) = read_studies([comparison / "results.json"])
+    assert again.result == study.result
+
+
+def test_a_results_file_alone_names_what_it_lacks(comparison: Path, tmp_path: Path, invented: ModuleType) -> None:
+    shutil.copy(comparison / "results.json", tmp_path / "results.json")
+    (study,) = read_studies([tmp_path / "results.json"])
+    assert [row.name for row in study.rows] == invented.ROWS
+    assert not study.histories
+    assert not study.evaluations
+    assert any("pictures" in gap for gap in study.gaps)
+
+
+def test_a_comparison_that_is_still_going(comparison: Path, tmp_path: Path, invented: ModuleType) -> None:
+    result = AblationResult.from_dict(read_json(comparison / "results.json"))
+    result.rows = result.rows[:2]
+    write_json(tmp_path / "results.json", result.to_dict())
+    write_yaml(tmp_path / "ablation.yaml", {"recipes": ["baseline", "kd", "tanh"], "seeds": [0, 1], "teacher": None})
+    for row in ("teacher", "baseline"):
+        shutil.copytree(comparison / "runs" / f"{row}-seed0", tmp_path / "runs" / f"{row}-seed0")
+    shutil.copytree(comparison / "runs" / "baseline-seed1", tmp_path / "runs" / "baseline-seed1")
+    invented.write_run(tmp_path / "runs" / "kd-seed0", "kd", 0, epochs=3)
+    (study,) = read_studies([tmp_path])
+    assert study.order == ["teacher", "baseline", "kd"]
+    assert len(study.histories["kd"][0]["epoch"]) == 3
+    assert study.progress == {"kd": "epoch 3 of 4"}
+    assert study.label("kd") == "+ KD (epoch 3 of 4)"
+    assert "+ KD: kd-seed0 is not finished, epoch 3 of 4" in study.gaps
+    assert "not begun: + KD (seed 1), + Tanh (seed 0), + Tanh (seed 1)" in study.gaps
+
+
+def test_a_comparison_of_which_no_run_is_finished(tmp_path: Path, invented: ModuleType) -> None:
+    invented.write_run(tmp_path / "runs" / "teacher-seed0", "teacher", 0, epochs=2)
+    empty = tmp_path / "runs" / "baseline-seed0"
+    write_yaml(empty / "config.yaml", {"recipe": "baseline", "seed": 0, "epochs": 4})
+    (study,) = read_studies([tmp_path])
+    assert [row.name for row in study.rows] == ["teacher"]
+    assert study.result.settings["split"] == "val"
+    assert any("no run of the comparison is finished" in gap for gap in study.gaps)
+    assert any("baseline-seed0 is not finished, epoch 0 of 4" in gap for gap in study.gaps)
+
+
+def test_runs_and_evaluations_beside_each_other(tmp_path: Path, invented: ModuleType) -> None:
+    invented.write_run(tmp_path / "a", "baseline", 0)
+    invented.write_run(tmp_path / "b", "kd", 3)
+    invented.write_run(tmp_path / "other" / "b", "kd", 3, epochs=2)
+    write_json(tmp_path / "theirs.json", {**invented.evaluation("teacher", 0, "val").to_dict(), "command": "x"})
+    paths = [tmp_path / "a", tmp_path / "b", tmp_path / "other" / "b", tmp_path / "theirs.json"]
+    (study,) = read_studies(paths)
+    assert study.order == ["a", f"{tmp_path.name}/b", "other/b", "theirs"]
+    assert study.baseline is not None
+    assert study.baseline.name == "a"
+    assert study.rows[1].delta == pytest.approx((study.rows[1].miou or 0) - (study.rows[0].miou or 0))
+    assert study.rows[1].settings == {"loss.name": "dice"}
+    assert study.progress == {"other/b": "epoch 2 of 4"}
+    assert study.rows[0].params_m is None
+    assert all(len(study.evaluations[name][0].image_counts) == len(invented.IDS) for name in study.order)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "json"])
+def test_what_is_no_result_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.json"
+    if kind == "empty":
+        path.mkdir()
+    elif kind == "json":
+        write_json(path, {"a": 1})
+    with pytest.raises(UsageError, match=r"x\.json: .*a run folder, a comparison folder, its results\.json") as error:
+        read_studies([path])
+    assert "\n" not in str(error.value)
+
+
+def test_broken_metrics_are_refused(tmp_path: Path, invented: ModuleType) -> None:
+    invented.write_run(tmp_path / "a", "baseline", 0)
+    write_text(tmp_path / "a" / "metrics.csv", "epoch,loss\n1,much\n")
+    with pytest.raises(UsageError, match=r"metrics\.csv: every cell must be a number or empty"):
+        read_studies([tmp_path / "a"])
+
+
+def test_a_broken_index_of_samples_is_a_gap(comparison: Path, tmp_path: Path) -> None:
+    shutil.copytree(comparison, tmp_path / "c")
+    write_json(tmp_path / "c" / "samples" / "index.json", {"samples": [1]})
+    (study,) = read_studies([tmp_path / "c"])
+    assert study.samples is None
+    assert any("is not an index of saved samples" in gap for gap in study.gaps)
