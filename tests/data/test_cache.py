@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -257,6 +258,15 @@ def test_temporary_files_of_dead_processes_are_removed_when_old(spec: DatasetSpe
     small_cache(spec, storage)
     assert young.exists()
     assert not old.exists()
+
+
+def test_a_cache_that_is_emptied_meanwhile_is_no_error(spec: DatasetSpec, storage: CacheStorage) -> None:
+    cache, samples = small_cache(spec, storage)
+    stored = cache.read_pair(samples[0])
+    shutil.rmtree(storage.folder)
+    assert stored.image.any()  # what was mapped stays
+    assert all(is_pair(cache, sample) for sample in samples)
+    assert cache.count(samples) == 0
 
 
 def test_spawned_workers_fill_and_read(spec: DatasetSpec, tmp_path: Path) -> None:

@@ -133,7 +133,10 @@ class SampleCache:
 
     def count(self, samples: Sequence[Sample]) -> int:
         """How many of the samples have an entry; entries of replaced files count until they are read."""
-        names = set(os.listdir(self.folder))  # noqa: PTH208 - 100 000 names, no Path for each
+        try:
+            names = set(os.listdir(self.folder))  # noqa: PTH208 - 100 000 names, no Path for each
+        except FileNotFoundError:  # somebody emptied the cache
+            return 0
         return sum(_name(sample) in names for sample in samples)
 
     @property

@@ -331,6 +331,7 @@ class RunKeeper(L.Callback):
             batch_size=self.config.batch_size_per_pass,
             progress=self.validation_progress,
             across_processes=self.config.devices > 1,
+            cache=cast(SegmentationDataModule, task.trainer.datamodule).val_cache,
         )
 
     def validation_progress(self, images: int, total: int) -> None:
