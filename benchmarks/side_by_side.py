@@ -50,7 +50,9 @@ def transformers_model(variant: str, dropout: float = 0.1) -> Any:
         dropout: rate of both the classifier's dropout and stochastic depth; transformers' default is 0.1.
     """
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     size = ENCODER_SIZES[variant]  # type: ignore[index]
     config = SegformerConfig(
         depths=list(size.depths),
