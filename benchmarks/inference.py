@@ -162,9 +162,10 @@ def b0_precision_contenders(setting: Setting) -> list[Contender]:
     """What else runs B0 with LayerNorms: less precision and compiled torch, beside transformers eager."""
     ours = setting.contender("B0", "b0", ("layer_norm", "layer_norm"))
     found = [counterpart_of(ours)]
-    for runtime in ("torch_compile", "openvino"):
-        precision: Precision = "bfloat16" if runtime == "openvino" else "float32"
-        network = replace(ours, runtime=runtime, precision=precision)  # type: ignore[arg-type]
+    for network in (
+        replace(ours, runtime="torch_compile"),
+        replace(ours, runtime="openvino", precision="bfloat16"),
+    ):
         found += [counterpart_of(network), network]
     found += [replace(ours, runtime="openvino", precision="bfloat16", output="labels")]
     found += [replace(ours, precision="bfloat16")]

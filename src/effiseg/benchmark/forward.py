@@ -66,9 +66,9 @@ def write_file(contender: Contender, path: Path) -> None:
             export = theirs.export_onnx if contender.runtime == "onnxruntime" else theirs.export_openvino
             export(network, images, path)
         return
-    from effiseg.export import exporter
+    from effiseg.export import writing
 
-    exporter.write_file(
+    writing.write_file(
         from_pretrained(contender.source),
         path,
         "onnx" if contender.runtime == "onnxruntime" else "openvino",
