@@ -225,7 +225,7 @@ def add_work(row: BenchmarkRow, contender: Contender) -> None:
     work = complexity(model.variant, model.num_classes, contender.image_size, model.patch_norm, model.block_norm)
     row.gmacs = work.gmacs if contender.software == "transformers" else work.gmacs_composed
     row.gmacs_attention = work.gmacs_attention
-    if row.params is None:
+    if row.params is None and contender.software == "transformers":  # ours count what the deploy form holds
         row.params = work.params
 
 

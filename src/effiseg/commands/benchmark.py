@@ -121,6 +121,8 @@ def print_result(result: BenchmarkResult) -> None:
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
+    # A table cut to the width of a pipe or a narrow window would hide its figures.
+    console.width = max(console.width, WIDTH)
     compared = any(row.speedup is not None for row in result.rows)
     table = Table(box=box.SIMPLE)
     table.add_column("contender", no_wrap=True)
@@ -144,8 +146,7 @@ def print_result(result: BenchmarkResult) -> None:
         # One model's name would only repeat itself down the table.
         name = row.name.removeprefix(f"{row.model} ") if len(models) == 1 else row.name
         table.add_row(name, *cells(row), *([number(row.speedup)] if compared else []))
-    # A table cut to the width of a pipe or a narrow window would hide its figures.
-    console.print(table, markup=False, width=max(console.width, WIDTH), crop=False)
+    console.print(table, markup=False)
     for name, reason in result.skipped.items():
         console.print(f"left out: {name}: {reason}", markup=False)
     console.print(conditions(result), markup=False)
