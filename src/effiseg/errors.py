@@ -5,6 +5,7 @@
     ├── DataError                a data set, image or mask that breaks a rule
     ├── ModelError               a model folder or weights that cannot be used
     ├── RunError                 a run folder in the wrong state (exists already, cannot be resumed, …)
+    ├── ResourceError            memory that does not suffice for what was asked
     └── Interrupted              a signal ended the work after its state was saved; exit code 130 or 143
 
 A message says the rule, what was found, and the likely fix, and names the file. Bugs of ours are not
@@ -32,6 +33,10 @@ class ModelError(EffisegError):
 
 class RunError(EffisegError):
     """A run folder in the wrong state."""
+
+
+class ResourceError(EffisegError):
+    """Memory that does not suffice for what was asked."""
 
 
 class Interrupted(EffisegError):  # noqa: N818 - it ends work, nothing is wrong

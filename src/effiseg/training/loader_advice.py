@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 
 from effiseg.config.training import TrainConfig
 from effiseg.environment import available_cores
@@ -34,7 +34,7 @@ class LoaderJudge:
         """The advice, or None; to be called after every optimizer step."""
         if self._is_done:
             return None
-        now = time.monotonic()
+        now = monotonic()
         if self._before is None:
             if self.config.cache == "off" or epoch_ends:
                 self._before, self._due = timing.seconds(), now + JUDGED_SECONDS

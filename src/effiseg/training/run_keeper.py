@@ -66,7 +66,7 @@ class RunKeeper(L.Callback):
         config: the run's settings.
         run: where its files go.
         spec: the data set; its `val` split is evaluated where there is one.
-        data: the training samples, which say what is cached.
+        data: the training samples, and what is cached of both splits.
         schedule: the run's length.
         state: where it stands.
         watch: where signals are received.
@@ -331,7 +331,7 @@ class RunKeeper(L.Callback):
             batch_size=self.config.batch_size_per_pass,
             progress=self.validation_progress,
             across_processes=self.config.devices > 1,
-            cache=cast(SegmentationDataModule, task.trainer.datamodule).val_cache,
+            cache=self.data.val_cache,
         )
 
     def validation_progress(self, images: int, total: int) -> None:

@@ -23,7 +23,7 @@ from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_names
 from effiseg.data.statistics import describe_unlisted, split_statistics
 from effiseg.environment import describe_environment, resolve_device
-from effiseg.errors import EffisegError, Interrupted, RunError, UsageError
+from effiseg.errors import EffisegError, Interrupted, ResourceError, RunError, UsageError
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import LockedError, exclusive_lock, read_json, write_json, write_yaml
 from effiseg.models.metadata import ModelMetadata
@@ -33,6 +33,7 @@ from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, load_checkpoint, read_tensors
 from effiseg.training.distillation_task import DistillationTask
 from effiseg.training.interruption import SignalWatch
+from effiseg.training.memory_advice import describe, free_memory, is_shortage, largest_fitting, shortage_error
 from effiseg.training.progress import quiet_lightning
 from effiseg.training.run_keeper import RunKeeper, Schedule, write_metrics
 from effiseg.training.segmentation_task import SegmentationTask
@@ -191,6 +192,7 @@ def fit(
         Interrupted: a signal came; last.ckpt holds the step it came in.
         EffisegError: a user's mistake that showed in a process of data-parallel training.
         RunError: such a process ended without saying why.
+        ResourceError: memory ran out; the line says which batch size fits.
     """
     device = resolve_device(config.device)
     if config.devices > 1:
@@ -219,14 +221,22 @@ def fit(
     )
     watch = keeper.watch
     watch.patient = True
+    shortage = ""
     try:
         # The data module, not a loader: torch cannot hand a loader's random generator to spawned processes.
         trainer.fit(task, datamodule=data)
     except (ProcessRaisedException, ProcessExitedException) as error:
         # A process that is stopped while it starts ends like that too.
         if watch.received is None:
-            raise mistake_in_process(error, run) from error
+            raise mistake_in_process(error, config, run) from error
+    except (RuntimeError, MemoryError, OSError) as error:
+        shortage = describe(error)
+        if not is_shortage(shortage):
+            raise
     watch.patient = False
+    if shortage:  # here, where the error no longer holds the tensors of the step
+        del trainer
+        raise out_of_memory(shortage, config, run, task, keeper)
     # The processes of a data-parallel run can be stopped without their parent, where only the checkpoint tells.
     state = load_checkpoint(run.last_checkpoint)[3] if run.last_checkpoint.is_file() else TrainingState()
     if watch.received is not None or not schedule.is_over(state):
@@ -236,11 +246,28 @@ def fit(
         )
 
 
-def mistake_in_process(error: ProcessRaisedException | ProcessExitedException, run: RunFolder) -> Exception:
+def out_of_memory(
+    shortage: str, config: TrainConfig, run: RunFolder, task: SegmentationTask, keeper: RunKeeper
+) -> ResourceError:
+    """What to raise when memory ran out; says how many images fit, where that can be tried."""
+    free_memory()
+    step, total = keeper.state.step, keeper.schedule.total_steps
+    if keeper.state.validation_pending:
+        return shortage_error(shortage, config, run, f"in the evaluation after step {step}", how_to_resume(run))
+    fitting = largest_fitting(task, config, torch.device(resolve_device(config.device)))
+    return shortage_error(shortage, config, run, f"in step {step + 1} of {total}", how_to_resume(run), fitting)
+
+
+def mistake_in_process(
+    error: ProcessRaisedException | ProcessExitedException, config: TrainConfig, run: RunFolder
+) -> Exception:
     """What to raise for an error in a spawned process, of which torch hands over the traceback as text."""
     if isinstance(error, ProcessExitedException):
         return RunError(f"{run.path}: {str(error).strip()}, perhaps for want of memory; {how_to_resume(run)}")
-    name, _, message = str(error).strip().splitlines()[-1].partition(": ")
+    last_line = str(error).strip().splitlines()[-1]
+    if is_shortage(last_line):
+        return shortage_error(last_line, config, run, f"in one of {config.devices} processes", how_to_resume(run))
+    name, _, message = last_line.partition(": ")
     return EffisegError(message) if name.startswith("effiseg.") else error
 
 

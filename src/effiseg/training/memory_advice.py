@@ -1,0 +1,136 @@
+"""When memory runs out: which batch size fits, and how to go on."""
+
+from __future__ import annotations
+
+import gc
+import re
+import shutil
+from contextlib import nullcontext
+
+import torch
+
+from effiseg.config.training import TrainConfig
+from effiseg.errors import ResourceError
+from effiseg.run_folder import RunFolder
+from effiseg.training.segmentation_task import SegmentationTask
+
+AUTOCAST = {"bf16": torch.bfloat16, "16": torch.float16}
+_WORKER_DIED = re.compile(r"DataLoader worker \(pid.*?\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)")
+_SHARED_MEMORY = re.compile(r"allocate shared memory|insufficient shared memory|torch_\w+>: No space left")
+_NO_MEMORY = re.compile(
+    r"out of memory|(can't|Cannot) allocate memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED|\bMemoryError\b|bad_alloc"
+    r"|could not create a primitive$"  # what oneDNN says of it on the CPU
+)
+
+
+def is_shortage(text: str) -> bool:
+    """Whether an error's "type: message" says that memory ran out, here or in a loader worker."""
+    return any(pattern.search(text) for pattern in (_WORKER_DIED, _NO_MEMORY, _SHARED_MEMORY))
+
+
+def shortage_error(
+    text: str, config: TrainConfig, run: RunFolder, doing: str, go_on: str, fitting: int | None = None
+) -> ResourceError:
+    """What to raise for it: one line with the batch size that fits and how to go on.
+
+    Args:
+        text: "type: message" of an error for which `is_shortage` holds.
+        config: the run's settings.
+        run: the run; its checkpoints stay as they are.
+        doing: what was done when memory ran out.
+        go_on: how to resume.
+        fitting: images a pass that were seen to fit; None if that is not known.
+    """
+    if _is_loaders(text):
+        return ResourceError(f"{run.path}: {_loader_advice(text, config)}; {go_on}")
+    images, smaller = config.batch_size_per_pass, smaller_passes(config)
+    need_less = [
+        *(["--precision bf16"] if config.precision == "32" else []),
+        "a smaller --image_size",
+        "a smaller --model.variant",
+    ]
+    found = f"{run.path}: out of memory {doing} with {images} image{'s'[: images > 1]} of {config.image_size} a pass"
+    if not smaller:
+        return ResourceError(f"{found}; start anew with {' or '.join(need_less)}")
+    fits = f"{fitting} fit" if fitting else "half as many may fit"
+    fitting = fitting or max(size for size in smaller if size <= max(1, images // 2))
+    accumulate = config.batch_size // (config.devices * fitting)
+    return ResourceError(
+        f"{found}; {fits}: set accumulate: {accumulate} in {run.config}, which keeps batch_size {config.batch_size}, "
+        f"and {go_on}; or start anew with --batch_size {fitting * config.accumulate * config.devices}, "
+        f"{', '.join(need_less)}"
+    )
+
+
+def smaller_passes(config: TrainConfig) -> list[int]:
+    """Images a pass, fewer than now, of which whole passes make up the same batch; largest first."""
+    per_process = config.batch_size // config.devices
+    return [size for size in range(config.batch_size_per_pass - 1, 0, -1) if per_process % size == 0]
+
+
+def largest_fitting(task: SegmentationTask, config: TrainConfig, device: torch.device) -> int | None:
+    """The largest of `smaller_passes` that this machine can train with, found by trying, or None.
+
+    The task is only good for its memory afterwards. Runs that compile are tried without, which needs no less.
+    """
+    task.to(device)
+    return next((images for images in smaller_passes(config) if _fits(task, config, device, images)), None)
+
+
+def _fits(task: SegmentationTask, config: TrainConfig, device: torch.device, images: int) -> bool:
+    """Whether two passes and the optimizer's two averages find room: the second forward has gradients beside it."""
+    precision = torch.autocast(device.type, AUTOCAST[config.precision]) if config.precision != "32" else nullcontext()
+    averages: list[torch.Tensor] = []
+    try:
+        averages += [torch.zeros_like(w) for w in task.parameters() if w.requires_grad for _ in range(2)]
+        batch = torch.zeros(images, 3, *config.input_size, dtype=torch.uint8, device=device)
+        with torch.compiler.set_stance("force_eager" if config.compile else "default"):
+            for _ in range(2):
+                with precision:
+                    loss = task.loss_terms(batch, batch[:, 0])["loss"]
+                loss.backward()  # type: ignore[no-untyped-call]
+        return True
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(describe(error)):
+            raise
+        return False
+    finally:
+        averages.clear()
+        task.zero_grad(set_to_none=True)
+        free_memory()
+
+
+def free_memory() -> None:
+    """Give back what errors and graphs still held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def describe(error: BaseException) -> str:
+    """Type and message of an error, as `is_shortage` wants them."""
+    return f"{type(error).__name__}: {error}".rstrip()
+
+
+def _is_loaders(text: str) -> bool:
+    return bool(_WORKER_DIED.search(text) or _SHARED_MEMORY.search(text) or "in DataLoader worker process" in text)
+
+
+def _loader_advice(text: str, config: TrainConfig) -> str:
+    died = _WORKER_DIED.search(text)
+    signal = (died[1] or "").strip() if died else ""
+    fewer = f"take fewer --workers (now {config.workers}; 0 loads in the training process)"
+    if _SHARED_MEMORY.search(text) or signal == "Bus error":
+        return f"a loader worker found no room in shared memory ({_free_shared_memory()}); enlarge it or {fewer}"
+    if signal not in ("", "Killed"):
+        return f"a loader worker died ({signal}); --workers 0 shows where"
+    how = "was killed, most likely because memory ran out" if died else "ran out of memory"
+    return f"a loader worker {how}; {fewer}"
+
+
+def _free_shared_memory() -> str:
+    try:
+        usage = shutil.disk_usage("/dev/shm")
+    except OSError:
+        return "/dev/shm"
+    return f"/dev/shm: {usage.free / 2**20:.0f} of {usage.total / 2**20:.0f} MiB free; docker run --shm-size sets it"
