@@ -287,7 +287,9 @@ class _Folding:
         """A norm as its core, or None, and the affine map after it."""
         match norm:
             case LayerNorm():
-                return Standardization(self.form, norm.eps), _affine(norm)
+                weight = _exact(norm.weight)
+                core = Standardization(self.form, norm.eps, torch.ones_like(weight), torch.zeros_like(weight))
+                return core, _affine(norm)
             case DynamicTanh():
                 return Squashing(self.form, alpha=_exact(norm.alpha)), _affine(norm)
             case _:

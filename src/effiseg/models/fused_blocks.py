@@ -22,7 +22,7 @@ AttentionForm = Literal["sdpa", "matmul"]
 
 def frozen(values: Tensor | None) -> nn.Parameter | None:
     """A parameter that is not trained; None stays None."""
-    return None if values is None else nn.Parameter(values.contiguous(), requires_grad=False)
+    return None if values is None else nn.Parameter(values, requires_grad=False)
 
 
 def channels_first(x: Tensor, form: PointwiseForm) -> Tensor:
@@ -33,6 +33,16 @@ def channels_first(x: Tensor, form: PointwiseForm) -> Tensor:
 def from_channels_first(x: Tensor, form: PointwiseForm) -> Tensor:
     """(B, C, H, W), seen in the layout of `form`."""
     return x.permute(0, 2, 3, 1) if form == "linear" else x
+
+
+def channels_last(x: Tensor, form: PointwiseForm) -> Tensor:
+    """A map in the layout of `form`, seen as (B, H, W, C)."""
+    return x if form == "linear" else x.permute(0, 2, 3, 1)
+
+
+def from_channels_last(x: Tensor, form: PointwiseForm) -> Tensor:
+    """(B, H, W, C), seen in the layout of `form`."""
+    return x if form == "linear" else x.permute(0, 3, 1, 2)
 
 
 class Pointwise(nn.Module):
@@ -47,7 +57,7 @@ class Pointwise(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None, form: PointwiseForm) -> None:
         super().__init__()
         self.form = form
-        self.weight = frozen(weight if form == "linear" else weight[:, :, None, None])
+        self.weight = frozen((weight if form == "linear" else weight[:, :, None, None]).contiguous())
         self.bias = frozen(bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,15 +107,25 @@ class Convolution(nn.Module):
         x = channels_first(x, self.form)
         y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
         if self.border is not None:
-            ones = torch.ones((1, 1, x.shape[2], x.shape[3]), dtype=x.dtype, device=x.device)
-            y = y + F.conv2d(ones, self.border, None, self.stride, self.padding)
+            # Made as NHWC: a single channel fits both layouts, and the wrong one makes the sum five times slower.
+            ones = x.new_ones((1, x.shape[2], x.shape[3], 1)).permute(0, 3, 1, 2)
+            y = y.add_(F.conv2d(ones, self.border, None, self.stride, self.padding))
         return from_channels_first(y, self.form)
 
 
 class Standardization(nn.Module):
-    """LayerNorm over the channels; without weight and bias where those were folded into what follows."""
+    """LayerNorm over the channels.
 
-    def __init__(self, form: PointwiseForm, eps: float, weight: Tensor | None = None, bias: Tensor | None = None):
+    Its weight is 1 and its bias 0 where those were folded into what follows: torch's operator needs half as
+    long again without them on a CPU, and ONNX's cannot do without.
+
+    Args:
+        form: the layout.
+        eps: epsilon.
+        weight, bias: (C,).
+    """
+
+    def __init__(self, form: PointwiseForm, eps: float, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
         self.form = form
         self.eps = eps
@@ -114,10 +134,8 @@ class Standardization(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A map to a map."""
-        if self.form == "linear":
-            return F.layer_norm(x, x.shape[3:], self.weight, self.bias, self.eps)
-        last = x.permute(0, 2, 3, 1)
-        return F.layer_norm(last, last.shape[3:], self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+        last = channels_last(x, self.form)
+        return from_channels_last(F.layer_norm(last, last.shape[3:], self.weight, self.bias, self.eps), self.form)
 
 
 class Squashing(nn.Module):
@@ -148,7 +166,8 @@ class Squashing(nn.Module):
         x = torch.tanh(x if self.alpha is None else x * self.alpha)
         if self.weight is None or self.bias is None:
             return x
-        return torch.addcmul(self.bias, x, self.weight)
+        # In place, which keeps the memory's layout; a broadcast weight in the lead may choose another.
+        return x.mul_(self.weight).add_(self.bias)
 
 
 class FusedAttention(nn.Module):
@@ -176,29 +195,40 @@ class FusedAttention(nn.Module):
         self.query, self.reduction, self.key_value, self.output = query, reduction, key_value, output
         self.heads = heads
         self.attention = attention
+        self.form = query.form
 
     def forward(self, x: Tensor) -> Tensor:
         """A map to a map."""
-        form = self.query.form
         source = x if self.reduction is None else self.reduction(x)
-        query = split_heads(self.query(x), self.heads, form)
-        key, value = split_heads(self.key_value(source), 2 * self.heads, form).chunk(2, 1)
+        query = self._split_heads(self.query(x), self.heads)
+        key, value = self._split_heads(self.key_value(source), 2 * self.heads).chunk(2, 1)
         if self.attention == "sdpa":
             attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         else:
             attended = (query @ key.transpose(2, 3)).softmax(-1) @ value
-        if form == "linear":
-            merged = attended.transpose(1, 2).reshape(x.shape)
-        else:
-            merged = attended.transpose(2, 3).reshape(x.shape)
+        merged = self._merge_heads(attended, x)
         return merged if self.output is None else self.output(merged)
 
+    # Both ways are exact in both forms. The operator runs along NHWC memory; products written out let an engine
+    # that keeps NCHW transpose inside them.
 
-def split_heads(x: Tensor, heads: int, form: PointwiseForm) -> Tensor:
-    """A map of heads·d channels to (B, heads, N, d)."""
-    if form == "linear":
+    def _split_heads(self, x: Tensor, heads: int) -> Tensor:
+        """A map of heads·d channels to (B, heads, N, d)."""
+        if self._stays_channels_first:
+            return x.reshape(x.shape[0], heads, x.shape[1] // heads, -1).transpose(2, 3)
+        x = channels_last(x, self.form)
         return x.reshape(x.shape[0], -1, heads, x.shape[3] // heads).transpose(1, 2)
-    return x.reshape(x.shape[0], heads, x.shape[1] // heads, -1).transpose(2, 3)
+
+    def _merge_heads(self, attended: Tensor, like: Tensor) -> Tensor:
+        """(B, heads, N, d) to a map of the shape of `like`."""
+        if self._stays_channels_first:
+            return attended.transpose(2, 3).reshape(like.shape)
+        merged = attended.transpose(1, 2).reshape(channels_last(like, self.form).shape)
+        return from_channels_last(merged, self.form)
+
+    @property
+    def _stays_channels_first(self) -> bool:
+        return self.form == "conv" and self.attention == "matmul"
 
 
 class FusedBlock(nn.Module):
@@ -226,10 +256,12 @@ class FusedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A map to a map."""
-        x = x + self.attention(x if self.norm1 is None else self.norm1(x))
+        # Each sum grows in the branch's own memory, which nothing else reads.
+        attended: Tensor = self.attention(x if self.norm1 is None else self.norm1(x))
+        x = attended.add_(x)
         hidden = self.fc1(x if self.norm2 is None else self.norm2(x))
         mixed: Tensor = self.fc2(F.gelu(self.mixing(hidden)))
-        return x + mixed
+        return mixed.add_(x)
 
 
 class FusedStage(nn.Module):
