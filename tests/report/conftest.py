@@ -58,8 +58,9 @@ def metrics(row: str, epochs: int) -> str:
 
 def write_run(folder: Path, row: str, seed: int, epochs: int = EPOCHS, split: str = "test") -> AblationRun:
     """A run folder; finished if it has all epochs."""
-    write_yaml(folder / "config.yaml", {"recipe": row, "seed": seed, "epochs": EPOCHS, "batch_size": 2,
-                                        "image_size": "32x64", "loss": {"name": "dice" if row == "kd" else "ce"}})  # fmt: skip
+    loss = {"name": "dice" if row == "kd" else "ce"}
+    config = {"recipe": row, "seed": seed, "epochs": EPOCHS, "batch_size": 2, "image_size": "32x64", "loss": loss}
+    write_yaml(folder / "config.yaml", config)
     write_json(folder / "class_statistics.json", class_statistics())
     write_text(folder / "metrics.csv", metrics(row, epochs))
     found = evaluation(row, seed, split)

@@ -19,14 +19,16 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installe
 # Run inside the page after it has loaded; its findings are left in the document, which --dump-dom prints.
 PROBE = """
 const heads = [...document.querySelectorAll("#table-results th button")];
-const column = (n) => [...document.querySelectorAll(`#table-results tbody tr td:nth-child(${n + 1})`)].map((c) => c.textContent);
+const cells = (n) => document.querySelectorAll(`#table-results tbody tr td:nth-child(${n + 1})`);
+const column = (n) => [...cells(n)].map((cell) => cell.textContent);
 const place = heads.findIndex((head) => head.textContent.startsWith("mIoU"));
 const found = { place, before: column(place) };
 heads[place].click(); found.descending = column(place);
 heads[place].click(); found.ascending = column(place);
 heads[0].click(); found.names = column(0);
 document.querySelectorAll("details").forEach((part) => part.open = true);
-found.figures = [...document.querySelectorAll("figure.drawing > svg")].filter((s) => !s.parentElement.hidden).map((s) => {
+const drawings = [...document.querySelectorAll("figure.drawing > svg")];
+found.figures = drawings.filter((s) => !s.parentElement.hidden).map((s) => {
   const box = s.getBoundingClientRect();
   return [s.parentElement.id, box.width, box.height, s.querySelectorAll("path, use, rect").length];
 });
@@ -34,7 +36,8 @@ found.images = [...document.images].map((image) => image.naturalWidth);
 const select = document.querySelector(".choice select");
 select.value = "confusion-2-kd"; select.dispatchEvent(new Event("change"));
 found.chosen = [...document.querySelectorAll(".choice figure")].filter((f) => !f.hidden).map((f) => f.id);
-found.requests = performance.getEntriesByType("resource").map((entry) => entry.name).filter((n) => !n.startsWith("data:"));
+const loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
+found.requests = loaded.filter((name) => !name.startsWith("data:"));
 found.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 const out = document.createElement("output"); out.textContent = JSON.stringify(found); document.body.append(out);
 """
@@ -57,7 +60,7 @@ def page(comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("width", [1280, 500])
 def test_the_page_works(page: Path, tmp_path: Path, width: int) -> None:
     # The probe is a script of its own, so this copy allows it.
-    text = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", page.read_text(encoding="utf-8"))
+    text = re.sub(r'script-src [^"]*', "script-src 'unsafe-inline'", page.read_text(encoding="utf-8"))
     probed = tmp_path / "index.html"
     probed.write_text(text.replace("</body>", f"<script>{PROBE}</script></body>"), encoding="utf-8")
     done = browse(probed, tmp_path, "--dump-dom", f"--window-size={width},900")

@@ -34,7 +34,7 @@ def run(argv: list[str]) -> int:
     print(f"model: {finished.model}")
     print(f"results: {finished.results}")
     save_pictures(finished)
-    report_at_end(finished.path)
+    report_at_end(finished.path, quick=True)
     return 0
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from effiseg.errors import UsageError
 from effiseg.files import write_bytes, write_text
-from effiseg.report.figures.style import FORMATS, inline_svg, rendered
+from effiseg.report.figures.style import FORMATS, Format, inline_svg, rendered
 from effiseg.report.reading import read_studies
 from effiseg.report.results_table import protocol_text
 from effiseg.report.sections import Section, build_sections, slug
@@ -50,7 +50,10 @@ class StudyOnPage:
 
 
 def write_report(
-    paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], colours: ClassColours = "dataset"
+    paths: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    colours: ClassColours = "dataset",
+    formats: Sequence[Format] = FORMATS,
 ) -> Report:
     """Read runs and comparisons, draw what is there, write index.html, figures/ and tables/.
 
@@ -58,6 +61,7 @@ def write_report(
         paths: see `read_studies`.
         out: folder to write; files of an earlier report are replaced, index.html last.
         colours: of classes in pictures: the data set's, or ones that are safe for colour-blind readers.
+        formats: of the figures beside the page; svg is always among them.
 
     Raises:
         UsageError: a path is no run, comparison or results file, or `out` is a file.
@@ -71,8 +75,8 @@ def write_report(
         sections = build_sections(study, class_palette(study, colours), PICTURE_BYTES // len(studies))
         pages.append(StudyOnPage(study, sections, f"{number}-{slug(study.title)}-" if len(studies) > 1 else ""))
     for page in pages:
-        write_files(page, folder)
-    write_text(folder / "index.html", render(pages))
+        write_files(page, folder, formats)
+    write_text(folder / "index.html", render(pages, formats))
     return Report(folder / "index.html", [gap for study in studies for gap in study.gaps])
 
 
@@ -85,12 +89,12 @@ def class_palette(study: Study, colours: ClassColours) -> list[Colour]:
     return [(int(r), int(g), int(b)) for r, g, b in own]
 
 
-def write_files(page: StudyOnPage, folder: Path) -> None:
-    """Write every figure as SVG, PDF and PNG, every table as Markdown, CSV and LaTeX; keep the SVGs for the page."""
+def write_files(page: StudyOnPage, folder: Path, formats: Sequence[Format]) -> None:
+    """Write every figure in all formats, every table as Markdown, CSV and LaTeX; keep the SVGs for the page."""
     for section in page.sections:
         for drawing in section.all_drawings:
             name = page.prefix + drawing.name
-            files = rendered(drawing.figure, name)
+            files = rendered(drawing.figure, name, formats)
             for form, data in files.items():
                 write_bytes(folder / "figures" / f"{name}.{form}", data)
             if drawing.on_page:
@@ -102,7 +106,7 @@ def write_files(page: StudyOnPage, folder: Path) -> None:
             write_text(f"{stem}.tex", latex(table))
 
 
-def render(pages: list[StudyOnPage]) -> str:
+def render(pages: list[StudyOnPage], formats: Sequence[Format]) -> str:
     """The page. Everything from data is escaped by Jinja, or by matplotlib inside figures.
 
     The policy in its head lets a browser load nothing and run no script but this one, whatever a name holds.
@@ -123,7 +127,7 @@ def render(pages: list[StudyOnPage]) -> str:
         "policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         "svg": lambda page, drawing: Markup(page.inline[drawing.name]),
         "protocol": protocol_text,
-        "formats": FORMATS,
+        "formats": formats,
     }
     return environment.get_template("page.html.j2").render(values)
 

@@ -63,7 +63,8 @@ def terms_figure(study: Study) -> Figure:
         panel.tick_params(labelbottom=True)
     for panel in list(panels.flat)[len(rows) :]:
         panel.set_visible(False)
-    figure.supxlabel("epoch", fontsize="medium")
+    for panel in panels[-1]:
+        panel.set_xlabel("epoch")
     handles = {
         label: handle for panel in panels.flat for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }

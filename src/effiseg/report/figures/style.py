@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from effiseg.report.row_titles import BASELINE, TEACHER
@@ -25,7 +28,9 @@ _VARIABLES = {INK: "var(--ink)", GRID: "var(--grid)", SURFACE: "var(--surface)"}
 
 WIDTH = 5.6
 """Inches; a figure is as wide as a phone shows it with letters that can be read."""
-FORMATS = ("svg", "pdf", "png")
+Format = Literal["svg", "pdf", "png"]
+FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
+_DPI = 200
 _MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
 STYLE: Any = {
     "font.family": ["DejaVu Sans", "sans-serif"],
@@ -102,23 +107,34 @@ def place_legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(handles)))
 
 
-def rendered(figure: Figure, name: str) -> dict[str, bytes]:
+def rendered(figure: Figure, name: str, formats: Sequence[Format] = FORMATS) -> dict[str, bytes]:
     """The figure in every format; the same figure gives the same bytes.
 
-    The layout is found once, and then holds for every format.
+    The layout is found once, and each file is one drawing: `savefig` would find it again and draw twice.
 
     Args:
         figure: what to draw.
         name: makes the ids inside the SVG differ from other figures'.
+        formats: which.
     """
-    metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
     files: dict[str, bytes] = {}
     with rc_context({**STYLE, "svg.hashsalt": name}):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        for form in FORMATS:
+        for form in formats:
             stream = io.BytesIO()
-            figure.savefig(stream, format=form, dpi=200, metadata=metadata[form])
+            canvas: Any  # matplotlib's printing functions have no types
+            match form:
+                case "svg":
+                    canvas = FigureCanvasSVG(figure)
+                    canvas.print_svg(stream, metadata={"Date": None})
+                case "pdf":
+                    canvas = FigureCanvasPdf(figure)
+                    canvas.print_pdf(stream, metadata={"CreationDate": None})
+                case "png":
+                    figure.set_dpi(_DPI)
+                    canvas = FigureCanvasAgg(figure)
+                    canvas.print_png(stream)
             files[form] = stream.getvalue()
     return files
 
