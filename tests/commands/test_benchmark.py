@@ -1,0 +1,79 @@
+"""`effiseg benchmark`: what it prints and writes, and one line for every mistake. No test looks at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from effiseg.commands.benchmark import conditions, parse, run
+from effiseg.errors import EffisegError, ModelError, UsageError
+from effiseg.models.pretrained import save_pretrained
+from effiseg.models.segformer import SegFormer
+from effiseg.results import BenchmarkResult
+
+FEW = ("--image_size", "64x96", "--device", "cpu", "--threads", "1", "--rounds", "2", "--passes", "2", "--warmup", "1")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models") / "b0"
+    torch.manual_seed(0)
+    network = SegFormer("b0", 4)
+    torch.nn.init.normal_(network.decode_head.classifier.weight)
+    save_pretrained(network, folder)
+    return str(folder)
+
+
+def test_against_transformers(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("transformers", reason="transformers is what is measured against")
+    file = tmp_path / "b.json"
+    assert run([model, *FEW, "--against", "transformers", "--json", str(file)]) == 0
+    value = json.loads(file.read_text(encoding="utf-8"))
+    result = BenchmarkResult.from_dict(value, file)
+    ours, theirs = result.rows
+    assert (ours.software, theirs.software) == ("effiseg", "transformers")
+    assert ours.counterpart == theirs.name
+    assert ours.speedup == pytest.approx(theirs.latency_ms / ours.latency_ms)
+    assert [len(row.samples_ms) for row in result.rows] == [4, 4]
+    assert value["command"].startswith("effiseg benchmark ")
+    assert value["environment"]["packages"]["torch"]
+    assert result.schedule == {"rounds": 2, "passes": 2, "warmup": 1}
+    out = capsys.readouterr().out
+    for part in ("× transformers", f"{ours.latency_ms:.1f}", f"{theirs.fps:.2f}", "100.000 %", conditions(result)):
+        assert part in out
+    assert "64x96, batch 1" in out
+    assert ", 1 threads, allocator " in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ([], UsageError, "MODEL"),
+        (["nowhere"], ModelError, "nowhere: no such folder"),
+        (["no.onnx"], ModelError, "no.onnx: no such file"),
+        (["MODEL", "--runtime", "torch,tensorrt"], UsageError, "'tensorrt'"),
+        (["MODEL", "--precision", "fp8"], UsageError, "'fp8'"),
+        (["MODEL", "--precision", "int8"], UsageError, "effiseg export --int8"),
+        (["MODEL", "--precision", "bf16", "--runtime", "onnxruntime"], UsageError, "no bfloat16"),
+        (["MODEL", "--image_size", "16x16"], UsageError, "at least 32x32"),
+        (["MODEL", "--threads", "0"], UsageError, "from 1 on"),
+        (["MODEL", "--against", "mmseg"], UsageError, "'mmseg'"),
+        (["MODEL", "--runtimes", "torch"], UsageError, "did you mean '--runtime'"),
+        (["MODEL", "MODEL"], UsageError, "asked for twice"),
+    ],
+)
+def test_mistakes(model: str, arguments: list[str], kind: type[EffisegError], message: str) -> None:
+    with pytest.raises(kind) as caught:
+        run([*(model if word == "MODEL" else word for word in arguments), "--device", "cpu"])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_lists_name_each_once() -> None:
+    options = parse(["a", "--runtime", "openvino, torch,openvino", "--precision", "fp32,bf16"])
+    assert options.runtime == ["openvino", "torch"]
+    assert options.precision == ["fp32", "bf16"]
+    assert options.image_size == (512, 1024)
