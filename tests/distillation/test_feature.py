@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from effiseg.distillation import cosine_feature_loss
+from effiseg.distillation.feature import plain_cosine_feature_loss
 from effiseg.errors import UsageError
 
 
@@ -136,3 +137,49 @@ def test_half_precision_is_computed_in_float32() -> None:
 def test_different_shapes_are_refused() -> None:
     with pytest.raises(UsageError, match="same shape"):
         cosine_feature_loss(torch.zeros(1, 3, 2, 2), torch.zeros(1, 4, 2, 2))
+
+
+@pytest.mark.parametrize("detach_guidance", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("piece_numbers", [1, 20, 1 << 18])
+def test_pieces_equal_the_plain_form(
+    detach_guidance: bool, dtype: torch.dtype, piece_numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("effiseg.distillation.feature._PIECE_NUMBERS", piece_numbers)
+    torch.manual_seed(7)
+    student = torch.randn(2, 6, 5, 7).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+    teacher = (student + 0.5 * torch.randn(2, 6, 5, 7)).detach().to(dtype)
+    found = cosine_feature_loss(student, teacher, 0.7, 0.3, detach_guidance)
+    expected = plain_cosine_feature_loss(student, teacher, 0.7, 0.3, detach_guidance)
+    (gradient,), (expected_gradient,) = (torch.autograd.grad(3 * loss, student) for loss in (found, expected))
+    precision = 1e-13 if dtype == torch.float64 else 3e-6
+    torch.testing.assert_close(found, expected, rtol=precision, atol=0)
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(
+        gradient.double(), expected_gradient.double(), rtol=max(precision, torch.finfo(dtype).eps), atol=precision
+    )
+
+
+def test_only_the_two_maps_are_kept_for_the_gradient() -> None:
+    student = torch.randn(2, 64, 16, 16, requires_grad=True)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        cosine_feature_loss(student, torch.randn(2, 64, 16, 16))
+    # One vector of positions and one of channels for each of seven sums and cosines at most.
+    assert 2 * student.numel() <= sum(kept.values()) <= 2 * student.numel() + 7 * 2 * (16 * 16 + 64)
+
+
+def test_compiled_it_is_one_graph_with_the_same_values() -> None:
+    torch.manual_seed(8)
+    student = torch.randn(2, 6, 5, 7, dtype=torch.float64, requires_grad=True)
+    teacher = torch.randn(2, 6, 5, 7, dtype=torch.float64)
+    compiled = torch.compile(cosine_feature_loss, backend="aot_eager", fullgraph=True)
+    found, expected = compiled(student, teacher), cosine_feature_loss(student, teacher)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=0)
+    (gradient,), (expected_gradient,) = (torch.autograd.grad(loss, student) for loss in (found, expected))
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-16)

@@ -324,6 +324,21 @@ def test_half_precision_logits_are_upsampled_in_float32(name: str, dtype: torch.
     assert torch.equal(leaf.grad, gradient.to(dtype))
 
 
+@every_loss
+def test_nothing_of_the_upsampled_size_is_kept_for_the_gradient(name: str) -> None:
+    function, _, args, options = LOSSES[name]
+    logits, target = small_logits((48, 56))
+    kept: list[int] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        function(logits.requires_grad_(), target, *args, **options, upsample=True)
+    assert 0 < max(kept) <= target.numel() < target.numel() * K
+
+
 @pytest.mark.parametrize("name", ["weighted_cross_entropy", "dice_focal"])
 def test_a_compiled_loss_is_one_graph_with_the_same_values(name: str) -> None:
     function, _, args, options = LOSSES[name]
