@@ -13,6 +13,7 @@ from effiseg.errors import UsageError
 
 PACKAGES = (
     "effiseg", "torch", "lightning", "numpy", "opencv-python-headless", "pillow", "safetensors",
+    "onnx", "onnxruntime", "openvino", "nncf", "transformers",
 )  # fmt: skip
 # Variables that change speed or the order of sums.
 VARIABLES = (
