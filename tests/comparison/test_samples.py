@@ -82,7 +82,7 @@ def test_what_is_saved_is_the_image_the_label_and_what_the_models_say(
     # Any viewer shows the data set's colours, and what is larger is reduced.
     with Image.open(index.folder / "000" / "truth.png") as picture:
         assert picture.getpalette()[:9] == [part for colour in spec.palette for part in colour]  # type: ignore[index]
-    monkeypatch.setattr(module, "WIDTH", 32)
+    monkeypatch.setattr(module, "PICTURE_WIDTH", 32)
     save_samples(models, iou, spec, "val", tmp_path)
     smaller = read_samples(tmp_path)
     assert smaller is not None

@@ -25,10 +25,9 @@ from effiseg.report.samples import FOLDER, INDEX, SampleIndex, SavedSample
 from effiseg.results import AblationResult, EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.visualization.label_colours import colour_table
+from effiseg.visualization.sheet import PICTURE_WIDTH, reduced
 
 ImageIou = Mapping[str, float | None]
-WIDTH = 384
-"""Pixels; larger images are reduced to it."""
 _DIFFER, _RANDOM, _WORST = 4, 4, 2
 
 
@@ -66,7 +65,7 @@ def save_samples(
     by_id = {sample.id: sample for sample in list_samples(spec, split)}
     samples = [by_id[saved.id] for saved in chosen]
     for saved, sample in zip(chosen, samples, strict=True):
-        _save(Image.fromarray(read_image(sample.image)), folder / saved.folder / "image.jpg")
+        _save(Image.fromarray(reduced(read_image(sample.image), PICTURE_WIDTH)), folder / saved.folder / "image.jpg")
     for number, (row, source) in enumerate(models.items()):
         model = from_pretrained(str(source))
         maps = predicted_label_maps(
@@ -78,7 +77,8 @@ def save_samples(
             if number == 0:
                 _save(_indexed(label, spec), folder / saved.folder / "truth.png")
     note = (
-        f"{split} split; predictions of each row's first seed, at most {WIDTH} pixels wide; IoU is the mean over seeds."
+        f"{split} split; predictions of each row's first seed, at most {PICTURE_WIDTH} pixels wide; "
+        "IoU is the mean over seeds."
     )
     palette = [list(colour) for colour in spec.palette]
     index = SampleIndex(list(spec.names), palette, list(models), chosen, note, folder)
@@ -166,15 +166,12 @@ def choose_samples(image_iou: Mapping[str, ImageIou], seed: int = 0) -> list[Sav
 
 def _indexed(labels: UInt8Array, spec: DatasetSpec) -> Image.Image:
     """A label map that any viewer shows in the data set's colours; its bytes are the classes."""
-    image = Image.fromarray(labels)
+    image = Image.fromarray(reduced(labels, PICTURE_WIDTH))
     image.putpalette(colour_table(spec.palette).tobytes())
     return image
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    if image.width > WIDTH:
-        size = (WIDTH, max(1, round(image.height * WIDTH / image.width)))
-        image = image.resize(size, Image.Resampling.NEAREST if image.mode == "P" else Image.Resampling.LANCZOS)
     with atomic_path(path) as temporary:
         if path.suffix == ".jpg":
             image.save(temporary, "JPEG", quality=88)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from effiseg.config.data import Resize
@@ -148,9 +149,7 @@ def evaluate_model(
         share = share[dist.get_rank() :: dist.get_world_size()]
     loader = _loader(Subset(dataset, share), batch_size, workers)
     model.to(device)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with evaluation_mode(model):
         result = evaluate(
             lambda images: model(metadata.normalize(images)),
             loader,
@@ -161,9 +160,6 @@ def evaluate_model(
             split=split,
             across_processes=across_processes,
         )
-    finally:
-        for module, training in modes.items():
-            module.training = training
     return replace(result, model=source, image_size=list(input_size), resize=method)
 
 
@@ -228,6 +224,18 @@ def evaluate_exported(
         split=split,
     )
     return replace(result, model=source, image_size=list(input_size), resize=method)
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode, and every module back into its own mode afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def check_classes(model: SegFormer | LoadedModel, spec: DatasetSpec, source: str = "the model") -> None:

@@ -13,7 +13,7 @@ from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import Sample
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import UsageError
-from effiseg.evaluation.evaluator import check_classes, full_size_labels
+from effiseg.evaluation.evaluator import check_classes, evaluation_mode, full_size_labels
 from effiseg.models.segformer import SegFormer
 
 
@@ -54,15 +54,11 @@ def predicted_label_maps(
     if size is None:
         raise UsageError(f"{source}: does not say its input size; give --image_size HEIGHTxWIDTH")
     dataset = EvaluationDataset(samples, spec, size, resize or metadata.resize)
-    modes = {module: module.training for module in model.modules()}
-    model.to(device).eval()
-    try:
+    model.to(device)
+    with evaluation_mode(model):
         for index in range(len(dataset)):
             sample = dataset[index]
             with torch.inference_mode():
                 logits: Tensor = model(metadata.normalize(sample.image[None].to(device)))
                 prediction = full_size_labels(sample, logits[0])
             yield sample.label.numpy(), prediction.cpu().numpy()
-    finally:
-        for module, training in modes.items():
-            module.training = training

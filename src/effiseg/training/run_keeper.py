@@ -32,6 +32,7 @@ from effiseg.training.checkpointing import TrainingState, save_checkpoint, write
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.loader_advice import LoaderJudge
 from effiseg.training.optimization import learning_rate
+from effiseg.training.prediction_sheet import log_prediction_sheet
 from effiseg.training.progress import TrainingProgress, quiet_lightning
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.step_timing import PHASES, Seconds, StepTiming, shares, since
@@ -273,6 +274,7 @@ class RunKeeper(L.Callback):
             row["val_miou"], row["val_pixel_accuracy"] = result.miou, result.pixel_accuracy
             if trainer.is_global_zero:
                 write_json(self.run.validation, {"step": state.step, "result": result.to_dict()})
+                log_prediction_sheet(trainer.logger, task.evaluated_model, self.spec, task.device, state.step)
             if state.best_miou is None or (result.miou or 0.0) > state.best_miou:
                 state.best_miou, state.best_epoch = result.miou or 0.0, int(row["epoch"] or 0)
                 self.save_best(trainer, task)

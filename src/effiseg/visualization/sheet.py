@@ -5,25 +5,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from effiseg.visualization.label_colours import UInt8Array, colour_map
 
+PICTURE_WIDTH = 384
+"""Pixels; wide enough to judge a street scene, small enough for dozens on a page."""
 _GAP = 4
 
 
 def prediction_sheet(
-    samples: Sequence[tuple[UInt8Array, UInt8Array, UInt8Array]], palette: Sequence[Sequence[int]]
+    samples: Sequence[tuple[UInt8Array, UInt8Array, UInt8Array]],
+    palette: Sequence[Sequence[int]],
+    width: int = PICTURE_WIDTH,
 ) -> UInt8Array:
     """One row a sample: the image, the truth, the prediction.
 
     Args:
         samples: image (H, W, 3) uint8 RGB, truth and prediction (H, W) uint8; sizes may differ between samples.
         palette: K RGB colours, 0..255.
+        width: pixels; wider pictures are reduced to it.
 
     Returns:
         (height, width, 3) uint8 with white gaps.
     """
-    return tiled([[image, colour_map(truth, palette), colour_map(found, palette)] for image, truth, found in samples])
+    return tiled(
+        [
+            [
+                reduced(image, width),
+                colour_map(reduced(truth, width), palette),
+                colour_map(reduced(found, width), palette),
+            ]
+            for image, truth, found in samples
+        ]
+    )
+
+
+def reduced(picture: UInt8Array, width: int) -> UInt8Array:
+    """A picture at most so wide, with its aspect ratio kept.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB, which is smoothed, or (H, W) uint8 labels, of which pixels are picked.
+        width: pixels.
+    """
+    if picture.shape[1] <= width:
+        return picture
+    size = (width, max(1, round(picture.shape[0] * width / picture.shape[1])))
+    method = Image.Resampling.NEAREST if picture.ndim == 2 else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(picture).resize(size, method), np.uint8)
 
 
 def tiled(pictures: Sequence[Sequence[UInt8Array]]) -> UInt8Array:

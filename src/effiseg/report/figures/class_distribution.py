@@ -45,7 +45,7 @@ def class_distribution_figure(study: Study) -> Figure:
 def share_axis(axes: Axes, study: Study, names: Sequence[str], places: np.ndarray) -> None:
     """Bars of the classes' pixel shares on a log scale."""
     percents = [100 * study.result.class_shares.get(name, 0.0) for name in names]
-    axes.barh(places, percents, height=0.6, color=_BAR, gid="shares")
+    axes.barh(places, percents, height=0.6, color=_BAR)
     axes.set_xlabel("pixels (%)")
     positive = [value for value in percents if value > 0]
     if positive:
