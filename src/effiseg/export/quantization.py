@@ -116,7 +116,6 @@ def quantize_onnx(plain: Path, path: Path, record: ExportRecord, images: list[Pi
             activation_type=quantizer.QuantType.QUInt8,
             weight_type=quantizer.QuantType.QInt8,
             nodes_to_exclude=first_and_last(onnx.load_model(prepared)),
-            extra_options={"MatMulConstBOnly": True},
         )
         model = onnx.load_model(path)
         del model.graph.value_info[:]

@@ -1,0 +1,125 @@
+"""What int8 and half precision cost trained models: mIoU and latency of every run, in every engine.
+
+    python benchmarks/quantization.py runs/baseline runs/tanh_linear --data camvid --data_root DIR
+    python benchmarks/quantization.py RUN... --data ... --formats openvino --evaluation_images 8 --json out.json
+
+The question behind it: does a student without norms, whose affine maps are folded away, lose less to int8 than one
+with LayerNorms? Both are exported in the deploy form and quantized with the same options on the same images. mIoU of
+float32, half and int8 comes from the same engine; latencies of one run take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from effiseg.allocator import keep_freed_memory
+from effiseg.config.data import parse_image_size
+from effiseg.config.export import SUFFIXES, ExportConfig, ExportFormat, ExportPrecision
+from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.environment import describe_environment
+from effiseg.evaluation.evaluator import evaluate_exported
+from effiseg.export.exporter import export_model
+from effiseg.export.verification import made_up_images
+from effiseg.files import write_json
+from effiseg.inference.runtimes import load_exported
+from effiseg.inference.timing import interleaved_medians
+from effiseg.models.pretrained import from_pretrained
+from effiseg.run_folder import resolve_model
+
+DEFAULT_JSON = Path(__file__).parent / "results" / "quantization.json"
+PRECISIONS: tuple[ExportPrecision, ...] = ("float32", "half", "int8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export, evaluate and time every run in every format and precision, print a line for each, write the JSON."""
+    options = parse(arguments)
+    allocator = keep_freed_memory()
+    rows = [
+        row for run in options.runs for file_format in options.formats for row in measure(run, file_format, options)
+    ]
+    result = {
+        "benchmark": "quantization",
+        "command": shlex.join(["python", "benchmarks/quantization.py", *(arguments or sys.argv[1:])]),
+        "allocator": allocator,
+        "environment": describe_environment(),
+        "rows": rows,
+    }
+    write_json(options.json, result)
+    for row in rows:
+        print(
+            f"{row['run']} {row['model']} {row['format']} {row['precision']}: mIoU {row['miou']:.2f} % "
+            f"({row['miou_change']:+.2f}), {row['latency_ms']:.1f} ms, {row['bytes'] / 1e6:.1f} MB"
+        )
+    print(f"written to {options.json}")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run or model folders")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data_root")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--image_size", type=parse_image_size, help="default: the model's own")
+    parser.add_argument("--formats", nargs="+", choices=("onnx", "openvino"), default=["onnx", "openvino"])
+    parser.add_argument("--calibration_images", type=int, default=64)
+    parser.add_argument("--evaluation_images", type=int, help="default: the whole split")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--json", type=Path, default=DEFAULT_JSON)
+    return parser.parse_args(arguments)
+
+
+def measure(run: str, file_format: ExportFormat, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row a precision, in the order of `PRECISIONS`."""
+    model = from_pretrained(resolve_model(run))
+    spec = load_dataset_spec(options.data, options.data_root)
+    with tempfile.TemporaryDirectory(prefix="effiseg-quantization-") as folder:
+        rows, loaded = [], {}
+        for precision in PRECISIONS:
+            config = ExportConfig(
+                file_format, Path(folder) / f"{precision}{SUFFIXES[file_format]}", options.image_size,
+                precision=precision, data=options.data, data_root=options.data_root, split=options.split,
+                calibration_images=options.calibration_images, evaluation_images=1,
+            )  # fmt: skip
+            report = export_model(model, config, run)
+            loaded[precision] = load_exported(config.out)
+            result = evaluate_exported(
+                loaded[precision], spec, options.split, batch_size=1, most_images=options.evaluation_images, source=run
+            )
+            rows.append(
+                {
+                    "run": run,
+                    "model": report.record.model,
+                    "format": file_format,
+                    "precision": loaded[precision].precision,
+                    "image_size": result.image_size,
+                    "split": options.split,
+                    "images": result.images,
+                    "miou": result.miou,
+                    "class_iou": result.class_iou,
+                    "bytes": report.bytes,
+                    "verification": report.verification.to_dict(),
+                    "operators": report.quantization and report.quantization["operators"],
+                    "calibration": report.quantization and report.quantization["calibration"],
+                }
+            )
+        size = loaded["float32"].record.input_size
+        assert size is not None
+        image = made_up_images(size)[:1]
+        calls: dict[str, Callable[[], object]] = {name: partial(call, image) for name, call in loaded.items()}
+        latency = interleaved_medians(calls, options.repeats)
+    for row, precision in zip(rows, PRECISIONS, strict=True):
+        row["miou_change"] = row["miou"] - rows[0]["miou"]
+        row["latency_ms"] = latency[precision]
+    return rows
+
+
+if __name__ == "__main__":
+    main()
