@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from effiseg.config.parsing import settings_dict
+from effiseg.config.training import TrainConfig
 from effiseg.errors import RunError
+from effiseg.files import write_yaml
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import read_tensors
 from effiseg.training.step_timing import TIME_COLUMNS
@@ -22,6 +25,13 @@ from effiseg.training.trainer import resume
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 # The last of 14 // 4 = 3 steps of each epoch is step 3 of 3: a checkpoint after step 4 is mid-epoch.
+HOLDER = """
+import sys
+from effiseg.files import exclusive_lock
+with exclusive_lock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -127,17 +137,20 @@ def test_resume_from_the_start_when_killed_before_the_first_checkpoint(
     assert_equal_runs(run, whole)
 
 
-def test_a_run_that_is_trained_is_not_resumed_beside(options: list[str], tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "run")
-    process = start([*options, "--epochs", "4000"], run)
+def test_a_run_that_is_trained_is_not_resumed_beside(small_config: Callable[..., TrainConfig]) -> None:
+    run = RunFolder(small_config("run").out)
+    write_yaml(run.config, settings_dict(small_config("run")))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(run.lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
-        wait_for_step(run, 1)
-        with pytest.raises(RunError, match=f"is being trained by process {process.pid} on"):
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=f"is being trained by process {holder.pid} on .*; wait until it ends"):
             resume(run.path)
-        assert process.poll() is None
+        assert {path.name for path in run.path.iterdir()} == {"config.yaml", ".lock"}
     finally:
-        process.kill()
-        process.communicate()
+        holder.communicate("")
 
 
 def test_checkpoints_hold_no_teacher_and_models_no_distillation(whole: RunFolder) -> None:
