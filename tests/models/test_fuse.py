@@ -81,8 +81,18 @@ def test_the_same_logits_for_larger_variants(variant: str, patch_norm: str, bloc
 @pytest.mark.heavy
 @pytest.mark.parametrize("variant", ["b3", "b4", "b5"])
 def test_the_same_logits_for_the_largest_variants(variant: str) -> None:
+    """With residual branches at a tenth: as drawn, 41 blocks without LayerNorm amplify any rounding, so that even
+    the model's own float32 logits are off from its float64 ones by 6e-3 of their range (b4; 6e-2 for b5)."""
     model = randomized(variant, "dyt", "dyl")
+    for name, parameter in model.named_parameters():
+        if name.endswith(("attention.output.weight", "mlp.fc2.weight")):
+            parameter.data *= 0.1
     images = torch.randn(1, 3, 65, 97)
+    with torch.inference_mode():
+        assert error(fuse(model)(images), model(images)) <= 1e-5
+        model = model.double()
+        assert error(fuse(model)(images.double()), model(images.double())) <= 1e-10
+    model = randomized(variant, "layer_norm", "layer_norm")
     with torch.inference_mode():
         assert error(fuse(model)(images), model(images)) <= 1e-5
 
