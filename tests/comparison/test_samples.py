@@ -73,8 +73,8 @@ def test_what_is_saved_is_the_image_the_label_and_what_the_models_say(
             item = EvaluationDataset([sample], spec, (32, 64), "keep_ratio")[0]
             with torch.inference_mode():
                 logits = model(model.metadata.normalize(item.image[None]))
-                scale = truth.shape[0] / item.valid_size[0]
-                size = (round(item.image.shape[1] * scale), round(item.image.shape[2] * scale))
+                scales = [full / valid for full, valid in zip(truth.shape, item.valid_size, strict=True)]
+                size = [round(side * scale) for side, scale in zip(item.image.shape[1:], scales, strict=True)]
                 wide = torch.nn.functional.interpolate(logits, size, mode="bilinear")[0].argmax(0).numpy()
             expected = wide[: truth.shape[0], : truth.shape[1]]
             assert (index.prediction(saved, name) != expected).mean() < 0.001

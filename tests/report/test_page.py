@@ -74,7 +74,10 @@ def test_nothing_is_loaded_from_anywhere(report: Report) -> None:
             own = address.startswith(("data:", "#", "figures/", "tables/"))
             assert own or not address, (tag, address)
     assert not re.findall(r"url\((?!#)", text)
-    assert "default-src 'none'" in text
+    (policy,) = (a["content"] for tag, a in Elements(text).tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert "'unsafe-inline'" not in policy[policy.index("script-src") :]
     assert report.page.stat().st_size < 10_000_000
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from effiseg.errors import EffisegError
 from effiseg.report.bootstrap import PairedDifference, paired_differences
 from effiseg.report.class_tables import class_iou_table, class_statistics_table, paired_table, worst_images_table
 from effiseg.report.figures.class_distribution import class_distribution_figure
@@ -80,7 +81,7 @@ class _Pen:
         try:
             with rc_context(STYLE):
                 return [Drawing(name, title, caption, draw(), on_page)]
-        except Gap as gap:
+        except (Gap, EffisegError) as gap:
             self.study.gaps.append(f"{title}: {gap}")
             return []
 
@@ -213,7 +214,11 @@ def _pictures(study: Study, pen: _Pen, palette: Sequence[Colour], picture_bytes:
     if study.samples is None:
         return section
     section.legend = list(zip(study.samples.names, palette, strict=True))
-    section.pictures, left_out = sample_pictures(study.samples, palette, study.label, picture_bytes)
+    try:
+        section.pictures, left_out = sample_pictures(study.samples, palette, study.label, picture_bytes)
+    except EffisegError as error:
+        study.gaps.append(f"pictures: {error}")
+        return section
     if left_out:
         study.gaps.append(f"pictures: {left_out} saved samples are left out, or the page would be too large")
     for reason, title in (("differ", "Where the rows differ most"), ("random", "Samples at random")):
