@@ -73,7 +73,7 @@ class EvaluationResult:
         Raises:
             UsageError: a key is missing or holds something else.
         """
-        result = _parse(cls, value, "", source)
+        result = from_plain(cls, value, source)
         size = len(result.names)
         if len(result.confusion) != size or any(len(row) != size + 1 for row in result.confusion):
             raise UsageError(f"{source}: confusion must have {size} rows of {size + 1} counts, one row a class")
@@ -176,7 +176,7 @@ class AblationResult:
         Raises:
             UsageError: a key is missing or holds something else.
         """
-        return _parse(cls, value, "", source)
+        return from_plain(cls, value, source)
 
 
 @dataclass
@@ -269,11 +269,21 @@ class BenchmarkResult:
         Raises:
             UsageError: a key is missing or holds something else.
         """
-        return _parse(cls, value, "", source)
+        return from_plain(cls, value, source)
 
 
-def _parse(hint: type[T], value: Any, where: str, source: object) -> T:
-    """`value` as the dataclass `hint`, checked field by field."""
+def from_plain(hint: type[T], value: Any, source: object, where: str = "") -> T:
+    """Parsed JSON as a dataclass, nested ones included, checked field by field; unknown keys are left out.
+
+    Args:
+        hint: the dataclass.
+        value: parsed JSON.
+        source: the file it came from, for the error's text.
+        where: dotted place of `value` inside the file.
+
+    Raises:
+        UsageError: a key is missing or holds something else.
+    """
     if not isinstance(value, Mapping):
         raise _mismatch(where, "an object", value, source)
     hints = typing.get_type_hints(hint)
@@ -292,7 +302,7 @@ def _checked(hint: Any, value: Any, where: str, source: object) -> Any:
     if hint is Any:
         return value
     if is_dataclass(hint) and isinstance(hint, type):
-        return _parse(hint, value, where, source)
+        return from_plain(hint, value, source, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         if value is None and type(None) in arguments:
