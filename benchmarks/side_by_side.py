@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from statistics import median
 from typing import Any, Literal, TypeVar
 
@@ -38,7 +39,10 @@ def run_alone(function: Callable[..., Result], *arguments: Any) -> Result:
         function: of a module's top level.
         arguments: what pickle can carry.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # A spawned process would spawn its loader workers too, which import everything anew, where a user's are forked.
+    usual_start = partial(multiprocessing.set_start_method, None, force=True)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=usual_start) as pool:
         return pool.submit(function, *arguments).result()
 
 

@@ -72,7 +72,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=PARTS, help="these parts; all without it")
     parser.add_argument("--cases", nargs="+", metavar="HxW", help="these input sizes; all without it")
     parser.add_argument("--allocator", choices=("tuned", "default", "both"), default="both",
-                        help="of both sides; both: end to end is measured with the tuned one")  # fmt: skip
+                        help="of both sides; both: the tuned one, and the default for steps and memory")  # fmt: skip
     parser.add_argument("--variant", choices=list(ENCODER_SIZES), default="b0")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("32", "bf16"), help="of effiseg end to end and of extra rows")
@@ -113,7 +113,9 @@ def begin(options: argparse.Namespace) -> dict[str, Any]:
     if not (options.only or options.cases) or not options.json.is_file():
         return facts | {"commands": {}}
     earlier: dict[str, Any] = read_json(options.json)
-    differing = [name for name, value in facts.items() if earlier.get(name) != value]
+    differing = [name for name, value in facts.items() if name != "environment" and earlier.get(name) != value]
+    machine = ("cpu", "gpus", "cores", "threads")
+    differing += [name for name in machine if earlier["environment"][name] != facts["environment"][name]]
     if differing:
         raise SystemExit(f"{options.json}: was measured with other {', '.join(differing)}; choose another --json")
     return earlier
@@ -134,12 +136,15 @@ def cases(options: argparse.Namespace) -> dict[str, Measurement]:
         if getattr(options, name):
             common[name] = getattr(options, name)
     if options.quick:
-        common |= {"steps": 2, "rounds": 1, "warmup": 1, "epochs": 3, "teacher": "b1", "workers": 1}
+        common |= {"steps": 2, "rounds": 1, "warmup": 1, "epochs": 3, "teacher": "b1", "workers": 1, "extras": True}
         found = [Measurement((64, 128), 2, 4, **common)]
     elif options.device == "cuda":
-        found = [Measurement((512, 1024), 16, 192, **{"steps": 30, "warmup": 5} | common)]
+        found = [Measurement((512, 1024), 16, 192, **{"steps": 30, "warmup": 5, "extras": True} | common)]
     else:
-        found = [Measurement((256, 512), 4, 24, **common), Measurement((512, 1024), 2, 12, **{"steps": 6} | common)]
+        found = [
+            Measurement((256, 512), 4, 20, **{"extras": True} | common),
+            Measurement((512, 1024), 2, 8, **{"steps": 5} | common),
+        ]
     if options.pairs:
         found = [replace(measurement, pairs=options.pairs) for measurement in found]
     return {f"{m.size[0]}x{m.size[1]}": m for m in found}
@@ -161,7 +166,7 @@ def run_part(
         found = run(measure_end_to_end, replace(measurement, data=str(data)))
         result.setdefault(part, {}).setdefault(case, {})[measurement.allocator] = found
         return
-    both = options.allocator == "both" and options.device == "cpu"
+    both = options.allocator == "both" and measurement.extras and options.device == "cpu" and part != DISTILLATION
     for allocator in ("tuned", "default") if both else (measurement.allocator,):
         one = replace(measurement, allocator=allocator)
         if part == STEP:

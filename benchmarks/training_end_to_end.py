@@ -35,21 +35,23 @@ def measure_end_to_end(measurement: Measurement) -> dict[str, Any]:
     def plain(workers: int, precision: Precision = "32") -> Callable[[], dict[str, Any]]:
         training = transformers_training(transformers_model(measurement.variant), device, precision)
         loader = plain_loader(pairs, measurement.size, measurement.batch, workers)
-        run_epoch(islice(loader, measurement.warmup), training)
+        run_epoch(islice(loader, 1), training)
         return lambda: run_epoch(loader, training)
 
     turns: dict[str, Callable[[], dict[str, Any]]] = {
         "transformers": plain(0),
         "transformers workers": plain(measurement.workers),
         "effiseg": lambda: real_run(measurement, "paper"),
-        "effiseg standard": lambda: real_run(measurement, "standard"),
     }
+    if measurement.extras:
+        turns["effiseg standard"] = lambda: real_run(measurement, "standard")
     if measurement.precision != "32":
         turns[f"transformers workers {measurement.precision}"] = plain(measurement.workers, measurement.precision)
     samples: dict[str, list[dict[str, Any]]] = {name: [] for name in turns}
     for number in range(measurement.rounds):
         for name in list(turns) if number % 2 == 0 else list(turns)[::-1]:
-            samples[name].append(turns[name]())
+            if number == 0 or name != "effiseg standard":
+                samples[name].append(turns[name]())
     loop = own_loop(measurement, device)
     rates = {name: median(rates_of(runs)) for name, runs in samples.items()}
     return {

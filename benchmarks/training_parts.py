@@ -74,6 +74,8 @@ class Measurement:
     """Turns of every contender's epochs."""
     epochs: int = 4
     """Epochs of each of effiseg's runs: the first fills the cache, the last has nothing to read ahead any more."""
+    extras: bool = False
+    """Also measure the default allocator and the augmentation standard."""
     data: str = ""
     """The data set's YAML file."""
 
@@ -103,8 +105,8 @@ class Measurement:
 def measure_step(measurement: Measurement) -> dict[str, Any]:
     """Forward, loss, backward and optimizer on equal tensors, side by side, with every source of randomness off."""
     device = measurement.prepare()
-    trainings, batches = equal_contenders(measurement, device)
     losses = assert_equal_steps(measurement, device)
+    trainings, batches = equal_contenders(measurement, device)
     functions = {name: step_on(training, batches[name]) for name, training in trainings.items()}
     first_ms = {name: first_call(function, device) for name, function in functions.items()}
     times, _ = alternate(functions, (measurement.warmup - 1, measurement.steps), device)
@@ -156,7 +158,7 @@ def equal_batches(
 def assert_equal_steps(measurement: Measurement, device: torch.device, steps: int = 3) -> dict[str, list[float]]:
     """The losses of some steps on changing batches, asserted equal on both sides."""
     ours, theirs = same_models(measurement.variant, device)
-    batches = equal_batches(measurement, ours.metadata, steps, device)
+    batches = equal_batches(replace(measurement, batch=min(2, measurement.batch)), ours.metadata, steps, device)
     mine = effiseg_training(build_task(measurement.config(), ours, None, None), device)
     other = transformers_training(theirs, device)
     losses = {
@@ -221,7 +223,7 @@ def measure_memory(measurement: Measurement, side: Side) -> dict[str, float]:
         function = step_on(effiseg_training(build_task(measurement.config(), model, None, None), device), batch)
     else:
         function = step_on(transformers_training(transformers_model(measurement.variant), device), plain)
-    for _ in range(4):
+    for _ in range(3):
         function()
     return {"before_mib": before, "peak_mib": peak_memory_mib(device.type == "cuda") - before}
 
@@ -234,20 +236,20 @@ def measure_machine(measurement: Measurement) -> dict[str, Any]:
 
 
 def roofline(measurement: Measurement, peaks: dict[str, Any], step_ms: dict[str, float]) -> dict[str, Any]:
-    """How far the steps are from what the machine could do.
+    """How far the steps are from what the machine could do: contender → gflop of a step, gflops, and effiseg's floor.
 
     A backward pass costs twice a forward pass. transformers computes the fusing convolution of the head, effiseg
-    does not; the floor is that of effiseg's work.
+    does not, and the floor is that of effiseg's work.
     """
     macs = count_macs(measurement.variant, CLASSES, measurement.size)
-    gflop = {
-        "transformers": 6 * measurement.batch * (macs.counted + macs.attention_total) / 1e9,
-        "effiseg": 6 * measurement.batch * (macs.composed + macs.attention_total) / 1e9,
-    }
-    floors = floors_ms(measurement.variant, CLASSES, measurement.size, peaks, "float32", measurement.batch)
-    return {
-        "gflop_a_step": gflop,
-        "gflops": {side: 1000 * work / step_ms[side] for side, work in gflop.items()},
-        "floor_ms": {name: 3 * value for name, value in floors.items()},
-        "effiseg_over_roofline": step_ms["effiseg"] / (3 * floors["roofline"]),
-    }
+    found: dict[str, Any] = {}
+    for name, milliseconds in step_ms.items():
+        ours = name.startswith("effiseg")
+        gflop = 6 * measurement.batch * ((macs.composed if ours else macs.counted) + macs.attention_total) / 1e9
+        found[name] = {"gflop": gflop, "gflops": 1000 * gflop / milliseconds}
+        if ours:
+            precision: Any = "bfloat16" if name.endswith("bf16") else "float32"
+            floors = floors_ms(measurement.variant, CLASSES, measurement.size, peaks, precision, measurement.batch)
+            found[name]["floor_ms"] = {kind: 3 * value for kind, value in floors.items()}
+            found[name]["over_roofline"] = milliseconds / (3 * floors["roofline"])
+    return found

@@ -124,18 +124,25 @@ def machine_line(result: dict[str, Any]) -> str:
             f"{data['decode_image_opencv_ms']:.0f} ms to decode in OpenCV, {data['decode_image_pillow_ms']:.0f} ms in "
             f"Pillow, its mask {data['decode_mask_pillow_ms']:.0f} ms."
         )
-    peaks = result.get("machine")
-    if peaks:
-        rates = peaks["gflops"]["float32"]
+    for precision, rates in result.get("machine", {}).get("gflops", {}).items():
         sentences.append(
-            f"The machine reaches {max(rates['matmul'], rates['conv']):.0f} GFLOP/s in dense float32 operators and "
-            f"copies {peaks['copy_gb_s']:.0f} GB/s."
+            f"In {precision} large dense operators reach {max(rates['matmul'], rates['conv']):.0f} GFLOP/s, depthwise "
+            f"convolutions {rates['depthwise']:.0f}."
         )
-    for case, found in result.get("roofline", {}).items():
-        sentences.append(
-            f"At {case} effiseg's step does {found['gflops']['effiseg']:.0f} GFLOP/s and takes "
-            f"{found['effiseg_over_roofline']:.1f} times the roofline's {found['floor_ms']['roofline']:.0f} ms."
-        )
+    if "machine" in result:
+        sentences.append(f"Copies reach {result['machine']['copy_gb_s']:.0f} GB/s.")
+    for case, contenders in result.get("roofline", {}).items():
+        for name, found in contenders.items():
+            if "over_roofline" in found:
+                sentences.append(
+                    f"At {case} the step of {name} does {found['gflops']:.0f} GFLOP/s and takes "
+                    f"{found['over_roofline']:.1f} times the roofline's {found['floor_ms']['roofline']:.0f} ms."
+                )
+    for _, case, _, found in leaves(result):
+        if "gpu_busy_share" in found.get("effiseg_loop", {}):
+            sentences.append(
+                f"At {case} kernels run {100 * found['effiseg_loop']['gpu_busy_share']:.0f} % of the time."
+            )
     return " ".join(sentences)
 
 
