@@ -5,8 +5,9 @@ align_corners=False) and taking a log-softmax, as one would write it, makes and 
 float32 numbers a pixel. On the CPU the same sums are found band by band of rows, each band upsampled,
 softmaxed, summed and dropped while it lies in the cache; only what the small logits' gradient needs remains.
 
-The plain form is what happens at equal sizes, on other devices, and under torch.compile, which fuses it
-itself. Both give the same values and gradients but for rounding.
+The plain form is what happens at equal sizes, on other devices, and inside a graph of torch.compile; there it
+is right, but on the CPU slower than the bands (inductor adds up the upsampling's gradient one number at a time),
+so compile the network and leave the losses outside. Both give the same values and gradients but for rounding.
 """
 
 from __future__ import annotations
