@@ -242,14 +242,23 @@ def test_the_folder_to_resume(words: list[str]) -> None:
 
 
 def test_a_finished_run_is_left_as_it_is(teacher_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = {path: path.stat().st_mtime_ns for path in teacher_run.rglob("*") if path.is_file()}
+    def times() -> dict[Path, int]:
+        files = [path for path in teacher_run.rglob("*") if path.is_file()]
+        return {path: path.stat().st_mtime_ns for path in files if teacher_run / "report" not in path.parents}
+
+    before = times()
     assert main(["train", "--resume", str(teacher_run)]) == 0
-    assert capsys.readouterr().out == f"model: {teacher_run / 'model'}\nresults: {teacher_run / 'results.json'}\n"
-    assert {path: path.stat().st_mtime_ns for path in teacher_run.rglob("*") if path.is_file()} == files
+    assert capsys.readouterr().out == (
+        f"model: {teacher_run / 'model'}\nresults: {teacher_run / 'results.json'}\n"
+        f"report: {teacher_run / 'report' / 'index.html'}\n"
+    )
+    assert times() == before
 
 
 def test_what_a_run_leaves(teacher_run: Path) -> None:
-    names = {str(path.relative_to(teacher_run)) for path in teacher_run.rglob("*") if path.is_file()}
+    everything = {str(path.relative_to(teacher_run)) for path in teacher_run.rglob("*") if path.is_file()}
+    assert {"report/index.html", "report/figures/loss.svg", "samples/index.json"} <= everything
+    names = {name for name in everything if not name.startswith(("report/", "samples/"))}
     assert {
         "config.yaml", "environment.json", "class_statistics.json", "metrics.csv", "checkpoints/last.ckpt",
         "checkpoints/best.ckpt", "model/config.json", "model/model.safetensors", "results.json", "validation.json",

@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 import torch
 
-from effiseg.comparison import ablation
+from effiseg.comparison import ablation, samples
 from effiseg.comparison.ablation import ablate, planned_runs
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import flatten, make_settings, settings_dict
 from effiseg.errors import ModelError, RunError, UsageError
 from effiseg.metrics.confusion_matrix import class_iou
+from effiseg.report.page import write_report
 from effiseg.report.runs import mean_or_none
+from effiseg.report.samples import read_samples
 from effiseg.results import AblationResult, EvaluationResult
 from effiseg.run_folder import RunFolder
 
@@ -242,16 +244,31 @@ def test_the_given_teacher_is_a_row(compared: AblationResult, teacher_run: Path)
 
 def test_the_table_lists_every_difference(config: AblationConfig, compared: AblationResult) -> None:
     text = (Path(config.out) / "table.md").read_text(encoding="utf-8")
-    assert "- + Tanh + Linear: `model.patch_norm: dyt`, `model.block_norm: dyl`\n" in text
-    assert "- + KD: `distillation.feature_weight: 1.0`, `distillation.patch_embedding_weight: 1.0`\n" in text
+    differs = "differs from the baseline in"
+    assert f"- + Tanh + Linear: {differs} model.patch_norm: dyt, model.block_norm: dyl\n" in text
+    weights = "distillation.feature_weight: 1.0, distillation.patch_embedding_weight: 1.0"
+    assert f"- + KD: {differs} {weights}\n" in text
     assert compared.rows[1].settings == {}
     assert f"{compared.settings['chance_miou']:.2f} %" in text
-    assert "seeds 0, 1 (mean ± sample sd)" in text
+    assert "seeds 0, 1 (mean, sample sd)" in text
     with (Path(config.out) / "table.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["name"] for row in rows] == ["teacher", "baseline", "tanh_linear", "kd"]
     assert [float(row["miou"]) for row in rows] == [row.miou for row in compared.rows]
-    assert list(rows[0])[-3:] == ["iou grey", "iou red", "iou blue"]
+
+
+def test_samples_of_every_row_are_saved(config: AblationConfig, compared: AblationResult) -> None:
+    index = read_samples(Path(config.out))
+    assert index is not None
+    assert index.rows == [row.name for row in compared.rows]
+    assert {saved.id for saved in index.samples} == set(compared.rows[0].image_iou)
+    for saved in index.samples:
+        assert saved.iou == {row.name: row.image_iou[saved.id] for row in compared.rows}
+        assert index.prediction(saved, "kd").shape == index.truth(saved).shape
+
+
+def test_a_report_of_it_lacks_nothing(config: AblationConfig, tmp_path: Path) -> None:
+    assert write_report([config.out], tmp_path, formats=("svg",)).gaps == []
 
 
 def snapshot(folder: str) -> dict[Path, int]:
@@ -264,6 +281,7 @@ def test_started_again_it_trains_nothing(
     def forbidden(*arguments: object, **options: object) -> None:
         raise AssertionError("was evaluated or trained again")
 
+    monkeypatch.setattr(samples, "from_pretrained", forbidden)
     for name in ("train", "evaluate_model"):
         monkeypatch.setattr(ablation, name, forbidden)
     before, start = snapshot(config.out), time.monotonic()

@@ -83,6 +83,8 @@ def test_what_is_saved_is_the_image_the_label_and_what_the_models_say(
     with Image.open(index.folder / "000" / "truth.png") as picture:
         assert picture.getpalette()[:9] == [part for colour in spec.palette for part in colour]  # type: ignore[index]
     monkeypatch.setattr(module, "PICTURE_WIDTH", 32)
+    assert save_samples({}, iou, spec, "val", tmp_path) == index  # nothing has changed, so nothing is predicted
+    (index.folder / "index.json").unlink()
     save_samples(models, iou, spec, "val", tmp_path)
     smaller = read_samples(tmp_path)
     assert smaller is not None

@@ -48,11 +48,11 @@ def evaluation(row: str, seed: int, split: str = "test") -> EvaluationResult:
 
 def metrics(row: str, epochs: int) -> str:
     """A run's metrics.csv."""
-    lines = ["epoch,step,lr,loss,supervised,feature,images_per_second,val_miou,val_pixel_accuracy"]
+    lines = ["epoch,step,lr,loss,supervised,feature,images_per_second,data_share,val_miou,val_pixel_accuracy"]
     for epoch in range(1, epochs + 1):
         value = 4.0 / epoch + ROWS.index(row)
         validated = f"{10.0 * epoch},{50.0}" if epoch % 2 == 0 else ","
-        lines.append(f"{epoch},{epoch * 9},0.001,{value},{value / 2},{value / 4},3.5,{validated}")
+        lines.append(f"{epoch},{epoch * 9},0.001,{value},{value / 2},{value / 4},3.5,0.25,{validated}")
     return "\n".join(lines) + "\n"
 
 

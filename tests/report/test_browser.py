@@ -54,7 +54,7 @@ def browse(page: Path, tmp_path: Path, *options: str) -> subprocess.CompletedPro
 
 @pytest.fixture(scope="module")
 def page(comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report([comparison], tmp_path_factory.mktemp("browser")).page
+    return write_report([comparison], tmp_path_factory.mktemp("browser"), formats=("svg",)).page
 
 
 @pytest.mark.parametrize("width", [1280, 500])

@@ -95,7 +95,7 @@ def test_links_lead_to_files_and_anchors_that_are_there(report: Report) -> None:
 
 def test_a_page_of_several_studies(comparison: Path, tmp_path: Path, invented: ModuleType) -> None:
     invented.write_run(tmp_path / "runs" / "one", "baseline", 0)
-    made = write_report([comparison, tmp_path / "runs" / "one"], tmp_path / "out", "safe")
+    made = write_report([comparison, tmp_path / "runs" / "one"], tmp_path / "out", "safe", ("svg",))
     assert (tmp_path / "out" / "figures" / "1-my-comparison-pareto.svg").is_file()
     assert (tmp_path / "out" / "tables" / "2-one-results.csv").is_file()
     assert any(gap.startswith("paired comparison: needs two rows") for gap in made.gaps)
@@ -108,7 +108,7 @@ def test_too_many_pictures_are_left_out_and_named(
     comparison: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("effiseg.report.page.PICTURE_BYTES", 9000)
-    made = write_report([comparison], tmp_path / "out")
+    made = write_report([comparison], tmp_path / "out", formats=("svg",))
     assert any(re.fullmatch(r"pictures: \d saved samples are left out, .*", gap) for gap in made.gaps)
 
 
@@ -118,7 +118,7 @@ def test_a_picture_outside_the_folder_is_never_shown(comparison: Path, tmp_path:
     index.write_text(
         index.read_text(encoding="utf-8").replace('"folder": "000"', '"folder": "../../.."'), encoding="utf-8"
     )
-    made = write_report([tmp_path / "c"], tmp_path / "out")
+    made = write_report([tmp_path / "c"], tmp_path / "out", formats=("svg",))
     assert any("sample files lie beside the index" in gap for gap in made.gaps)
     assert made.page.is_file()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -18,10 +20,11 @@ from effiseg.data.reading import read_image
 from effiseg.data.samples import list_samples
 from effiseg.data.transforms import UInt8Array
 from effiseg.environment import resolve_device
+from effiseg.errors import EffisegError
 from effiseg.evaluation.label_maps import predicted_label_maps
 from effiseg.files import atomic_path, read_json
 from effiseg.models.pretrained import from_pretrained
-from effiseg.report.samples import FOLDER, INDEX, SampleIndex, SavedSample
+from effiseg.report.samples import FOLDER, INDEX, SampleIndex, SavedSample, read_samples
 from effiseg.results import AblationResult, EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.visualization.label_colours import colour_table
@@ -42,9 +45,10 @@ def save_samples(
     resize: Resize | None = None,
     device: torch.device | str = "cpu",
 ) -> SampleIndex:
-    """Predict a few samples with every row's model and save them under `out`/samples, replacing earlier ones.
+    """Predict a few samples with every row's model and save them under `out`/samples.
 
-    The layout is that of `report/samples.py`; the index is written last.
+    Earlier ones are kept where the same rows have the same IoU on the same images, else replaced. The layout is
+    that of `report/samples.py`; the index is written last.
 
     Args:
         models: row → model folder, in the order of the rows.
@@ -60,8 +64,12 @@ def save_samples(
         DataError, ModelError, OSError: what could not be read, predicted or written.
     """
     folder = out / FOLDER
-    (folder / INDEX).unlink(missing_ok=True)
     chosen = choose_samples(image_iou)
+    with suppress(EffisegError):
+        earlier = read_samples(out)
+        if earlier is not None and [replace(saved, predictions={}) for saved in earlier.samples] == chosen:
+            return earlier
+    (folder / INDEX).unlink(missing_ok=True)
     by_id = {sample.id: sample for sample in list_samples(spec, split)}
     samples = [by_id[saved.id] for saved in chosen]
     for saved, sample in zip(chosen, samples, strict=True):

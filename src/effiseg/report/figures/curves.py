@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,8 @@ from effiseg.report.study import History, Study
 from effiseg.visualization.palettes import ROW_COLOURS
 
 _LOGARITHMIC_FROM = 5.0
-_NOT_TERMS = frozenset({"epoch", "step", "lr", "images_per_second"})
+_DECADES_WITH_STEPS = 2.0
+_NOT_TERMS = re.compile(r"epoch|step|lr|images_per_second|val_.*|.*_share")  # the shares are of time
 
 
 def loss_figure(study: Study) -> Figure:
@@ -77,7 +79,7 @@ def terms_figure(study: Study) -> Figure:
 def loss_terms(histories: list[History]) -> list[str]:
     """Names of the loss and its terms, in the order of metrics.csv."""
     names = dict.fromkeys(name for history in histories for name in history)
-    return [name for name in names if name not in _NOT_TERMS and not name.startswith("val_")]
+    return [name for name in names if not _NOT_TERMS.fullmatch(name)]
 
 
 def seed_band(histories: list[History], column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -130,6 +132,7 @@ def _logarithmic(axes: Axes) -> None:
     if not values or min(values) <= 0 or max(values) < _LOGARITHMIC_FROM * min(values):
         return
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+    decades = math.log10(max(values) / min(values))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades <= _DECADES_WITH_STEPS else (1,), numticks=8))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())

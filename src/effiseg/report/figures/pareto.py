@@ -86,13 +86,15 @@ def _label(axes: Axes, names: list[str], points: list[Point]) -> None:
     scale = 72.0 / axes.figure.dpi
     pixels = axes.transData.transform(points) * scale
     order = sorted(range(len(points)), key=lambda i: pixels[i][1])
+    front = pareto_front(points)
     placed: list[tuple[float, float]] = []
     for index in order:
         x, y = pixels[index]
-        height = max([y, *(other + _LINE_POINTS for near, other in placed if abs(near - x) < 110)])
+        lifted = y + _LINE_POINTS * 0.6 * (points[index] in front)  # off the dashed line
+        height = max([lifted, *(other + _LINE_POINTS for near, other in placed if abs(near - x) < 110)])
         placed.append((x, height))
         moved = height - y
         axes.annotate(
             names[index], points[index], (13, moved), textcoords="offset points", va="center", ha="left",
-            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.5, "shrinkB": 3} if moved > 4 else None,
+            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.5, "shrinkB": 3} if moved > 8 else None,
         )  # fmt: skip
