@@ -1,0 +1,79 @@
+"""Every norm of a SegFormer's encoder, and where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import nn
+
+from effiseg.config.model import Norm
+from effiseg.models.mix_transformer import REDUCTIONS, Block, Stage
+from effiseg.models.normalization import DynamicLinear, DynamicTanh, LayerNorm
+from effiseg.models.segformer import SegFormer
+
+Place = Literal["patch_embedding", "before_attention", "after_reduction", "before_mlp", "stage_end"]
+PLACES: tuple[Place, ...] = get_args(Place)
+_STAGE_STRIDES = (4, 8, 16, 32)
+
+
+@dataclass(frozen=True)
+class NormLayer:
+    """One norm and its place."""
+
+    name: str
+    """Its dotted name in the model."""
+    place: Place
+    """What stands before or after it."""
+    stage: int
+    """1 to 4."""
+    block: int | None
+    """From 1; None outside of blocks."""
+    kind: Norm
+    """Which of the three it is."""
+    stride: int
+    """Pixels of the input, in each direction, that one of its tokens stands for."""
+    module: nn.Module
+    """The norm itself."""
+
+    @property
+    def channels(self) -> int:
+        """Its width C."""
+        weight = self.module.weight
+        assert isinstance(weight, nn.Parameter)
+        return weight.numel()
+
+
+def norm_layers(model: SegFormer) -> list[NormLayer]:
+    """All norms of the encoder, in the order in which they run. (The decode head has none but its BatchNorm.)"""
+    names = {module: name for name, module in model.named_modules()}
+    layers: list[NormLayer] = []
+
+    def add(module: nn.Module, place: Place, stage: int, block: int | None, reduction: int = 1) -> None:
+        stride = _STAGE_STRIDES[stage - 1] * reduction
+        layers.append(NormLayer(names[module], place, stage, block, norm_kind(module), stride, module))
+
+    for number, stage in enumerate(model.encoder.stages, start=1):
+        assert isinstance(stage, Stage)
+        add(stage.patch_embedding.norm, "patch_embedding", number, None)
+        for index, block in enumerate(stage.blocks, start=1):
+            assert isinstance(block, Block)
+            add(block.norm1, "before_attention", number, index)
+            if block.attention.reduction_norm is not None:
+                add(block.attention.reduction_norm, "after_reduction", number, index, REDUCTIONS[number - 1])
+            add(block.norm2, "before_mlp", number, index)
+        add(stage.norm, "stage_end", number, None)
+    return layers
+
+
+def norm_kind(module: nn.Module) -> Norm:
+    """Which norm a module is."""
+    match module:
+        case LayerNorm():
+            return "layer_norm"
+        case DynamicTanh():
+            return "dyt"
+        case DynamicLinear():
+            return "dyl"
+        case _:
+            raise AssertionError(type(module))
