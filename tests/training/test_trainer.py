@@ -27,7 +27,7 @@ from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.training import run_keeper
 from effiseg.training.checkpointing import read_tensors
-from effiseg.training.trainer import check_config, resume, train, with_absolute_paths
+from effiseg.training.trainer import check_config, missing_compiler, resume, train, with_absolute_paths
 
 Config = Callable[..., TrainConfig]
 
@@ -231,6 +231,43 @@ def test_half_precision_trains_and_clips(small_config: Config) -> None:
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
     assert all(value.dtype != torch.bfloat16 for value in model_state(half).values())
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(missing_compiler("cpu") is not None, reason="torch.compile writes C++ and finds no compiler")
+def test_compiled_training_learns_the_same(small_config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    steady = {"model": ModelConfig(drop_path_rate=0.0, classifier_dropout=0.0), "epochs": 1}
+    plain, compiled = (
+        train(small_config(name, compile=name == "compiled", **steady)) for name in ("plain", "compiled")
+    )
+    losses = [[float(row["loss"]) for row in rows_of(run)] for run in (plain, compiled)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert model_state(compiled).keys() == model_state(plain).keys()
+    assert capsys.readouterr().err.count("the first step took") == 1
+
+
+def test_only_training_runs_compiled(small_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled_calls = []
+
+    def compile_(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            assert torch.is_grad_enabled()
+            compiled_calls.append(function.__name__)
+            return function(*arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    config = small_config("run", compile=True, epochs=1)
+    run = train(config)
+    assert compiled_calls == ["forward_features"] * read_json(run.results)["steps"]
+
+
+def test_compiling_without_a_compiler_is_one_line(small_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UsageError, match="no-such-compiler") as caught:
+        check_config(small_config("run", compile=True))
+    assert_one_line(caught.value, "train without it")
 
 
 def test_two_runs_of_one_seed_are_equal_and_another_seed_is_not(small_config: Config) -> None:

@@ -49,8 +49,8 @@ class DistillationTask(SegmentationTask):
     def loss_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """`loss` (equation 9), `supervised` and the unweighted distillation terms."""
         normalized = self.student.metadata.normalize(images)
-        features = self.student.forward_features(normalized)
-        logits = self.student.decode(features.feature_maps)
+        features = self.encode(normalized)
+        logits = self.decode(features.feature_maps)
         supervised = self.supervised_terms(logits, labels)
         total = supervised.pop("loss")
         distilled = self.distiller(normalized, features, logits)

@@ -100,7 +100,7 @@ class RunKeeper(L.Callback):
         self.sums: dict[str, Tensor] = {}
         self.progress: TrainingProgress | None = None
         self.timing: StepTiming | None = None
-        self.last_save = self.clock = 0.0
+        self.last_save = self.clock = self.first_step_began = 0.0
         self.epoch_images = 0
         self.epoch_began: Seconds = dict.fromkeys(PHASES, 0.0)
         self.loader_judge = LoaderJudge(config)
@@ -147,6 +147,7 @@ class RunKeeper(L.Callback):
         self.watch.listen()
         self.stop_before_training(trainer)
         assert self.timing is not None
+        self.first_step_began = time.monotonic()
         self.timing.begin()
 
     def on_train_batch_start(
@@ -182,6 +183,8 @@ class RunKeeper(L.Callback):
         if stepped:
             task.after_optimizer_step()
         self.timing.end("optimizer" if stepped else "other")
+        if batch_idx == 0 and self.config.compile:
+            self.progress.say(f"compiled; the first step took {time.monotonic() - self.first_step_began:.0f} s")
         self.epoch_images += len(batch["id"]) * trainer.world_size
         for name, value in task.latest_terms.items():
             self.sums[name] = self.sums.get(name, torch.zeros((), dtype=torch.float64, device=value.device)) + value

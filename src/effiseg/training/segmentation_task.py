@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from effiseg.config.loss import LossConfig
 from effiseg.config.training import TrainConfig
 from effiseg.losses.combo import combo_terms
 from effiseg.losses.dice_focal import dice_focal_terms
-from effiseg.models.segformer import SegFormer
+from effiseg.models.segformer import Features, SegFormer
 from effiseg.training.optimization import build_optimizer
 from effiseg.training.step_timing import StepTiming
 
@@ -43,6 +44,8 @@ class SegmentationTask(L.LightningModule):
             self.ema.requires_grad_(False)
         self.latest_terms: dict[str, Tensor] = {}
         self.timing: StepTiming | None = None
+        self.encode: Callable[[Tensor], Features] = student.forward_features
+        self.decode: Callable[[Sequence[Tensor]], Tensor] = student.decode
 
     @property
     def evaluated_model(self) -> SegFormer:
@@ -52,6 +55,18 @@ class SegmentationTask(L.LightningModule):
     def trained_modules(self) -> list[nn.Module]:
         """Modules the optimizer updates."""
         return [self.student]
+
+    def configure_model(self) -> None:
+        """Compile the student's training passes where the run asks for it; evaluations run it as it is.
+
+        On the CPU the head stays as it is: torch.compile writes the gradient of bilinear upsampling out as scattered
+        additions, which cost more there than all it saves.
+        """
+        if not self.config.compile:
+            return
+        self.encode = torch.compile(self.student.forward_features, dynamic=False)
+        if self.device.type != "cpu":
+            self.decode = torch.compile(self.student.decode, dynamic=False)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Note that the loader has given the batch; no other hook comes before the batch goes to the device."""
@@ -67,7 +82,8 @@ class SegmentationTask(L.LightningModule):
 
     def loss_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Scalars by name; `loss` is the total that is minimized."""
-        return self.supervised_terms(self.student(self.student.metadata.normalize(images)), labels)
+        features = self.encode(self.student.metadata.normalize(images))
+        return self.supervised_terms(self.decode(features.feature_maps), labels)
 
     def supervised_terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The supervised loss as `loss`."""

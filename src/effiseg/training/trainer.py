@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -338,8 +340,20 @@ def check_config(config: TrainConfig) -> None:
         raise UsageError("--precision 16 needs a GPU; on the CPU take 32 or bf16")
     if resolve_device(config.device) == "cuda" and config.devices > torch.cuda.device_count():
         raise UsageError(f"--devices {config.devices}: torch sees {torch.cuda.device_count()} GPUs; ask for no more")
+    if config.compile and (missing := missing_compiler(resolve_device(config.device))):
+        raise UsageError(f"--compile true needs {missing}; train without it")
     if config.tensorboard and not any(find_spec(name) for name in ("tensorboard", "tensorboardX")):
         raise UsageError("--tensorboard needs the package: pip install 'effiseg[tensorboard]'")
+
+
+def missing_compiler(device: str) -> str | None:
+    """What torch.compile lacks here, or None: it writes C++ for a CPU and Triton kernels for a GPU."""
+    compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "cl"]
+    if not any(map(shutil.which, compilers)):
+        return f"a C++ compiler ({' or '.join(compilers)}), which is not on PATH"
+    if device == "cuda" and find_spec("triton") is None:
+        return "the package triton, which comes with PyTorch's CUDA builds for Linux"
+    return None
 
 
 def with_absolute_paths(config: TrainConfig) -> TrainConfig:
