@@ -179,7 +179,8 @@ def evaluate_exported(
 ) -> EvaluationResult:
     """Score an exported file on a split, on the CPU, as `evaluate_model` scores a model.
 
-    A file of one size gets images padded to exactly that size.
+    A file of one size gets images padded to exactly that size: the model's own input where the sides are
+    multiples of 32, else a little less padding than `evaluate_model` gives.
 
     Args:
         model: the loaded file.

@@ -1,0 +1,158 @@
+"""Every format: the same answers as the model, one file, facts inside, nothing left when the check fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from effiseg import __version__
+from effiseg.config.export import ExportConfig, ExportFormat
+from effiseg.errors import ModelError
+from effiseg.export import writing
+from effiseg.export.exporter import export_model
+from effiseg.inference.export_record import INPUT_LAYOUT, ExportRecord
+from effiseg.inference.runtimes import load_exported
+from effiseg.models.fuse import best_class
+from effiseg.models.segformer import SegFormer
+
+SIZE = (64, 96)
+
+
+def reference(model: SegFormer, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    with torch.inference_mode():
+        return model(model.metadata.normalize(torch.from_numpy(images).permute(0, 3, 1, 2))).numpy()
+
+
+def images_of(size: tuple[int, int], count: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(1).integers(0, 256, (count, *size, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "openvino"])
+def test_logits_of_one_size(file_format: ExportFormat, exported: Callable[..., Path], small_model: SegFormer) -> None:
+    path = exported(file_format, image_size=SIZE)
+    loaded = load_exported(path, threads=1)
+    images = images_of(SIZE, 3)
+    logits, expected = loaded(images), reference(small_model, images)
+    assert logits.shape == expected.shape
+    assert logits.dtype == np.float32
+    assert np.abs(logits - expected).max() <= 1e-5 * np.ptp(expected)
+    assert np.array_equal(loaded(torch.from_numpy(images)), logits)
+    with pytest.raises(ModelError, match=r"exported for images of 64x96; found 32x64; export it with --dynamic"):
+        loaded(images_of((32, 64), 1))
+    with pytest.raises(ModelError, match=r"must be uint8"):
+        loaded(images.astype(np.float32))
+    loaded.close()
+
+
+@pytest.mark.parametrize("file_format", ["onnx", pytest.param("openvino", marks=pytest.mark.heavy)])
+def test_labels_of_any_size(file_format: ExportFormat, exported: Callable[..., Path], small_model: SegFormer) -> None:
+    path = exported(file_format, dynamic=True, output="labels")
+    loaded = load_exported(path, threads=1)
+    for size, count in (((64, 96), 2), ((97, 131), 1)):
+        images = images_of(size, count)
+        labels = loaded(images)
+        expected = best_class(torch.from_numpy(reference(small_model, images)), size).numpy()
+        assert labels.shape == expected.shape
+        assert labels.dtype == np.uint8
+        assert (labels == expected).mean() >= 0.9999
+    report = json.loads(path.with_name(path.name + ".json").read_text())
+    assert [check["image_size"] for check in report["verification"]["sizes"]] == [[64, 64], [49, 43]]
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "openvino"])
+def test_what_the_file_says_of_itself(
+    file_format: ExportFormat, exported: Callable[..., Path], small_model: SegFormer
+) -> None:
+    path = exported(file_format, image_size=SIZE)
+    record = load_exported(path, threads=1).record
+    assert record.metadata == small_model.metadata
+    assert (record.output, record.precision, record.input_size, record.batch_size) == ("logits", "float32", SIZE, 1)
+    assert record.source == "runs/small"
+    assert record.input_layout == INPUT_LAYOUT
+    assert record.versions is not None
+    assert record.versions["effiseg"] == __version__
+    report = json.loads(path.with_name(path.name + ".json").read_text())
+    assert report["record"]["names"] == list(small_model.metadata.names)
+    assert report["verification"]["sizes"][0]["error"] <= 1e-5
+    assert report["verification"]["sizes"][0]["label_agreement"] >= 0.9999
+    assert report["bytes"] > 13e6
+    expected = {"onnx": ["model.onnx", "model.onnx.json"], "openvino": ["model.bin", "model.xml", "model.xml.json"]}
+    assert sorted(entry.name for entry in path.parent.iterdir()) == expected[file_format]
+
+
+def test_the_onnx_file_for_other_programs(exported: Callable[..., Path]) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(exported("onnx", dynamic=True, output="labels"))
+    axes = [[axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+            for value in (model.graph.input[0], model.graph.output[0])]  # fmt: skip
+    assert axes == [["batch", "height", "width", 3], ["batch", "height", "width"]]
+    assert [(entry.domain, entry.version) for entry in model.opset_import if entry.domain == ""] == [("", 20)]
+    assert all(not tensor.external_data for tensor in model.graph.initializer)
+    kinds = {node.op_type for node in model.graph.node}
+    assert {node.domain for node in model.graph.node} == {""}  # no operator of ONNX Runtime's own
+    assert not kinds & {"LayerNormalization", "BatchNormalization", "InstanceNormalization", "ReduceMean"}
+    assert str(Path.home()) not in str(model.graph.node[0])
+
+
+def test_torch_export_is_written_and_never_loaded(exported: Callable[..., Path], small_model: SegFormer) -> None:
+    path = exported("torch_export", image_size=SIZE)
+    extra = {"effiseg.names": ""}
+    program = torch.export.load(path, extra_files=extra).module()
+    images = images_of(SIZE, 1)
+    expected = reference(small_model, images)
+    assert np.abs(program(torch.from_numpy(images)).detach().numpy() - expected).max() <= 1e-5 * np.ptp(expected)
+    assert json.loads(extra["effiseg.names"]) == list(small_model.metadata.names)
+    with pytest.raises(ModelError, match=r"ends in \.onnx or \.xml; found \.pt2"):
+        load_exported(path)
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "openvino"])
+def test_half(file_format: ExportFormat, exported: Callable[..., Path], small_model: SegFormer) -> None:
+    path = exported(file_format, image_size=SIZE, precision="half")
+    loaded = load_exported(path, threads=1)
+    assert loaded.record.precision == {"onnx": "float16", "openvino": "bfloat16"}[file_format]
+    images = images_of(SIZE, 1)
+    logits, expected = loaded(images), reference(small_model, images)
+    assert logits.dtype == np.float32
+    assert 1e-6 < np.abs(logits - expected).max() / np.ptp(expected) < 0.1
+    assert sum(part.stat().st_size for part in path.parent.iterdir()) < 8.5e6
+    if file_format == "openvino":
+        exact = load_exported(path, threads=1, precision="float32")(images)
+        assert np.abs(exact - expected).max() < np.abs(logits - expected).max() or loaded.precision == "float32"
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "openvino", "torch_export"])
+def test_another_network_is_not_written(
+    file_format: ExportFormat, small_model: SegFormer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tampered(model: SegFormer, *arguments: Any) -> torch.nn.Module:
+        network = original(model, *arguments)
+        network.get_parameter("head.classifier.weight").mul_(1.01)  # every label stays, and no logit
+        return network
+
+    original = writing.deploy_form
+    monkeypatch.setattr(writing, "deploy_form", tampered)
+    suffix = {"onnx": ".onnx", "openvino": ".xml", "torch_export": ".pt2"}[file_format]
+    target = tmp_path / f"model{suffix}"
+    with pytest.raises(ModelError, match="not written, because the exported network is not the model: its logits") as e:
+        export_model(small_model, ExportConfig(file_format, target, image_size=(32, 32)))
+    assert "\n" not in str(e.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_record_survives_text(small_model: SegFormer) -> None:
+    record = ExportRecord(small_model.metadata, "labels", "int8", None, None, "SegFormer b0", "runs/ü", {"a": "1"})
+    assert ExportRecord.from_properties(record.to_properties(), "x") == record
+    assert ExportRecord.from_properties({**record.to_properties(), "later": "3"}, "x") == record
+    with pytest.raises(ModelError, match="x: must be a file that `effiseg export` wrote"):
+        ExportRecord.from_properties({"names": '["a"]'}, "x")
+    with pytest.raises(ModelError, match="x: output must be one of logits, labels; found 'maps'"):
+        ExportRecord.from_properties({**record.to_properties(), "output": '"maps"'}, "x")
+    with pytest.raises(ModelError, match="cannot be read"):
+        ExportRecord.from_properties({**record.to_properties(), "input_size": "{"}, "x")
