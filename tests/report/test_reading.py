@@ -11,6 +11,7 @@ import pytest
 from effiseg.errors import UsageError
 from effiseg.files import read_json, write_json, write_text, write_yaml
 from effiseg.report.reading import read_studies
+from effiseg.report.results_table import results_table
 from effiseg.results import AblationResult
 
 
@@ -70,7 +71,8 @@ def test_a_comparison_of_which_no_run_is_finished(tmp_path: Path, invented: Modu
     (study,) = read_studies([tmp_path])
     assert [row.name for row in study.rows] == ["teacher"]
     assert study.result.settings["split"] == "val"
-    assert any("no run of the comparison is finished" in gap for gap in study.gaps)
+    assert results_table(study.result, study.label).rows[0][0].text == "Teacher (epoch 2 of 4)"
+    assert any("the comparison has no results yet" in gap for gap in study.gaps)
     assert any("baseline-seed0 is not finished, epoch 0 of 4" in gap for gap in study.gaps)
 
 

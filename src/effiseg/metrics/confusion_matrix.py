@@ -103,7 +103,7 @@ def class_iou(counts: Tensor) -> Tensor:
         (K,) float64 in 0..1; nan where the class occurs neither in the labels nor in the predictions, as in
         the official Cityscapes evaluator.
     """
-    hits, truth, predicted = class_counts(counts).to(torch.float64)
+    hits, truth, predicted = class_counts(counts).to(torch.float64).unbind()
     return hits / (truth + predicted - hits)  # 0/0 is nan
 
 
@@ -114,13 +114,13 @@ def mean_iou(counts: Tensor) -> float:
 
 def mean_accuracy(counts: Tensor) -> float:
     """Mean recall over the classes present in the labels, 0..1; nan if there are none."""
-    hits, truth, _ = class_counts(counts).to(torch.float64)
+    hits, truth, _ = class_counts(counts).to(torch.float64).unbind()
     return float((hits / truth).nanmean())
 
 
 def pixel_accuracy(counts: Tensor) -> float:
     """Share of labelled pixels that are predicted right, 0..1; nan if there are none."""
-    hits, truth, _ = class_counts(counts).to(torch.float64)
+    hits, truth, _ = class_counts(counts).to(torch.float64).unbind()
     return float(hits.sum() / truth.sum())
 
 
@@ -130,5 +130,5 @@ def mean_iou_of_present(counts: Tensor) -> float:
     This is the measure for one image: there, a single stray pixel of an absent class would otherwise enter
     the mean with an IoU of 0.
     """
-    _, truth, _ = class_counts(counts)
+    _, truth, _ = class_counts(counts).unbind()
     return float(class_iou(counts)[truth > 0].mean())

@@ -82,7 +82,7 @@ def read_comparison(folder: Path, results: Path | None = None) -> Study:
         title = folder.resolve().parent.name
     if results is None or result is None:
         study = Study(title, folder, result_of_runs(members))
-        study.gaps.append("no run of the comparison is finished: scores are those of the newest evaluation on val")
+        study.gaps.append("the comparison has no results yet: scores are those of each run's newest evaluation on val")
         add_runs(study, members)
     else:
         study = Study(title, results, result)

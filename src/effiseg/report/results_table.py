@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from effiseg.files import write_text
@@ -28,10 +29,14 @@ def write_results_table(result: AblationResult, folder: Path) -> None:
     write_text(folder / "table.tex", latex(table))
 
 
-def results_table(result: AblationResult) -> Table:
+def results_table(result: AblationResult, label: Callable[[str], str] = row_title) -> Table:
     """Rows × parameters, GMACs, mIoU, Δ, FPS, with the protocol under it and how rows differ from the baseline.
 
     The best student of every column is marked; the teacher does not compete.
+
+    Args:
+        result: what to show.
+        label: row → what it is called.
     """
     columns = [
         Column("Row", "name", number=False),
@@ -45,7 +50,7 @@ def results_table(result: AblationResult) -> Table:
         Column("Latency (ms)", "latency_ms", "lower"),
         Column("Training (min)", "train_minutes"),
     ]
-    rows = [results_cells(row) for row in result.rows]
+    rows = [results_cells(row, label(row.name)) for row in result.rows]
     rows = mark_best(columns, rows, [row.name != TEACHER for row in result.rows])
     # A column without any value says nothing.
     kept = [i for i in range(len(columns)) if i == 0 or any(row[i].value is not None for row in rows)]
@@ -59,11 +64,11 @@ def results_table(result: AblationResult) -> Table:
     )
 
 
-def results_cells(row: AblationRow) -> list[Cell]:
+def results_cells(row: AblationRow, title: str) -> list[Cell]:
     """One row's cells, in the order of the columns."""
     minutes = None if row.train_seconds is None else row.train_seconds / 60
     return [
-        text_cell(row_title(row.name), row.name),
+        text_cell(title, row.name),
         number_cell(row.params_m),
         number_cell(row.gmacs),
         number_cell(row.gmacs_attention),

@@ -109,7 +109,7 @@ def build_sections(study: Study, palette: Sequence[Colour], picture_bytes: int) 
 def _results(study: Study, pen: _Pen) -> Section:
     section = Section("results", "Results")
     if study.rows:
-        section.tables.append(results_table(study.result))
+        section.tables.append(results_table(study.result, study.label))
     else:
         study.gaps.append("results: no row has a score yet")
     section.drawings = pen(
