@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from effiseg.report.bootstrap import RESAMPLES, PairedDifference
-from effiseg.report.row_titles import TEACHER, row_title
+from effiseg.report.row_titles import TEACHER
 from effiseg.report.study import Study
 from effiseg.report.table import Cell, Column, Table, mark_best, number_cell, text_cell
 
@@ -93,8 +93,3 @@ def _mark_best_across(cells: list[Cell], row_names: list[str]) -> list[Cell]:
     column = [[cell] for cell in cells[2:]]
     marked = mark_best([Column("", "", "higher")], column, [name != TEACHER for name in row_names])
     return cells[:2] + [line[0] for line in marked]
-
-
-def pair_title(pair: PairedDifference) -> str:
-    """`+ KD minus Baseline`."""
-    return f"{row_title(pair.first)} minus {row_title(pair.second)}"
