@@ -27,5 +27,6 @@ def test_int8(file_format: ExportFormat, exported: Callable[..., Path], colour_d
     assert abs(found["miou"]["int8"] - found["miou"]["float32"]) < 10
     assert found["latency_ms"].keys() == {"float32", "int8"}
     assert sum(found["operators"]["int8"].values()) > 50
-    assert found["operators"]["float32"]["Softmax"] == 8
+    attention = {"onnx": "Softmax", "openvino": "ScaledDotProductAttention"}[file_format]
+    assert found["operators"]["float32"][attention] == 8
     assert report["bytes"] < 5e6

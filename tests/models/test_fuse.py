@@ -68,6 +68,17 @@ def test_the_same_logits_for_all_norms_in_all_forms(patch_norm: str, block_norm:
                     assert error(fused(images), logits) <= most, (dtype, pointwise, attention, images.shape)
 
 
+@pytest.mark.parametrize(("pointwise", "head"), [("linear", "conv"), ("conv", "linear")])
+def test_a_head_of_the_other_form_computes_the_same(pointwise: str, head: str) -> None:
+    model = randomized("b0", "dyt", "dyl")
+    fused = fuse(model, pointwise=pointwise, head=head)  # type: ignore[arg-type]
+    assert fused.head.classifier.form == head
+    with torch.inference_mode():
+        for size in SIZES:
+            images = torch.randn(2, 3, *size)
+            assert error(fused(images), model(images)) <= 1e-5, size
+
+
 @pytest.mark.parametrize(("patch_norm", "block_norm"), NORM_PAIRS)
 @pytest.mark.parametrize("variant", ["b1", pytest.param("b2", marks=pytest.mark.heavy)])
 def test_the_same_logits_for_larger_variants(variant: str, patch_norm: str, block_norm: str) -> None:

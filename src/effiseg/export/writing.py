@@ -98,7 +98,7 @@ def deploy_form(model: SegFormer, file_format: ExportFormat, output: Output) -> 
         case "onnx":
             fused = fuse(model, input="uint8", output=output, pointwise="conv", attention="matmul")
         case "openvino":
-            fused = fuse(model, input="uint8", output=output, pointwise="linear", attention="matmul")
+            fused = fuse(model, input="uint8", output=output, pointwise="linear", attention="sdpa", head="conv")
         case "torch_export":
             fused = fuse(model, input="uint8", output=output, pointwise="linear", attention="sdpa")
     return fused.cpu().float()

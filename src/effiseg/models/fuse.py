@@ -138,6 +138,7 @@ def fuse(
     output: OutputForm = "logits",
     pointwise: PointwiseForm = "linear",
     attention: AttentionForm = "sdpa",
+    head: PointwiseForm | None = None,
 ) -> FusedSegFormer:
     """The deploy form of a model: the same logits up to rounding, from less work.
 
@@ -151,6 +152,8 @@ def fuse(
         pointwise: "linear" computes pointwise maps as matrix products, which torch and OpenVINO like; "conv" as
             1x1 convolutions, which ONNX Runtime likes.
         attention: "sdpa" uses torch's fused attention; "matmul" writes it as two products and a softmax.
+        head: the same choice as `pointwise`, for the decode head alone; default: as `pointwise`. OpenVINO likes
+            "conv" there: it enlarges channels-first maps, and would transpose each to meet a matrix product.
 
     Returns:
         A module in evaluation mode on the model's device and of its dtype.
@@ -165,6 +168,7 @@ def fuse(
         ("output", output, get_args(OutputForm)),
         ("pointwise", pointwise, get_args(PointwiseForm)),
         ("attention", attention, get_args(AttentionForm)),
+        ("head", head or pointwise, get_args(PointwiseForm)),
     ):
         if value not in known:
             raise ModelError(f"{name} must be one of {', '.join(known)}; found {value!r}")
@@ -181,8 +185,8 @@ def fuse(
         fused, affine = folding.stage(stage, affine)
         stages.append(fused)
         affines.append(affine)
-    head = folding.head(model.decode_head, affines)
-    fused_model = FusedSegFormer(stages, head, model, input, output, pointwise).eval()
+    fused_head = folding.head(model.decode_head, affines, head or pointwise)
+    fused_model = FusedSegFormer(stages, fused_head, model, input, output, pointwise).eval()
     weight = model.decode_head.classifier.weight
     return fused_model.to(weight.device, weight.dtype)
 
@@ -295,7 +299,7 @@ class _Folding:
             case _:
                 return None, _affine(norm)
 
-    def head(self, head: DecodeHead, affines: list[_Affine]) -> FusedHead:
+    def head(self, head: DecodeHead, affines: list[_Affine], form: PointwiseForm) -> FusedHead:
         projections = []
         for stage, affine in zip(head.linear_c, affines, strict=True):
             assert isinstance(stage, StageProjection)
@@ -306,9 +310,9 @@ class _Folding:
         scale = _exact(norm.weight) / torch.sqrt(_exact(norm.running_var) + norm.eps)
         matrices, bias = compose(projections, _exact(head.linear_fuse.weight).flatten(1), scale)
         bias = bias + _exact(norm.bias) - scale * _exact(norm.running_mean)
-        parts = [Pointwise(matrix, None if index else bias, self.form) for index, matrix in enumerate(matrices)]
+        parts = [Pointwise(matrix, None if index else bias, form) for index, matrix in enumerate(matrices)]
         classifier, classifier_bias = _parameters(head.classifier)
-        return FusedHead(parts, Pointwise(classifier.flatten(1), classifier_bias, self.form))
+        return FusedHead(parts, Pointwise(classifier.flatten(1), classifier_bias, form), self.form)
 
 
 def _affine(norm: nn.Module) -> _Affine:

@@ -287,16 +287,20 @@ class FusedHead(nn.Module):
     Args:
         projections: one per stage, finest first, to the decoder's width; the first holds the common bias.
         classifier: to the classes.
+        maps_form: the layout of the maps it gets, which need not be that of its own layers.
     """
 
-    def __init__(self, projections: list[Pointwise], classifier: Pointwise) -> None:
+    def __init__(self, projections: list[Pointwise], classifier: Pointwise, maps_form: PointwiseForm) -> None:
         super().__init__()
         self.projections = nn.ModuleList(projections)
         self.classifier = classifier
+        self.maps_form = maps_form
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Four maps, finest first, to logits (B, K, H, W)."""
         form = self.classifier.form
+        if form != self.maps_form:
+            maps = [from_channels_first(channels_first(x, self.maps_form), form) for x in maps]
         finest, *coarser = (project(x) for project, x in zip(self.projections, maps, strict=True))
         size = channels_first(finest, form).shape[2:]
         for x in coarser:
