@@ -18,7 +18,7 @@ demo: $(RUNTIME)
 	$(BIN)/effiseg demo --out $(DEMO)
 
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest -m "not heavy"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not heavy" -n 2
 
 test-all: $(DEVELOPMENT)
 	$(BIN)/python -m pytest --timeout 1800
