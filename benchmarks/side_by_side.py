@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from statistics import median
 from typing import Any, Literal, TypeVar
 
@@ -39,11 +38,14 @@ def run_alone(function: Callable[..., Result], *arguments: Any) -> Result:
         function: of a module's top level.
         arguments: what pickle can carry.
     """
-    # A spawned process would spawn its loader workers too, which import everything anew, where a user's are forked.
-    usual_start = partial(multiprocessing.set_start_method, None, force=True)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, initializer=usual_start) as pool:
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=start_processes_as_usual) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def start_processes_as_usual() -> None:
+    """Undo what being spawned leaves behind: loader workers would be spawned too, and import everything anew."""
+    multiprocessing.set_start_method(None, force=True)
 
 
 def transformers_model(variant: str, dropout: float = 0.1) -> Any:

@@ -143,7 +143,7 @@ def cases(options: argparse.Namespace) -> dict[str, Measurement]:
     else:
         found = [
             Measurement((256, 512), 4, 20, **{"extras": True} | common),
-            Measurement((512, 1024), 2, 8, **{"steps": 5} | common),
+            Measurement((512, 1024), 2, 8, **{"steps": 5, "warmup": 1, "epochs": 3} | common),
         ]
     if options.pairs:
         found = [replace(measurement, pairs=options.pairs) for measurement in found]
@@ -167,10 +167,12 @@ def run_part(
         result.setdefault(part, {}).setdefault(case, {})[measurement.allocator] = found
         return
     both = options.allocator == "both" and measurement.extras and options.device == "cpu" and part != DISTILLATION
+    losses = None
     for allocator in ("tuned", "default") if both else (measurement.allocator,):
         one = replace(measurement, allocator=allocator)
         if part == STEP:
-            found = run(measure_step, one)
+            found = run(measure_step, one, losses)
+            losses = found["equal_losses"]
         elif part == DISTILLATION:
             found = run(measure_distillation, one)
         else:

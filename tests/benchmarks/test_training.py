@@ -93,6 +93,19 @@ def test_a_part_measured_again_leaves_the_others(quick: tuple[Path, dict[str, An
     assert "was measured with other variant" in other.stderr
 
 
+def test_a_measurement_of_its_own_process_forks_loader_workers_as_users_do() -> None:
+    code = (
+        "import multiprocessing, sys; sys.path.insert(0, sys.argv[1]); from side_by_side import run_alone; "
+        "print(multiprocessing.get_start_method(), "
+        "run_alone(eval, '__import__(\"multiprocessing\").get_start_method()'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(SCRIPT.parent)], capture_output=True, text=True, timeout=280, check=True
+    )
+    usual, alone = done.stdout.split()
+    assert alone == usual
+
+
 def test_the_page_shows_what_was_measured() -> None:
     table = run("--markdown", "--json", str(RESULTS)).strip()
     assert table in PAGE.read_text(encoding="utf-8")
