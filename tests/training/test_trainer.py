@@ -27,7 +27,8 @@ from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.training import run_keeper
 from effiseg.training.checkpointing import read_tensors
-from effiseg.training.trainer import check_config, missing_compiler, resume, train, with_absolute_paths
+from effiseg.training.run_checks import check_config, missing_compiler
+from effiseg.training.trainer import resume, train, with_absolute_paths
 
 Config = Callable[..., TrainConfig]
 
@@ -160,7 +161,7 @@ def test_tensorboard_gets_the_scalars(small_config: Config) -> None:
 
 
 def test_tensorboard_that_is_not_there_is_one_line(small_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("effiseg.training.trainer.find_spec", lambda name: None)
+    monkeypatch.setattr("effiseg.training.run_checks.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install"):
         check_config(small_config("run", tensorboard=True))
 

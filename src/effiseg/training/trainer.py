@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +34,7 @@ from effiseg.training.distillation_task import DistillationTask
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.memory_advice import describe, free_memory, is_shortage, largest_fitting, shortage_error
 from effiseg.training.progress import quiet_lightning
+from effiseg.training.run_checks import check_config
 from effiseg.training.run_keeper import RunKeeper, Schedule, write_metrics
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.sync_batch_norm import synchronize_batch_norm
@@ -315,45 +313,6 @@ def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:
         },
     )
     return run
-
-
-def check_config(config: TrainConfig) -> None:
-    """Refuse settings that contradict each other or the machine.
-
-    Raises:
-        UsageError: what is missing or contradictory.
-    """
-    if not config.data:
-        raise UsageError("--data is missing: give a data set's YAML file, or a preset with --data_root")
-    if not config.out:
-        raise UsageError("--out is missing: give the run folder to write")
-    if config.distillation.enabled and config.teacher is None:
-        raise UsageError(
-            f"recipe {config.recipe} distils: give --teacher a run folder, a model folder or a transformers folder"
-        )
-    if config.teacher is not None and not config.distillation.enabled:
-        raise UsageError(
-            f"--teacher is given, but recipe {config.recipe} has no distillation term; "
-            "take --recipe kd or set --distillation.feature_weight"
-        )
-    if config.precision == "16" and resolve_device(config.device) == "cpu":
-        raise UsageError("--precision 16 needs a GPU; on the CPU take 32 or bf16")
-    if resolve_device(config.device) == "cuda" and config.devices > torch.cuda.device_count():
-        raise UsageError(f"--devices {config.devices}: torch sees {torch.cuda.device_count()} GPUs; ask for no more")
-    if config.compile and (missing := missing_compiler(resolve_device(config.device))):
-        raise UsageError(f"--compile true needs {missing}; train without it")
-    if config.tensorboard and not any(find_spec(name) for name in ("tensorboard", "tensorboardX")):
-        raise UsageError("--tensorboard needs the package: pip install 'effiseg[tensorboard]'")
-
-
-def missing_compiler(device: str) -> str | None:
-    """What torch.compile lacks here, or None: it writes C++ for a CPU and Triton kernels for a GPU."""
-    compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "cl"]
-    if not any(map(shutil.which, compilers)):
-        return f"a C++ compiler ({' or '.join(compilers)}), which is not on PATH"
-    if device == "cuda" and find_spec("triton") is None:
-        return "the package triton, which comes with PyTorch's CUDA builds for Linux"
-    return None
 
 
 def with_absolute_paths(config: TrainConfig) -> TrainConfig:
