@@ -23,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from effiseg.models.pointwise import pointwise
+
 
 class StageProjection(nn.Module):
     """One stage's linear layer to the decoder width; holds the parameters W_i (E, C) and b_i (E,)."""
@@ -86,15 +88,15 @@ class DecodeHead(nn.Module):
         matrices, bias = self._composed(folds, feature_maps[0].device.type)
         size = feature_maps[0].shape[2:]
         upsampled = (
-            F.interpolate(_linear(feature_map, matrix), size=size, mode="bilinear", align_corners=False)
+            F.interpolate(pointwise(feature_map, matrix), size=size, mode="bilinear", align_corners=False)
             for feature_map, matrix in zip(feature_maps[1:], matrices[1:], strict=True)
         )
         # The sum grows in one buffer: at E channels and stride 4 each new one costs as much as a layer. It
-        # starts from an upsampled map because `linear` returns a view, whose in-place gradient is a copy.
+        # starts from an upsampled map because a matrix product returns a view, whose in-place gradient is a copy.
         fused = next(upsampled)
         for addend in upsampled:
             fused = fused.add_(addend)
-        fused = fused.add_(_linear(feature_maps[0], matrices[0], bias))
+        fused = fused.add_(pointwise(feature_maps[0], matrices[0], bias))
         if not folds:
             fused = self.batch_norm(fused)
         fused = self.dropout(F.relu(fused, inplace=True))
@@ -122,8 +124,3 @@ def _without_autocast(device_type: str) -> AbstractContextManager[object]:
     if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
-
-
-def _linear(feature_map: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A 1x1 convolution of (B, C, H, W) as a matrix product over the channels_last memory."""
-    return F.linear(feature_map.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)

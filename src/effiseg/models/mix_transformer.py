@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from effiseg.config.model import Norm, Variant
 from effiseg.models.normalization import build_norm
+from effiseg.models.pointwise import PointwiseLinear
 
 HEADS = (1, 2, 5, 8)
 REDUCTIONS = (8, 4, 2, 1)
@@ -105,10 +106,10 @@ class ReducedAttention(nn.Module):
     def __init__(self, channels: int, heads: int, reduction: int, norm: Norm, eps: float) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(channels, channels)
-        self.key = nn.Linear(channels, channels)
-        self.value = nn.Linear(channels, channels)
-        self.output = nn.Linear(channels, channels)
+        self.query = PointwiseLinear(channels, channels)
+        self.key = PointwiseLinear(channels, channels)
+        self.value = PointwiseLinear(channels, channels)
+        self.output = PointwiseLinear(channels, channels)
         self.reduction: nn.Module | None = None
         self.reduction_norm: nn.Module | None = None
         if reduction > 1:
@@ -138,9 +139,9 @@ class MixFeedForward(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = channels * MLP_RATIO
-        self.fc1 = nn.Linear(channels, hidden)
+        self.fc1 = PointwiseLinear(channels, hidden)
         self.dwconv = nn.Conv2d(hidden, hidden, 3, 1, 1, groups=hidden)
-        self.fc2 = nn.Linear(hidden, channels)
+        self.fc2 = PointwiseLinear(hidden, channels)
 
     def forward(self, tokens: Tensor, height: int, width: int) -> Tensor:
         """(B, H·W, C) to (B, H·W, C)."""
