@@ -8,8 +8,8 @@ import pytest
 
 PUBLIC = {
     "effiseg": [
-        "DataError", "EffisegError", "ModelError", "RunError", "SegFormer", "UsageError", "__version__",
-        "distillation", "from_pretrained", "fuse", "losses", "save_pretrained",
+        "DataError", "EffisegError", "ModelError", "Predictor", "RunError", "SegFormer", "Segmentation", "UsageError",
+        "__version__", "distillation", "from_pretrained", "fuse", "losses", "save_pretrained",
     ],
     "effiseg.losses": [
         "ComboLoss", "CrossEntropyLoss", "DiceFocalLoss", "DiceLoss", "FocalLoss", "FocalTverskyLoss",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from effiseg import distillation, losses
     from effiseg.errors import DataError, EffisegError, ModelError, RunError, UsageError
+    from effiseg.inference.predictor import Predictor
+    from effiseg.inference.segmentation import Segmentation
     from effiseg.models.fuse import fuse
     from effiseg.models.pretrained import from_pretrained, save_pretrained
     from effiseg.models.segformer import SegFormer
@@ -21,8 +23,10 @@ __all__ = [
     "DataError",
     "EffisegError",
     "ModelError",
+    "Predictor",
     "RunError",
     "SegFormer",
+    "Segmentation",
     "UsageError",
     "__version__",
     "distillation",
@@ -36,8 +40,10 @@ _MODULES = {
     "DataError": "effiseg.errors",
     "EffisegError": "effiseg.errors",
     "ModelError": "effiseg.errors",
+    "Predictor": "effiseg.inference.predictor",
     "RunError": "effiseg.errors",
     "SegFormer": "effiseg.models.segformer",
+    "Segmentation": "effiseg.inference.segmentation",
     "UsageError": "effiseg.errors",
     "from_pretrained": "effiseg.models.pretrained",
     "fuse": "effiseg.models.fuse",

@@ -81,6 +81,32 @@ def prepare_for_evaluation(
     return pad_to_multiple(resize_image(image, shape)), shape
 
 
+def prepare_for_windows(
+    image: UInt8Array, window: tuple[int, int], image_size: tuple[int, int] | None, resize: Resize
+) -> tuple[UInt8Array, tuple[int, int]]:
+    """Resize and pad an image for sliding windows.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        window: (height, width) of the network's input.
+        image_size: what the image is brought to first; None: it keeps its own size, unless it fits in one
+            window, which it is brought to as `prepare_for_evaluation` would.
+        resize: keep_ratio or fixed.
+
+    Returns:
+        As `prepare_for_evaluation`.
+    """
+    own = (image.shape[0], image.shape[1])
+    if image_size is None:
+        image_size = window if fits(own, window) else own
+    return prepare_for_evaluation(image, image_size, resize)
+
+
+def fits(shape: tuple[int, int], window: tuple[int, int]) -> bool:
+    """Whether both sides of `shape` are within `window`'s."""
+    return shape[0] <= window[0] and shape[1] <= window[1]
+
+
 @dataclass(frozen=True)
 class TrainingTransform:
     """Image and mask of any size → both at `image_size`, varied at random.

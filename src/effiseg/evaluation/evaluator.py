@@ -22,9 +22,10 @@ from effiseg.data.cache import SampleCache
 from effiseg.data.dataset import EvaluationDataset, EvaluationSample, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import list_samples
-from effiseg.data.transforms import PADDING_COLOUR
 from effiseg.errors import ModelError, UsageError
-from effiseg.inference.label_map import label_map
+from effiseg.inference.label_map import enlarged_labels, label_map, whole_size
+from effiseg.inference.network import padded_to
+from effiseg.inference.predictor import choose_image_size
 from effiseg.inference.runtimes import LoadedModel
 from effiseg.metrics.confusion_matrix import (
     ConfusionMatrix,
@@ -140,9 +141,8 @@ def evaluate_model(
     """
     check_classes(model, spec, source)
     metadata = model.metadata
-    input_size, method = image_size or metadata.image_size, resize or metadata.resize
-    if input_size is None:
-        raise UsageError(f"{source}: does not say its input size; give --image_size HEIGHTxWIDTH")
+    input_size = choose_image_size(source, None, metadata.image_size, image_size)
+    method = resize or metadata.resize
     dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method, cache)
     share = range(len(dataset))
     if across_processes and dist.is_initialized():
@@ -204,12 +204,8 @@ def evaluate_exported(
     record = model.record
     if protocol == "quarter" and record.output == "labels":
         raise UsageError(f"{source}: --protocol quarter compares logits; this file answers with labels")
-    if record.input_size is not None and image_size not in (None, record.input_size):
-        height, width = record.input_size
-        raise UsageError(f"{source}: --image_size must be the file's own, {height}x{width}; export it with --dynamic")
-    input_size, method = image_size or record.input_size or model.metadata.image_size, resize or model.metadata.resize
-    if input_size is None:
-        raise UsageError(f"{source}: does not say its input size; give --image_size HEIGHTxWIDTH")
+    input_size = choose_image_size(source, record.input_size, model.metadata.image_size, image_size)
+    method = resize or model.metadata.resize
     dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method)
     count = min(most_images or len(dataset), len(dataset))
     chosen = [index * len(dataset) // count for index in range(count)]
@@ -327,10 +323,7 @@ def _loader(dataset: Subset[EvaluationSample], batch_size: int, workers: int) ->
 
 def exactly(sample: EvaluationSample, size: tuple[int, int]) -> EvaluationSample:
     """The sample with its padding cut or continued to `size`, which its valid part fits in."""
-    image = torch.tensor(PADDING_COLOUR, dtype=torch.uint8).view(3, 1, 1).repeat(1, *size)
-    height, width = (min(side, most) for side, most in zip(sample.image.shape[1:], size, strict=True))
-    image[:, :height, :width] = sample.image[:, :height, :width]
-    return replace(sample, image=image)
+    return replace(sample, image=padded_to(sample.image, size))
 
 
 def _equal_shapes(batches: Iterable[list[EvaluationSample]]) -> Iterator[list[EvaluationSample]]:
@@ -347,14 +340,10 @@ def full_size_labels(sample: EvaluationSample, answer: Tensor) -> Tensor:
         answer: logits (K, ⌈h/4⌉, ⌈w/4⌉), brought to that size by one bilinear interpolation, or labels (h, w)
             uint8, brought there by the nearest neighbour.
     """
-    height, width = sample.valid_size
-    full_height, full_width = sample.label.shape
-    padded_height, padded_width = sample.image.shape[-2:]
-    size = round(padded_height * full_height / height), round(padded_width * full_width / width)
-    if answer.ndim == 2:
-        wide = F.interpolate(answer[None, None], size=size, mode="nearest-exact")
-        return wide[0, 0, :full_height, :full_width]
-    return label_map(answer, size, (full_height, full_width))
+    (padded_height, padded_width), (height, width) = sample.image.shape[-2:], sample.label.shape
+    size = whole_size((padded_height, padded_width), sample.valid_size, (height, width))
+    enlarge = enlarged_labels if answer.ndim == 2 else label_map
+    return enlarge(answer, size, (height, width))
 
 
 def _compared(sample: EvaluationSample, answer: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,112 @@
+"""A MODEL, whatever runs it, as one callable."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from effiseg.data.transforms import PADDING_COLOUR
+from effiseg.environment import resolve_device
+from effiseg.errors import UsageError
+from effiseg.inference.export_record import Output
+from effiseg.inference.runtimes import LoadedModel, Runtime, load_exported
+from effiseg.inference.sliding_window import Predict
+from effiseg.models.fuse import fuse
+from effiseg.models.metadata import ModelMetadata
+from effiseg.models.pretrained import from_pretrained
+from effiseg.models.segformer import MINIMUM_SIDE, SegFormer
+from effiseg.run_folder import is_exported, resolve_model
+
+ModelSource = SegFormer | str | os.PathLike[str]
+"""A model, or what the commands take as MODEL."""
+_EXPORTED_LEAST_SIDE = 64  # an exported file of any size, see `ExportRecord.input_size`
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that is loaded and ready to run."""
+
+    predict: Predict
+    """(B, 3, h, w) uint8 RGB on any device → logits, or labels where `output` says so, on `device`."""
+    metadata: ModelMetadata
+    """Classes, colours, input size."""
+    output: Output
+    """logits or labels."""
+    input_size: tuple[int, int] | None
+    """The one (height, width) that it takes; None: any."""
+    least_side: int
+    """Smallest side it takes where it takes any."""
+    device: str
+    """cpu or cuda."""
+    source: str
+    """What it is called in errors."""
+
+
+def load_network(
+    model: ModelSource, *, runtime: Runtime | None = None, device: str = "auto", threads: int | None = None
+) -> Network:
+    """Load a model; torch runs its deploy form (`fuse`), an exported file runs in its own engine.
+
+    Args:
+        model: a SegFormer, of which a copy is made, or a MODEL.
+        runtime: torch (default) or torch_compile for a model; a file's engine is given by its suffix.
+        device: auto, cpu or cuda; exported files run on the CPU.
+        threads: threads of an exported file's engine; default: torch's number.
+
+    Raises:
+        ModelError: no such model, or it cannot be loaded.
+        UsageError: a runtime or device that this model cannot have.
+    """
+    if isinstance(model, SegFormer):
+        return _torch_network(model, runtime, device, "the model")
+    resolved = resolve_model(model)
+    if not is_exported(resolved):
+        return _torch_network(from_pretrained(resolved), runtime, device, str(model))
+    own: Runtime = "onnxruntime" if Path(resolved).suffix.lower() == ".onnx" else "openvino"
+    if runtime not in (None, own):
+        raise UsageError(f"{model}: this file runs in {own}; found the runtime {runtime}: give the model folder for it")
+    if device == "cuda":
+        raise UsageError(f"{model}: an exported file runs on the CPU here; found cuda: give the model folder instead")
+    return _exported_network(load_exported(resolved, threads=threads), str(model))
+
+
+def _torch_network(model: SegFormer, runtime: Runtime | None, device: str, source: str) -> Network:
+    if runtime not in (None, "torch", "torch_compile"):
+        raise UsageError(f"{source}: {runtime} runs exported files; export the model first (`effiseg export`)")
+    place = resolve_device(device)
+    network = fuse(model, input="uint8").to(place)
+    call = torch.compile(network) if runtime == "torch_compile" else network
+
+    def predict(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = call(images.to(place, non_blocking=True).permute(0, 2, 3, 1))
+            return logits
+
+    return Network(predict, model.metadata, "logits", None, MINIMUM_SIDE, place, source)
+
+
+def _exported_network(model: LoadedModel, source: str) -> Network:
+    def predict(images: Tensor) -> Tensor:
+        return torch.from_numpy(model(images.permute(0, 2, 3, 1)))
+
+    record = model.record
+    return Network(predict, model.metadata, record.output, record.input_size, _EXPORTED_LEAST_SIDE, "cpu", source)
+
+
+def padded_to(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """An image's padding cut or continued to `size`, which its valid part fits in.
+
+    Args:
+        image: (3, h, w) uint8, padded at the right and the bottom.
+        size: (height, width) of the result.
+    """
+    if image.shape[1:] == size:
+        return image
+    padded = torch.tensor(PADDING_COLOUR, dtype=torch.uint8).view(3, 1, 1).repeat(1, *size)
+    height, width = (min(side, most) for side, most in zip(image.shape[1:], size, strict=True))
+    padded[:, :height, :width] = image[:, :height, :width]
+    return padded

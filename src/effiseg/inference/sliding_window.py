@@ -1,0 +1,154 @@
+"""Images larger than the network's input: overlapping windows, their logits blended band by band.
+
+Everything is blended at the size of the logits, a quarter of the image's, and a band leaves as soon as no further
+window reaches it. So memory grows with the image's width times the window's height, not with the image's area.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from effiseg.data.transforms import fits
+from effiseg.errors import UsageError
+
+Predict = Callable[[Tensor], Tensor]
+"""(B, 3, h, w) uint8 images → (B, K, ⌈h/4⌉, ⌈w/4⌉) logits of any floating dtype, or (B, h, w) uint8 labels."""
+CELL = 4
+"""Pixels of the image, along one axis, that one logit stands for."""
+_LEAST_SIDE = 32
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How an image is cut up; see `make_windows`."""
+
+    size: tuple[int, int]
+    """(height, width) of a window in pixels, multiples of 4."""
+    stride: tuple[int, int]
+    """From one window to the next, down and to the right, multiples of 4."""
+
+
+def make_windows(size: tuple[int, int], stride: int | None = None) -> Windows:
+    """Windows of a size.
+
+    Args:
+        size: (height, width) in pixels.
+        stride: pixels from one window to the next; default: two thirds of the window's side on each axis.
+
+    Raises:
+        UsageError: a side or the stride is not a multiple of 4, a side is under 32, or the stride is larger than
+            the window, which would leave gaps.
+    """
+    height, width = size
+    if min(size) < _LEAST_SIDE or height % CELL or width % CELL:
+        raise UsageError(
+            f"--window must have sides from {_LEAST_SIDE} on that are multiples of {CELL}, which one logit stands for; "
+            f"found {height}x{width}"
+        )
+    if stride is None:
+        return Windows(size, (2 * height // 3 // CELL * CELL, 2 * width // 3 // CELL * CELL))
+    if stride < CELL or stride % CELL or stride > min(size):
+        raise UsageError(
+            f"--stride must be a multiple of {CELL} and at most the window's shorter side, {min(size)}, so that no gap "
+            f"is left; found {stride}"
+        )
+    return Windows(size, (stride, stride))
+
+
+def logit_bands(
+    predict: Predict, image: Tensor, valid_size: tuple[int, int], windows: Windows | None, batch_size: int = 1
+) -> Iterator[Tensor]:
+    """The logits of an image of any size, from top to bottom.
+
+    Where windows overlap, their logits are averaged with weights that fall from a window's middle to its edges: a
+    window knows least about what lies at its edge. The weights of every cell sum to 1, and are exactly 1 where only
+    one window lies. An image in one window gets the network's own logits, bit for bit.
+
+    Args:
+        predict: images (B, 3, h, w) → logits.
+        image: (3, H, W) uint8 RGB, padded; H and W multiples of 4.
+        valid_size: (height, width) of the image in it, without padding.
+        windows: None: the whole image in one pass, as where it fits in one window.
+        batch_size: most windows of one pass.
+
+    Yields:
+        (K, rows, W/4) float32, H/4 rows in all; (K, ⌈H/4⌉, ⌈W/4⌉) of any dtype where all of it is one window.
+    """
+    if windows is None or fits(valid_size, windows.size):
+        yield predict(image[None])[0]
+        return
+    height, width = min(windows.size[0], image.shape[1]), min(windows.size[1], image.shape[2])
+    tops = window_starts(image.shape[1], height, windows.stride[0])
+    lefts = window_starts(image.shape[2], width, windows.stride[1])
+    row_weights = blending_weights(tops, height, image.shape[1])
+    column_weights = blending_weights(lefts, width, image.shape[2])
+    band: Tensor | None = None
+    for index, top in enumerate(tops):
+        for start in range(0, len(lefts), batch_size):
+            chosen = lefts[start : start + batch_size]
+            answers = predict(torch.stack([image[:, top : top + height, left : left + width] for left in chosen]))
+            if band is None:
+                cells = (answers.shape[1], height // CELL, image.shape[2] // CELL)
+                band = torch.zeros(cells, dtype=torch.float32, device=answers.device)
+            rows = row_weights[index].to(answers.device)[:, None]
+            for answer, left, columns in zip(answers, chosen, column_weights[start:], strict=False):
+                part = band[:, :, left // CELL : (left + width) // CELL]
+                part += answer * (rows * columns.to(answers.device))
+        assert band is not None
+        if index + 1 == len(tops):
+            yield band
+            return
+        finished = (tops[index + 1] - top) // CELL
+        yield band[:, :finished]
+        following = torch.zeros_like(band)
+        following[:, : band.shape[1] - finished] = band[:, finished:]
+        band = following
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """First pixels of the windows along one axis; the last window ends where the axis does.
+
+    Args:
+        length: pixels of the axis, at least `window`.
+        window: pixels of a window.
+        stride: pixels from one window to the next.
+    """
+    last = length - window
+    return [*range(0, last, stride), last]
+
+
+def blending_weights(starts: Sequence[int], window: int, length: int) -> list[Tensor]:
+    """The weight of every cell of every window along one axis.
+
+    Args:
+        starts: first pixels of the windows.
+        window: pixels of a window.
+        length: pixels of the axis.
+
+    Returns:
+        One (window/4,) float32 a window: triangles, divided so that the weights of a cell sum to 1.
+    """
+    cells = window // CELL
+    distance = torch.arange(cells, dtype=torch.float32)
+    triangle = torch.minimum(distance, cells - 1 - distance) + 1
+    total = torch.zeros(length // CELL)
+    for start in starts:
+        total[start // CELL : start // CELL + cells] += triangle
+    return [triangle / total[start // CELL : start // CELL + cells] for start in starts]
+
+
+def with_mirror_image(predict: Predict) -> Predict:
+    """The mean of the logits of an image and of its mirror image, which is turned back.
+
+    The whole padded input is mirrored, so that the logits of both lie on each other; its width must be a multiple
+    of 4.
+    """
+
+    def predict_both(images: Tensor) -> Tensor:
+        return (predict(images) + predict(images.flip(-1)).flip(-1)) / 2
+
+    return predict_both
