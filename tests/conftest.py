@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         if any(name in reason for name in ORACLES):
             reporter.write_line(f"a test against another implementation was skipped: {reason}", red=True)
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests cache, also in processes of their own, out of the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EFFISEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def write_colour_data(folder: Path, counts: dict[str, int], size: tuple[int, int] = (48, 64)) -> Path:

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "effiseg"
 # A name may import itself and whatever stands in an earlier layer; names of one layer never import each other.
 LAYERS = [
     {"errors"},
-    {"files", "environment", "allocator", "results"},
+    {"files", "environment", "allocator", "results", "progress"},
     {"config"},
     {"data", "models", "losses", "metrics", "visualization"},
     {"distillation", "run_folder"},
@@ -20,12 +20,25 @@ LAYERS = [
     {"training", "export", "inspection"},
     {"benchmark"},
     {"comparison"},
+    {"runs"},
+    {"api"},
     {"commands"},
     {"cli"},
     {"__main__"},
 ]
 # They describe commands, settings, files and results, and must be importable without torch.
-TORCH_FREE = {"errors", "files", "allocator", "results", "config", "run_folder", "report", "cli", "__main__"}
+TORCH_FREE = {
+    "errors",
+    "files",
+    "allocator",
+    "results",
+    "progress",
+    "config",
+    "run_folder",
+    "report",
+    "cli",
+    "__main__",
+}
 # Whatever draws works from files alone.
 REPORT_MAY_IMPORT = {"errors", "files", "results", "run_folder", "visualization"}
 HEAVY = {"torch", "lightning", "torchvision", "transformers"}

@@ -72,7 +72,7 @@ def test_counts_are_those_of_the_masks(spec: DatasetSpec) -> None:
     assert statistics.unlisted == {}
     assert statistics.shares.sum() == pytest.approx(1)
     assert seen == [(n, 6) for n in range(1, 7)]
-    np.testing.assert_array_equal(split_statistics(spec, "train", threads=1).class_counts, statistics.class_counts)
+    np.testing.assert_array_equal(split_statistics(spec, "train", processes=1).class_counts, statistics.class_counts)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

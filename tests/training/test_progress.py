@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from effiseg.training.progress import TrainingProgress, format_seconds
+from effiseg.progress import format_seconds
+from effiseg.training.progress import TrainingProgress
 
 SPEED = {
     "images_per_second": 8.0,

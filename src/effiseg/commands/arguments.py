@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NoReturn
 
 from effiseg.config.parsing import suggest
 from effiseg.errors import UsageError
+from effiseg.progress import progress_bar
+
+__all__ = ["CommandParser", "not_negative", "positive", "progress_bar"]
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -74,23 +76,3 @@ def _whole_number(text: str, least: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise argparse.ArgumentTypeError(f"must be a whole number from {least} on; found {text!r}")
     return int(text)
-
-
-@contextmanager
-def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left on stderr, gone afterwards; stdout stays the result's.
-
-    Args:
-        description: what is done; one or two words.
-
-    Yields:
-        The function to tell (things done, things in all).
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -63,15 +63,23 @@ class CacheStorage:
             _remove(self.folder)
 
 
+def cache_root() -> Path:
+    """The absolute folder of everything that is kept for later runs: $EFFISEG_CACHE, else ~/.cache/effiseg.
+
+    $XDG_CACHE_HOME counts. Nothing is made.
+    """
+    own, general = os.environ.get("EFFISEG_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    root = Path(own).expanduser() if own else Path(general or "~/.cache").expanduser() / "effiseg"
+    return root.absolute()
+
+
 def open_disk_storage() -> CacheStorage:
-    """The folder for cached inputs on disk: in $EFFISEG_CACHE, else in ~/.cache/effiseg ($XDG_CACHE_HOME counts).
+    """The folder for cached inputs on disk, in `cache_root`.
 
     Raises:
         UsageError: it cannot be made or written.
     """
-    own, general = os.environ.get("EFFISEG_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    root = Path(own).expanduser() if own else Path(general or "~/.cache").expanduser() / "effiseg"
-    folder = root.absolute() / "inputs"
+    folder = cache_root() / "inputs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,9 +1,7 @@
-"""How often each class occurs, and the class weights that follow; masks are streamed, images not read."""
+"""How often each class occurs, and the class weights that follow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +9,10 @@ import numpy.typing as npt
 
 from effiseg.config.loss import ClassWeightRule
 from effiseg.data.dataset_spec import IGNORE_LABEL, DatasetSpec
-from effiseg.data.reading import map_values, read_raw_mask
-from effiseg.data.samples import Sample, list_samples
-from effiseg.environment import available_cores
+from effiseg.data.mask_counts import MaskCounts, count_masks
+from effiseg.data.samples import list_samples
+from effiseg.progress import Progress
 
-Progress = Callable[[int, int], None]
-"""Called with (masks done, masks in all)."""
 ENET_CONSTANT = 1.10
 """c of w = 1 / ln(c + p); the paper's Table 1 was made with 1.10."""
 
@@ -62,48 +58,35 @@ class SplitStatistics:
 
 
 def split_statistics(
-    spec: DatasetSpec, split: str, progress: Progress | None = None, threads: int | None = None
+    spec: DatasetSpec, split: str, progress: Progress | None = None, processes: int | None = None
 ) -> SplitStatistics:
-    """Count the mask pixels of a split.
+    """Count the mask pixels of a split, or take what an earlier run counted.
 
     Args:
         spec: the data set.
         split: name of the split.
-        progress: called after every mask.
-        threads: masks decoded at a time; default: one a core.
+        progress: called after every mask that is read.
+        processes: masks decoded at a time; default: one a core.
 
     Raises:
         DataError: no such split, a mask is missing, cannot be read, or holds a value that is no class.
     """
-    samples = list_samples(spec, split)
-    counts = np.zeros(spec.num_classes, dtype=np.int64)
-    pixels_where_present, images_where_present = np.zeros_like(counts), np.zeros_like(counts)
-    ignored = 0
-    unlisted: dict[int, int] = {}
-    threads = threads or available_cores()
-    window = 64 * threads  # bounds what is queued when a split has 100 000 masks
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(samples), window):
-            part: Sequence[Sample] = samples[start : start + window]
-            for done, (mask_counts, mask_ignored, mask_unlisted) in enumerate(
-                pool.map(lambda sample: _count_mask(spec, sample), part), start=start + 1
-            ):
-                counts += mask_counts
-                pixels_where_present[mask_counts > 0] += mask_counts.sum()
-                images_where_present += mask_counts > 0
-                ignored += mask_ignored
-                for value, pixels in mask_unlisted.items():
-                    unlisted[value] = unlisted.get(value, 0) + pixels
-                if progress is not None:
-                    progress(done, len(samples))
+    return summarize(split, count_masks(spec, list_samples(spec, split), progress, processes))
+
+
+def summarize(split: str, counts: MaskCounts) -> SplitStatistics:
+    """The statistics of a split from the counts of its masks."""
+    classes = counts.classes
+    present = classes > 0
+    labelled = classes.sum(axis=1, dtype=np.int64)
     return SplitStatistics(
         split=split,
-        images=len(samples),
-        class_counts=counts,
-        pixels_where_present=pixels_where_present,
-        images_where_present=images_where_present,
-        ignored=ignored,
-        unlisted=dict(sorted(unlisted.items())),
+        images=len(classes),
+        class_counts=classes.sum(axis=0, dtype=np.int64),
+        pixels_where_present=labelled @ present,
+        images_where_present=present.sum(axis=0),
+        ignored=int(counts.ignored.sum()),
+        unlisted=counts.unlisted,
     )
 
 
@@ -159,21 +142,6 @@ def _filled(weights: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]) ->
     result = np.full(present.shape, weights.max(initial=0.0) or 1.0)
     result[present] = weights
     return result
-
-
-def _count_mask(spec: DatasetSpec, sample: Sample) -> tuple[npt.NDArray[np.int64], int, dict[int, int]]:
-    """Class counts (K,), ignored pixels and unlisted values of one mask."""
-    raw = read_raw_mask(sample.mask)
-    if raw.dtype == np.uint8:
-        counts = np.bincount(raw.reshape(-1), minlength=256)
-        values = np.flatnonzero(counts)
-        counts = counts[values]
-    else:
-        values, counts = np.unique(raw, return_counts=True)
-    labels, unlisted = map_values(values, counts, spec, sample.mask)
-    per_label = np.zeros(256, dtype=np.int64)
-    np.add.at(per_label, labels, counts)
-    return per_label[: spec.num_classes], int(per_label[spec.ignore_index]), unlisted
 
 
 def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

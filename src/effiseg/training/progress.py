@@ -9,6 +9,7 @@ import warnings
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from effiseg.progress import format_seconds
 from effiseg.training.step_timing import describe_shares
 
 
@@ -92,12 +93,6 @@ class TrainingProgress:
     def stop(self) -> None:
         """Take the live bar away."""
         self.bar.stop()
-
-
-def format_seconds(seconds: float) -> str:
-    """h:mm:ss."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def quiet_lightning() -> None:

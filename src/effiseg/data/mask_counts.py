@@ -1,0 +1,132 @@
+"""What every mask of a split holds, in pixels: counted once, and kept for later runs.
+
+Counting must decode every mask, which takes minutes to hours for 100 000 of them. The table is therefore kept in
+`cache_root()/statistics`, under a name made of everything that it depends on: the files' paths, sizes and times, and
+the settings of the data set that decide labels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from effiseg.data.cache_storage import cache_root
+from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.parallel import map_in_processes
+from effiseg.data.reading import map_values, read_raw_mask
+from effiseg.data.samples import Sample
+from effiseg.files import atomic_path
+from effiseg.progress import Progress
+
+_FORMAT = 1
+_KEPT_TABLES = 64
+"""A table of 100 000 masks takes some MB; the oldest ones beyond this number go."""
+_IRRELEVANT = {"name", "source", "root", "splits"}
+"""Fields of a data set's description that no label depends on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskCounts:
+    """Pixels of N masks."""
+
+    classes: npt.NDArray[np.uint32]
+    """(N, K) pixels of each class in each mask."""
+    ignored: npt.NDArray[np.int64]
+    """(N,) pixels that count nowhere, those of unlisted values included."""
+    unlisted: dict[int, int]
+    """Raw values that label_mapping does not list → pixels, over all masks."""
+
+
+def count_masks(
+    spec: DatasetSpec, samples: Sequence[Sample], progress: Progress | None = None, processes: int | None = None
+) -> MaskCounts:
+    """Count the pixels of every sample's mask, or take what an earlier run counted.
+
+    Args:
+        spec: the data set.
+        samples: whose masks.
+        progress: called after every mask that is read.
+        processes: masks decoded at a time; None: one a core.
+
+    Raises:
+        DataError: a mask cannot be read, or holds a value that is no class.
+        ResourceError: a process that decodes was ended by the system.
+    """
+    kept = _place(spec, samples)  # before reading: a mask replaced meanwhile must not look like the new one
+    if kept is not None and (known := _load(kept, (len(samples), spec.num_classes))) is not None:
+        return known
+    classes = np.zeros((len(samples), spec.num_classes), dtype=np.uint32)
+    ignored = np.zeros(len(samples), dtype=np.int64)
+    unlisted: dict[int, int] = {}
+    results = map_in_processes(partial(_count_mask, spec), samples, progress, processes)
+    for index, (mask_classes, mask_ignored, mask_unlisted) in enumerate(results):
+        classes[index], ignored[index] = mask_classes, mask_ignored
+        for value, pixels in mask_unlisted.items():
+            unlisted[value] = unlisted.get(value, 0) + pixels
+    counts = MaskCounts(classes, ignored, dict(sorted(unlisted.items())))
+    if kept is not None:
+        with contextlib.suppress(OSError):  # no place, no room, not ours: the next run counts again
+            _store(kept, counts)
+    return counts
+
+
+def _count_mask(spec: DatasetSpec, sample: Sample) -> tuple[npt.NDArray[np.uint32], int, dict[int, int]]:
+    """Class counts (K,), ignored pixels and unlisted values of one mask."""
+    raw = read_raw_mask(sample.mask)
+    if raw.dtype == np.uint8:
+        counts = np.bincount(raw.reshape(-1), minlength=256)
+        values = np.flatnonzero(counts)
+        counts = counts[values]
+    else:
+        values, counts = np.unique(raw, return_counts=True)
+    labels, unlisted = map_values(values, counts, spec, sample.mask)
+    per_label = np.zeros(256, dtype=np.int64)
+    np.add.at(per_label, labels, counts)
+    return per_label[: spec.num_classes].astype(np.uint32), int(per_label[spec.ignore_index]), unlisted
+
+
+def _place(spec: DatasetSpec, samples: Sequence[Sample]) -> Path | None:
+    """File of the table of these masks as they are now; None where one of them is missing."""
+    settings = {key: value for key, value in dataclasses.asdict(spec).items() if key not in _IRRELEVANT}
+    key = hashlib.blake2b(digest_size=16)
+    key.update(json.dumps([_FORMAT, settings], default=str).encode())
+    for sample in samples:
+        # The image too: polygons are drawn at its size.
+        for path in (os.path.abspath(sample.image), os.path.abspath(sample.mask)):  # noqa: PTH100 - 100 000 of them
+            try:
+                file = os.stat(path)  # noqa: PTH116
+            except OSError:
+                return None
+            key.update(f"\0{path}\0{file.st_size} {file.st_mtime_ns}".encode(errors="surrogateescape"))
+    return cache_root() / "statistics" / f"{key.hexdigest()}.npz"
+
+
+def _load(path: Path, shape: tuple[int, int]) -> MaskCounts | None:
+    """The table in a file; None where there is none or it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            classes, ignored, unlisted = file["classes"], file["ignored"], file["unlisted"]
+        counts = MaskCounts(classes, ignored, {int(value): int(pixels) for value, pixels in unlisted})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
+    whole = classes.shape == shape and ignored.shape == shape[:1] and classes.dtype == np.uint32
+    return counts if whole else None
+
+
+def _store(path: Path, counts: MaskCounts) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        unlisted = np.array(list(counts.unlisted.items()), dtype=np.int64).reshape(-1, 2)
+        np.savez_compressed(stream, classes=counts.classes, ignored=counts.ignored, unlisted=unlisted)
+    tables = sorted(path.parent.glob("*.npz"), key=lambda table: table.stat().st_mtime)
+    for table in tables[:-_KEPT_TABLES]:
+        table.unlink(missing_ok=True)

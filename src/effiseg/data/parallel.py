@@ -1,0 +1,96 @@
+"""One function over many files, in several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.process
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from effiseg.environment import available_cores
+from effiseg.errors import ResourceError
+from effiseg.progress import Progress
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_CHUNK = 16
+"""Items a process takes at a time: handing over costs little beside decoding them, and progress still moves."""
+_WORTHWHILE = 4 * _CHUNK
+"""So few items are sooner done here than processes are started."""
+
+
+def map_in_processes(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> Iterator[Result]:
+    """`function` of every item, in the items' order; memory does not grow with their number.
+
+    Args:
+        function: of a module's top level, or a `functools.partial` of one: it is handed to processes.
+        items: what it is given.
+        progress: called after every item.
+        processes: how many work at a time; None: one a core. One, or few items: this process does the work.
+
+    Raises:
+        ResourceError: a process died, as the system ends one that takes too much memory.
+        Exception: the first that `function` raises, in the items' order.
+    """
+    processes = min(processes or available_cores(), max(1, len(items) // _CHUNK))
+    if processes == 1 or len(items) < _WORTHWHILE or multiprocessing.current_process().daemon:
+        results = map(function, items)
+    else:
+        results = _from_processes(function, items, processes)
+    for done, result in enumerate(results, start=1):
+        if progress is not None:
+            progress(done, len(items))
+        yield result
+
+
+def _from_processes(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
+    pool = ProcessPoolExecutor(processes, initializer=_start)
+    waiting: deque[Future[list[Result]]] = deque()
+    try:
+        for start in range(0, len(items), _CHUNK):
+            waiting.append(pool.submit(_apply, function, items[start : start + _CHUNK]))
+            if len(waiting) > 4 * processes:  # bounds what is queued when there are 100 000 items
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise ResourceError(
+            "a process that read files was ended by the system, perhaps for want of memory; "
+            "free some, or run it on fewer cores (taskset -c 0 …)"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
+
+
+def _start() -> None:
+    """Prepare a process: one thread, deaf to Ctrl-C, which its parent handles, and gone when its parent is."""
+    import cv2
+
+    cv2.setNumThreads(0)  # as in loader workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    """A killed parent cannot tell its processes to end, and they would wait for work for ever."""
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,57 @@
+"""How far a long piece of work is: a bar with the time left on a terminal, and lines in a log where they are asked."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[int, int], None]
+"""Called with (things done, things in all)."""
+
+
+@contextmanager
+def progress_bar(description: str, log_seconds: float | None = None) -> Iterator[Progress]:
+    """A bar with the time left on stderr, gone afterwards; stdout stays the result's.
+
+    Args:
+        description: what is done; one or two words.
+        log_seconds: where stderr is no terminal, print a line as often as this; None prints nothing there.
+
+    Yields:
+        The function to tell (things done, things in all).
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if not console.is_terminal and log_seconds is not None:
+        yield _log_lines(description, log_seconds)
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _log_lines(description: str, seconds: float) -> Progress:
+    started = time.monotonic()
+    due = started + seconds
+
+    def tell(done: int, total: int) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now >= due and 0 < done < total:
+            due = now + seconds
+            left = format_seconds((now - started) / done * (total - done))
+            print(f"{description}: {done} of {total}, ETA {left}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def format_seconds(seconds: float) -> str:
+    """h:mm:ss."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
