@@ -53,10 +53,10 @@ def loss_of(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
 
 
 def test_every_loss_is_listed() -> None:
-    assert EXPECTED.keys() == set(get_args(LossName))
+    assert EXPECTED.keys() == set(get_args(LossName)) - {"custom"}
 
 
-@pytest.mark.parametrize("name", get_args(LossName))
+@pytest.mark.parametrize("name", EXPECTED)
 def test_full_resolution_is_the_function_on_upsampled_logits(name: LossName) -> None:
     logits, labels = batch()
     upsampled = F.interpolate(logits, (32, 48), mode="bilinear", align_corners=False)
@@ -65,7 +65,7 @@ def test_full_resolution_is_the_function_on_upsampled_logits(name: LossName) -> 
     assert 0 < loss.item() < 20
 
 
-@pytest.mark.parametrize("name", get_args(LossName))
+@pytest.mark.parametrize("name", EXPECTED)
 def test_quarter_resolution_is_the_function_on_reduced_labels(name: LossName) -> None:
     logits, labels = batch()
     quarter = loss_of(logits, labels, replace(OPTIONS, name=name, label_resolution="quarter"))

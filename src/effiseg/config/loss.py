@@ -7,7 +7,7 @@ from typing import Literal
 
 from effiseg.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_length, check_ranges
 
-LossName = Literal["cross_entropy", "dice", "focal", "dice_focal", "tversky", "focal_tversky", "combo"]
+LossName = Literal["cross_entropy", "dice", "focal", "dice_focal", "tversky", "focal_tversky", "combo", "custom"]
 ClassWeightRule = Literal["none", "enet", "median_frequency", "inverse"]
 LabelResolution = Literal["full", "quarter"]
 
@@ -17,7 +17,7 @@ class LossConfig:
     """The supervised loss."""
 
     name: LossName = "cross_entropy"
-    """Which loss; knobs of other losses have no effect."""
+    """Which loss; knobs of other losses have no effect. custom: the one given to `effiseg.train` in Python."""
     class_weights: ClassWeightRule = "enet"
     """Rule that turns the pixel shares of the training split into class weights (cross-entropy, focal,
     combo). enet: 1 / ln(1.10 + p), the paper's Table 1."""

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from effiseg.config.training import TrainConfig
 from effiseg.distillation import Distiller
+from effiseg.losses.custom import Loss
 from effiseg.models.segformer import SegFormer
 from effiseg.training.segmentation_task import SegmentationTask
 
@@ -21,12 +22,18 @@ class DistillationTask(SegmentationTask):
         teacher: the frozen network to learn from, with the same classes.
         config: the run's settings; `config.distillation` weighs the terms.
         class_weights: (K,) weights of the classes in the supervised loss, or None.
+        loss: the supervised loss where the settings name it `custom`, as in `SegmentationTask`.
     """
 
     def __init__(
-        self, student: SegFormer, teacher: SegFormer, config: TrainConfig, class_weights: Tensor | None
+        self,
+        student: SegFormer,
+        teacher: SegFormer,
+        config: TrainConfig,
+        class_weights: Tensor | None,
+        loss: Loss | None = None,
     ) -> None:
-        super().__init__(student, config, class_weights)
+        super().__init__(student, config, class_weights, loss)
         weights = config.distillation
         self.distiller = Distiller(
             student,
@@ -43,8 +50,8 @@ class DistillationTask(SegmentationTask):
         )
 
     def trained_modules(self) -> list[nn.Module]:
-        """The student and the projections."""
-        return [self.student, self.distiller]
+        """The student, the projections and what a custom loss trains."""
+        return [*super().trained_modules(), self.distiller]
 
     def loss_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """`loss` (equation 9), `supervised` and the unweighted distillation terms."""

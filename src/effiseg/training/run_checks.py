@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import sys
 from importlib.util import find_spec
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import torch
 
 from effiseg.config.training import TrainConfig
 from effiseg.environment import resolve_device
 from effiseg.errors import UsageError
+from effiseg.losses.custom import Loss
 
 
 def check_config(config: TrainConfig) -> None:
@@ -40,6 +45,62 @@ def check_config(config: TrainConfig) -> None:
         raise UsageError(f"--compile true needs {missing}; train without it")
     if config.tensorboard and not any(find_spec(name) for name in ("tensorboard", "tensorboardX")):
         raise UsageError("--tensorboard needs the package: pip install 'effiseg[tensorboard]'")
+
+
+def check_objects(config: TrainConfig, loss: Loss | None) -> None:
+    """Refuse a run whose settings stand for an object that only Python can give, without it.
+
+    Raises:
+        UsageError: it is missing, or was given to a run that has no place for it, or cannot be handed to processes.
+    """
+    if config.loss.name == "custom" and loss is None:
+        raise UsageError(
+            f"{config.out}: loss.name custom stands for a loss given in Python, which no file holds; use "
+            f"effiseg.train(loss=…), or go on with effiseg.resume({config.out!r}, loss=…)"
+        )
+    if loss is not None and config.loss.name != "custom":
+        raise UsageError(f"{config.out}: minimizes {config.loss.name}; found another loss beside it, leave that out")
+    if loss is not None and config.devices > 1:
+        check_can_be_sent("loss", loss, f"{config.devices} training processes", "devices=1")
+    if config.devices > 1 and hasattr(sys, "ps1"):
+        raise UsageError(f"devices {config.devices} needs a script or the command line; in a notebook take devices=1")
+
+
+def check_can_be_sent(name: str, value: object, where: str, otherwise: str) -> None:
+    """Refuse an object that cannot be handed to a new process.
+
+    Args:
+        name: what it is called in the error.
+        value: the object.
+        where: which processes it goes to.
+        otherwise: the setting that does without them.
+
+    Raises:
+        UsageError: it cannot be pickled, or its class lies in a notebook, where a new process does not find it.
+    """
+    reason = ""
+    if getattr(value, "__module__", "") == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
+        reason = "it is defined in a notebook or at a prompt"
+    try:
+        ForkingPickler(_Nowhere()).dump(value)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+    if reason:
+        raise UsageError(
+            f"{name}: cannot be sent to {where} ({reason}); define it at the top level of a module, or set {otherwise}"
+        )
+
+
+class _Nowhere(io.RawIOBase):
+    """Takes whatever is written and keeps nothing."""
+
+    def writable(self) -> bool:
+        """It is only written to."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Forget `data`."""
+        return len(memoryview(data).cast("B"))
 
 
 def missing_compiler(device: str) -> str | None:

@@ -16,6 +16,7 @@ from effiseg import losses
 from effiseg.config.loss import LossConfig
 from effiseg.config.training import TrainConfig
 from effiseg.losses.combo import combo_terms
+from effiseg.losses.custom import Loss, custom_loss
 from effiseg.losses.dice_focal import dice_focal_terms
 from effiseg.models.segformer import Features, SegFormer
 from effiseg.training.optimization import build_optimizer
@@ -29,12 +30,17 @@ class SegmentationTask(L.LightningModule):
         student: the network to train; its metadata says how images are normalized.
         config: the run's settings.
         class_weights: (K,) weights of the classes in the loss, or None for equal ones.
+        loss: what to minimize where the settings name the loss `custom`; see `losses.custom.custom_loss`. The
+            parameters of an nn.Module are trained and saved in checkpoints.
     """
 
-    def __init__(self, student: SegFormer, config: TrainConfig, class_weights: Tensor | None) -> None:
+    def __init__(
+        self, student: SegFormer, config: TrainConfig, class_weights: Tensor | None, loss: Loss | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.student = student
+        self.custom_loss = loss
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.ema: AveragedModel | None = None
         if config.ema_decay is not None:
@@ -54,7 +60,7 @@ class SegmentationTask(L.LightningModule):
 
     def trained_modules(self) -> list[nn.Module]:
         """Modules the optimizer updates."""
-        return [self.student]
+        return [self.student, *([self.custom_loss] if isinstance(self.custom_loss, nn.Module) else [])]
 
     def configure_model(self) -> None:
         """Compile the student's training passes where the run asks for it; evaluations run it as it is.
@@ -94,6 +100,7 @@ class SegmentationTask(L.LightningModule):
             class_weights=self.class_weights,  # type: ignore[arg-type]
             ignore_index=self.student.metadata.ignore_index,
             across_processes=self.config.devices > 1,
+            loss=self.custom_loss,
         )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -135,6 +142,7 @@ def supervised_loss(
     class_weights: Tensor | None,
     ignore_index: int,
     across_processes: bool = False,
+    loss: Loss | None = None,
 ) -> dict[str, Tensor]:
     """The configured loss at the configured label resolution.
 
@@ -145,6 +153,7 @@ def supervised_loss(
         class_weights: (K,) or None.
         ignore_index: label value that counts nowhere.
         across_processes: reduce over the global batch of all processes.
+        loss: the user's own, where `config` names the loss custom.
 
     Returns:
         `loss`, and for dice_focal and combo also their two parts, unweighted.
@@ -157,11 +166,11 @@ def supervised_loss(
     share = config.dice_weight
     match config.name:
         case "cross_entropy":
-            loss = losses.cross_entropy_loss(logits, labels, class_weights, **common)
+            total = losses.cross_entropy_loss(logits, labels, class_weights, **common)
         case "dice":
-            loss = losses.dice_loss(logits, labels, **overlap, **common)
+            total = losses.dice_loss(logits, labels, **overlap, **common)
         case "focal":
-            loss = losses.focal_loss(
+            total = losses.focal_loss(
                 logits,
                 labels,
                 class_weights,
@@ -182,11 +191,15 @@ def supervised_loss(
             return {"loss": share * dice + (1 - share) * focal, "dice": dice, "focal": focal}
         case "combo":
             dice, cross_entropy = combo_terms(logits, labels, class_weights, **overlap, **common)
-            loss = share * dice + (1 - share) * cross_entropy
-            return {"loss": loss, "dice": dice, "cross_entropy": cross_entropy}
+            total = share * dice + (1 - share) * cross_entropy
+            return {"loss": total, "dice": dice, "cross_entropy": cross_entropy}
         case "tversky":
-            loss = losses.tversky_loss(logits, labels, **index_weights, **overlap, **common)
+            total = losses.tversky_loss(logits, labels, **index_weights, **overlap, **common)
         case "focal_tversky":
             gamma = config.focal_tversky_gamma
-            loss = losses.focal_tversky_loss(logits, labels, gamma=gamma, **index_weights, **overlap, **common)
-    return {"loss": loss}
+            total = losses.focal_tversky_loss(logits, labels, gamma=gamma, **index_weights, **overlap, **common)
+        case "custom":
+            assert loss is not None, "a run with a custom loss is refused without one"
+            options = {"ignore_index": ignore_index, "across_processes": across_processes}
+            total = custom_loss(loss, logits, labels, class_weights, **options)
+    return {"loss": total}

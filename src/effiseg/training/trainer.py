@@ -25,6 +25,7 @@ from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import EffisegError, Interrupted, ResourceError, RunError, UsageError
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import LockedError, exclusive_lock, read_json, write_json, write_yaml
+from effiseg.losses.custom import Loss, check_custom_loss
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
@@ -34,7 +35,7 @@ from effiseg.training.distillation_task import DistillationTask
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.memory_advice import describe, free_memory, is_shortage, largest_fitting, shortage_error
 from effiseg.training.progress import quiet_lightning
-from effiseg.training.run_checks import check_config
+from effiseg.training.run_checks import check_config, check_objects
 from effiseg.training.run_keeper import RunKeeper, Schedule, write_metrics
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.sync_batch_norm import synchronize_batch_norm
@@ -43,13 +44,14 @@ from effiseg.training.teacher import check_teacher, load_teacher
 LIGHTNING_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
-def train(config: TrainConfig) -> RunFolder:
+def train(config: TrainConfig, *, loss: Loss | None = None) -> RunFolder:
     """Train as `config` says, in a new run folder.
 
     Everything a user can get wrong is checked before the folder is made.
 
     Args:
         config: settings; `data` and `out` must be given.
+        loss: what to minimize where `config` names the loss custom; see `losses.custom.custom_loss`.
 
     Returns:
         The finished run, with model/ and results.json.
@@ -59,6 +61,7 @@ def train(config: TrainConfig) -> RunFolder:
         Interrupted: a signal came; the run can be resumed.
     """
     check_config(config)
+    check_objects(config, loss)
     run = RunFolder(config.out)
     if run.path.exists():
         if not run.is_run:
@@ -71,6 +74,8 @@ def train(config: TrainConfig) -> RunFolder:
         spec = load_dataset_spec(config.data, config.data_root)
         if "val" not in spec.splits and (config.select == "best" or config.early_stop_epochs is not None):
             raise UsageError(f"{spec.source}: has no val split, which select best and early_stop_epochs need")
+        if loss is not None:
+            check_custom_loss(loss, spec.num_classes, spec.ignore_index)
         data = SegmentationDataModule(config, spec)
         data.setup("fit")
         teacher = load_teacher(config, spec)
@@ -88,13 +93,17 @@ def train(config: TrainConfig) -> RunFolder:
             write_json(run.class_statistics, statistics)
             if teacher_result is not None:
                 write_json(run.teacher, teacher_result.to_dict())
-            return carry_on(run, config, spec, data, teacher, watch)
+            return carry_on(run, config, spec, data, teacher, loss, watch)
 
 
-def resume(folder: str | Path) -> RunFolder:
+def resume(folder: str | Path, *, loss: Loss | None = None) -> RunFolder:
     """Go on with an interrupted run, from its last checkpoint or else from its start.
 
     A finished run is left as it is.
+
+    Args:
+        folder: the run.
+        loss: the loss that the run was started with, where that is the user's own.
 
     Raises:
         RunError: not a run folder, or its data or its settings have changed, or another process trains it.
@@ -107,8 +116,11 @@ def resume(folder: str | Path) -> RunFolder:
     if run.results.is_file() and run.model.is_dir():
         return run
     check_config(config)
+    check_objects(config, loss)
     with sole_process(run), SignalWatch(how_to_resume(run)) as watch:
         spec = load_dataset_spec(config.data, config.data_root)
+        if loss is not None:
+            check_custom_loss(loss, spec.num_classes, spec.ignore_index)
         data = SegmentationDataModule(config, spec)
         data.setup("fit")
         teacher = load_teacher(config, spec)
@@ -118,7 +130,7 @@ def resume(folder: str | Path) -> RunFolder:
             write_json(run.teacher, check_teacher(teacher, config, spec, resolve_device(config.device)).to_dict())
         if not run.class_statistics.is_file():
             write_json(run.class_statistics, class_statistics(config, spec))
-        return carry_on(run, config, spec, data, teacher, watch)
+        return carry_on(run, config, spec, data, teacher, loss, watch)
 
 
 @contextmanager
@@ -147,13 +159,14 @@ def carry_on(
     spec: DatasetSpec,
     data: SegmentationDataModule,
     teacher: SegFormer | None,
+    loss: Loss | None,
     watch: SignalWatch,
 ) -> RunFolder:
     """Train a run whose folder holds its settings and class weights from where it stands to its end."""
     schedule = Schedule(config.epochs, data.batches_per_epoch // config.accumulate, config.accumulate)
     torch.manual_seed(config.seed)
     student = build_student(config, spec)
-    task = build_task(config, student, teacher, class_weight_tensor(run, config))
+    task = build_task(config, student, teacher, class_weight_tensor(run, config), loss)
     state = TrainingState(samples=fingerprint(data))
     optimizer_state = scaler_state = None
     if run.last_checkpoint.is_file():
@@ -353,12 +366,16 @@ def build_student(config: TrainConfig, spec: DatasetSpec) -> SegFormer:
 
 
 def build_task(
-    config: TrainConfig, student: SegFormer, teacher: SegFormer | None, weights: torch.Tensor | None
+    config: TrainConfig,
+    student: SegFormer,
+    teacher: SegFormer | None,
+    weights: torch.Tensor | None,
+    loss: Loss | None = None,
 ) -> SegmentationTask:
     """The task of the run: with a teacher or without."""
     if teacher is None:
-        return SegmentationTask(student, config, weights)
-    return DistillationTask(student, teacher, config, weights)
+        return SegmentationTask(student, config, weights, loss)
+    return DistillationTask(student, teacher, config, weights, loss)
 
 
 def class_statistics(config: TrainConfig, spec: DatasetSpec) -> dict[str, dict[str, float]]:
