@@ -50,6 +50,11 @@ class RunFolder:
         return self.path / "teacher.json"
 
     @property
+    def initialization(self) -> Path:
+        """What was loaded from the weights the run started from; only in runs with `init`."""
+        return self.path / "init.json"
+
+    @property
     def metrics(self) -> Path:
         """Every loss term, learning rate and val mIoU per epoch."""
         return self.path / "metrics.csv"

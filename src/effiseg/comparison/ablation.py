@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import statistics
 import sys
@@ -21,22 +20,22 @@ from effiseg.config.parsing import flatten, make_settings, merge_settings, read_
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.environment import describe_environment, resolve_device
-from effiseg.errors import EffisegError, Interrupted, RunError, UsageError
+from effiseg.errors import EffisegError, Interrupted, ModelError, RunError, UsageError
 from effiseg.evaluation.chance import chance_miou
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import read_json, write_json, write_yaml
-from effiseg.models.pretrained import from_pretrained
-from effiseg.models.segformer import SegFormer
+from effiseg.models.pretrained import from_pretrained, weights_digest
 from effiseg.report.results_table import write_results_table
 from effiseg.report.runs import mean_or_none
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
 from effiseg.run_folder import RunFolder, resolve_model
+from effiseg.training.initialization import load_initialization
 from effiseg.training.teacher import check_teacher, read_teacher
 from effiseg.training.trainer import resume, train, with_absolute_paths
 
 Message = Callable[[str], None]
 # Settings in which rows may differ without that being a difference between strategies.
-_BOOKKEEPING = frozenset({"out", "recipe", "seed", "teacher"})
+_BOOKKEEPING = frozenset({"out", "recipe", "seed", "teacher", "init_digest"})
 _COMPLEXITY_SIZE = (512, 1024)
 _TEACHER_GLOB = "teacher-evaluation-*.json"
 
@@ -156,15 +155,20 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
     teacher = config.teacher
     plan: list[PlannedRun] = []
 
+    # Another size of network cannot start from the rows' weights.
+    for_teacher = {key: value for key, value in shared.items() if key not in ("init", "init_digest")}
+
     def add(row: str, recipe: str, seed: int, **own: Any) -> None:
-        planned = row_config(config, shared, recipe, seed=seed, out=str(runs / f"{row}-seed{seed}"), **own)
+        settings = for_teacher if row == TEACHER_ROW else shared
+        planned = row_config(config, settings, recipe, seed=seed, out=str(runs / f"{row}-seed{seed}"), **own)
         if planned.distillation.enabled:
             planned = with_absolute_paths(replace(planned, teacher=teacher))
         plan.append(PlannedRun(row, seed, planned))
 
     if teacher is None:
-        epochs = {} if config.teacher_epochs is None else {"epochs": config.teacher_epochs}
-        add(TEACHER_ROW, config.teacher_recipe, config.seeds[0], **epochs)
+        own = {"epochs": config.teacher_epochs, "init": config.teacher_init}
+        given = {key: value for key, value in own.items() if value is not None}
+        add(TEACHER_ROW, config.teacher_recipe, config.seeds[0], **given)
         teacher = str(Path(plan[0].config.out).resolve())
     for seed in config.seeds:
         for recipe in config.recipes:
@@ -172,15 +176,30 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
     return plan
 
 
+def pinned(planned: PlannedRun, spec: DatasetSpec) -> PlannedRun:
+    """The run with the fingerprint of the weights it starts from, which it will write down.
+
+    Raises:
+        ModelError: they do not fit the row's network.
+    """
+    try:
+        initial = load_initialization(planned.config, spec)
+    except ModelError as error:
+        raise ModelError(f"row {planned.row}: {error}") from None
+    return planned if initial is None else replace(planned, config=replace(planned.config, init_digest=initial.digest))
+
+
 def row_config(config: AblationConfig, shared: dict[str, Any], recipe: str, **own: Any) -> TrainConfig:
     """What a row trains with: its recipe, the settings that hold for every row, then its own."""
     kept = {k: v for k, v in shared.items() if k not in OWN_SETTINGS | {"recipe", "seed", "out", "teacher"}}
     paths = {key: getattr(with_absolute_paths(config), key) for key in ("data", "data_root")}
-    return make_settings(
-        TrainConfig,
-        (f"recipe {recipe}", recipe_settings(recipe)),
-        ("settings", kept),
-        ("row", {"recipe": recipe, **own, **paths}),
+    return with_absolute_paths(
+        make_settings(
+            TrainConfig,
+            (f"recipe {recipe}", recipe_settings(recipe)),
+            ("settings", kept),
+            ("row", {"recipe": recipe, **own, **paths}),
+        )
     )
 
 
@@ -349,7 +368,10 @@ def given_teacher_row(config: AblationConfig, spec: DatasetSpec, reference: Trai
     """
     assert config.teacher is not None
     model = read_teacher(config.teacher, spec)
-    key = {"weights": weights_digest(model), "settings": [config.protocol, config.image_size, config.resize]}
+    key = {
+        "weights": weights_digest(model.state_dict()),
+        "settings": [config.protocol, config.image_size, config.resize],
+    }
     path = out / _TEACHER_GLOB.replace("*", config.split)
     kept = read_json(path) if path.is_file() else {}
     if kept.get("key") == key:
@@ -374,14 +396,6 @@ def given_teacher_row(config: AblationConfig, spec: DatasetSpec, reference: Trai
         image_iou=evaluation.image_iou,
         settings={key: value for key, value in own.items() if base[key] != value},
     )
-
-
-def weights_digest(model: SegFormer) -> str:
-    """Changes when any weight does."""
-    digest = hashlib.blake2b(digest_size=16)
-    for tensor in model.state_dict().values():
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def write_outputs(result: AblationResult, out: Path) -> None:

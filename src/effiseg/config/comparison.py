@@ -28,6 +28,8 @@ class AblationConfig(TrainConfig):
     """Recipe of the teacher that is trained where --teacher gives none."""
     teacher_epochs: int | None = None
     """Epochs of that teacher; null takes the students'."""
+    teacher_init: str | None = None
+    """Weights that teacher starts from, as `init` for the other rows, which the teacher does not get."""
     latency_size: str | None = "512x1024"
     """Input at which every architecture's forward pass is timed, batch 1; null does not time."""
 

@@ -69,6 +69,10 @@ class TrainConfig:
     """Name of the recipe, or a YAML file, whose settings come before all others."""
     teacher: str | None = None
     """Teacher for distillation: a run folder, a model folder or a transformers folder."""
+    init: str | None = None
+    """Weights to start from: a run folder, a model folder or a transformers folder; null draws them by `seed`."""
+    init_digest: str | None = None
+    """Fingerprint of the weights of `init`, which a run writes down; where it is given, other weights are refused."""
     epochs: int = 100
     """Passes over the training split."""
     batch_size: int = 8
@@ -127,6 +131,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         parse_image_size(self.image_size)
         self.augmentation.filled_from(self.augment)
+        if self.init_digest is not None and self.init is None:
+            raise UsageError("init_digest is the fingerprint of init's weights; give --init too, or leave it out")
         check_ranges(
             self,
             {

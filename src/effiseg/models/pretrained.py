@@ -9,6 +9,7 @@ Pickles are never opened.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -187,6 +188,14 @@ def model_config(model: SegFormer) -> dict[str, Any]:
             "metadata": metadata.to_dict(),
         },
     }
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """A fingerprint of a state dict on the CPU: it changes when any weight does."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in weights.values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _existing_folder(folder: str | Path) -> Path:

@@ -32,6 +32,7 @@ from effiseg.models.segformer import SegFormer
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, load_checkpoint, read_tensors
 from effiseg.training.distillation_task import DistillationTask
+from effiseg.training.initialization import Initialization, load_initialization
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.memory_advice import describe, free_memory, is_shortage, largest_fitting, shortage_error
 from effiseg.training.progress import quiet_lightning
@@ -83,6 +84,9 @@ def train(config: TrainConfig, *, loss: Loss | None = None) -> RunFolder:
             None if teacher is None else check_teacher(teacher, config, spec, resolve_device(config.device))
         )
         statistics = class_statistics(config, spec)
+        initial = load_initialization(config, spec)
+        if initial is not None:
+            config = replace(config, init_digest=initial.digest)
 
         with sole_process(run):
             if run.is_run:
@@ -93,7 +97,7 @@ def train(config: TrainConfig, *, loss: Loss | None = None) -> RunFolder:
             write_json(run.class_statistics, statistics)
             if teacher_result is not None:
                 write_json(run.teacher, teacher_result.to_dict())
-            return carry_on(run, config, spec, data, teacher, loss, watch)
+            return carry_on(run, config, spec, data, teacher, loss, watch, initial)
 
 
 def resume(folder: str | Path, *, loss: Loss | None = None) -> RunFolder:
@@ -130,7 +134,8 @@ def resume(folder: str | Path, *, loss: Loss | None = None) -> RunFolder:
             write_json(run.teacher, check_teacher(teacher, config, spec, resolve_device(config.device)).to_dict())
         if not run.class_statistics.is_file():
             write_json(run.class_statistics, class_statistics(config, spec))
-        return carry_on(run, config, spec, data, teacher, loss, watch)
+        initial = None if run.last_checkpoint.is_file() else load_initialization(config, spec)
+        return carry_on(run, config, spec, data, teacher, loss, watch, initial)
 
 
 @contextmanager
@@ -161,11 +166,18 @@ def carry_on(
     teacher: SegFormer | None,
     loss: Loss | None,
     watch: SignalWatch,
+    initial: Initialization | None = None,
 ) -> RunFolder:
-    """Train a run whose folder holds its settings and class weights from where it stands to its end."""
+    """Train a run whose folder holds its settings and class weights from where it stands to its end.
+
+    `initial` is what a run with `init` starts from; one that has a checkpoint needs none.
+    """
     schedule = Schedule(config.epochs, data.batches_per_epoch // config.accumulate, config.accumulate)
     torch.manual_seed(config.seed)
     student = build_student(config, spec)
+    if initial is not None:
+        initial.apply(student)
+        write_json(run.initialization, initial.report())
     task = build_task(config, student, teacher, class_weight_tensor(run, config), loss)
     state = TrainingState(samples=fingerprint(data))
     optimizer_state = scaler_state = None
@@ -340,6 +352,7 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
         data=config.data if config.data in preset_names() else absolute(config.data) or config.data,
         data_root=absolute(config.data_root),
         teacher=absolute(config.teacher),
+        init=absolute(config.init),
     )
 
 
