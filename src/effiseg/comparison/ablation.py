@@ -84,7 +84,7 @@ def ablate(
     if out.exists() and any(out.iterdir()) and not any(out.glob("ablation.yaml")) and not any(out.glob(_TEACHER_GLOB)):
         raise RunError(f"{out}: exists and is not a comparison; choose another --out")
     shared = changed_settings(config) if shared is None else shared
-    plan = planned_runs(config, shared)
+    plan = [pinned(planned, spec) for planned in planned_runs(config, shared)]
     for planned in plan:
         check_same_settings(planned)
     reference = row_config(config, shared, BASELINE_ROW)
