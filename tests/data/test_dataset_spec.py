@@ -25,7 +25,7 @@ def test_six_lines_are_enough(tmp_path: Path) -> None:
     assert spec.name == "my"
     assert spec.root.resolve() == tmp_path.resolve()
     assert spec.splits == {"train": ("images/train",)}
-    assert (spec.images_dir, spec.masks_dir, spec.ignore_index) == ("images", "labels", 255)
+    assert (spec.images_dir, spec.masks_dir, spec.ignore_index) == (("images",), ("labels",), 255)
     assert spec.label_mapping is None
     assert spec.image_suffix is spec.mask_suffix is None
     assert spec.num_classes == 3
@@ -99,7 +99,10 @@ def test_generated_colours_differ_and_stay_the_same(tmp_path: Path) -> None:
         ({"label_mapping": {1: 3}}, "a class 0 to 2 or to ignore_label; found 1: 3"),
         ({"label_mapping": {1: "ignore"}}, "found 1: ignore"),
         ({"label_mapping": {1: True}}, "found 1: True"),
-        ({"label_mapping": {"road": 1}}, "integer mask values; found the key 'road'"),
+        ({"label_mapping": {"road": 1}}, "integer mask values or ranges; found the key 'road'"),
+        ({"label_mapping": {"1-3": "0-1"}}, "found 1-3: 0-1 (a range leads to one as long)"),
+        ({"label_mapping": {"3-1": "0"}}, "found the key '3-1'"),
+        ({"label_mapping": {"1-3": "0-2", 2: 0}}, "may list a value once; found 2 again in 2"),
         ({"label_mapping": [1, 2]}, "label_mapping must be"),
         ({"ignore_index": 2}, "from 3 (the number of classes) to 255; found 2"),
         ({"ignore_index": 256}, "found 256"),
@@ -113,8 +116,28 @@ def test_generated_colours_differ_and_stay_the_same(tmp_path: Path) -> None:
         ({"mask_dir": "x"}, "unknown key 'mask_dir'; did you mean 'masks_dir'?"),
         ({"zzz": "x"}, "unknown key 'zzz'; known keys: path, train"),
         ({"path": "gone"}, "path 'gone' is no folder"),
-        ({"masks_dir": 3}, "masks_dir must be text; found 3"),
-        ({"images_dir": "a/b"}, "one folder name without slashes"),
+        ({"masks_dir": 3}, "masks_dir must be text, a folder's name or a list of them; found 3"),
+        ({"images_dir": []}, "images_dir must be text, a folder's name or a list of them; found []"),
+        ({"mask_format": "rgb"}, "mask_format must be one of index, color, coco, yolo; found 'rgb'"),
+        ({"mask_orientation": "left"}, "mask_orientation must be one of auto, upright, stored; found 'left'"),
+        ({"background": "a"}, "background belongs to mask_format coco or yolo, not index; set mask_format too"),
+        ({"mask_format": "color"}, "needs palette, the RGB colour of every class; found none"),
+        ({"mask_format": "color", "label_mapping": {0: 0}}, "palette and ignore_colors say what colours mean"),
+        (
+            {"mask_format": "color", "palette": [[0, 0, 0], [1, 1, 1], [0, 0, 0]]},
+            "a colour has one meaning; found [0, 0, 0] twice",
+        ),
+        (
+            {"mask_format": "color", "palette": [[0, 0, 0], [1, 1, 1], [2, 2, 2]], "ignore_colors": [[1, 1, 1]]},
+            "found [1, 1, 1] twice in palette and ignore_colors",
+        ),
+        ({"mask_format": "yolo"}, "needs background, what pixels in no polygon are: one of names, or ignore_label"),
+        ({"mask_format": "yolo", "background": "sky"}, "found 'sky' (add a class to names"),
+        ({"mask_format": "coco", "background": "a"}, "needs annotations, as {train: annotations/train.json}"),
+        (
+            {"mask_format": "coco", "background": "a", "annotations": {"val": "v.json"}},
+            "must name a file for each of train; found val",
+        ),
         ({"image_suffix": ""}, "image_suffix must be text"),
     ],
 )

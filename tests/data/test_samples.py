@@ -109,7 +109,7 @@ def test_links_that_lead_back_end(tmp_path: Path) -> None:
             "train",
             "JPEG, which does not keep class indices",
         ),
-        (["images/train/a.jpg", "labels/train/a.txt"], {}, "train", "polygons are not read"),
+        (["images/train/a.jpg", "labels/train/a.txt"], {}, "train", "set mask_format: yolo"),
         (["images/train/a.jpg", "labels/train/a_m.png"], {}, "train", "found a_m.png: set mask_suffix"),
         (
             ["pics/a.jpg"],

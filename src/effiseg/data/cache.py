@@ -9,6 +9,7 @@ both are what they were when it was written.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import mmap
@@ -33,7 +34,7 @@ from effiseg.data.samples import Sample
 from effiseg.data.transforms import UInt8Array, resize_image, resize_mask, resized_shape
 from effiseg.files import write_json
 
-_MAGIC = b"effiseg1"  # the last character is the version of the format
+_MAGIC = b"effiseg2"  # the last character is the version of the format
 _FIELDS = struct.Struct("<8s6I16s")  # magic, (height, width) of image, label and original, state of the source files
 _CHECKSUM = struct.Struct("<I12x")
 _HEADER_SIZE = _FIELDS.size + _CHECKSUM.size
@@ -157,6 +158,10 @@ class SampleCache:
             "classes": spec.num_classes,
             "ignore_index": spec.ignore_index,
             "label_mapping": None if spec.label_mapping is None else sorted(spec.label_mapping.items()),
+            "masks": dataclasses.asdict(spec.masks),
+            # A colour means a class, and so does the name of a COCO category.
+            "palette": spec.palette if spec.masks.format == "color" else None,
+            "names": spec.names if spec.masks.format == "coco" else None,
         }
 
     def _clean(self) -> None:

@@ -7,20 +7,23 @@ every one of them.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from effiseg.data.mask_format import FORMAT_KEYS, IGNORE_LABEL, MaskSource, parse_mask_source
+from effiseg.data.yaml_values import Colour, colours, is_integer, optional_text
 from effiseg.errors import DataError
 from effiseg.files import read_text, read_yaml
 
+__all__ = ["IGNORE_LABEL", "SPLITS", "DatasetSpec", "load_dataset_spec", "preset_names"]
+
 SPLITS = ("train", "val", "test")
-IGNORE_LABEL = "ignore_label"
-"""How `label_mapping` names the ignored label, whatever its number is."""
 MAXIMUM_CLASSES = 255  # labels travel as uint8, and one value must stay free for "ignored"
 OWN_KEYS = (
     "path",
@@ -33,6 +36,7 @@ OWN_KEYS = (
     "image_suffix",
     "mask_suffix",
     "palette",
+    *FORMAT_KEYS,
 )
 # Ultralytics keys without a meaning here: nc is checked against names, the others are passed over. `download`
 # may hold a script; it is never run.
@@ -51,8 +55,9 @@ class DatasetSpec:
     """Folder all entries are relative to: the YAML's `path`, or --data_root."""
     splits: dict[str, tuple[str, ...]]
     """train, val, test → folders, globs and .txt lists as written; only the splits that the file names."""
-    masks_dir: str
-    """What replaces the path part `images_dir` of an image to give its mask."""
+    masks_dir: tuple[str, ...]
+    """What replaces the path part `images_dir` of an image to give its mask: the first that exists. "*" stands for
+    the part that is replaced."""
     names: tuple[str, ...]
     """Class names in the order of their indices."""
     ignore_index: int
@@ -63,10 +68,12 @@ class DatasetSpec:
     """End of image names that is not part of the sample's id; None: the file extension."""
     mask_suffix: str | None
     """What follows the sample's id in mask names; None: .png, .bmp, .tif or .tiff."""
-    palette: tuple[tuple[int, int, int], ...]
+    palette: tuple[Colour, ...]
     """An RGB colour, 0..255, for every class."""
-    images_dir: str = "images"
-    """The path part that `masks_dir` replaces."""
+    images_dir: tuple[str, ...] = ("images",)
+    """The path parts that `masks_dir` replaces, as "images" or "images/10k"; the first that an image's path has."""
+    masks: MaskSource = field(default_factory=MaskSource)
+    """What the masks are and how they become classes."""
 
     @property
     def num_classes(self) -> int:
@@ -99,19 +106,21 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
     _check_keys(source, values)
     names = _names(source, values)
     ignore_index = _ignore_index(source, values, len(names))
+    splits = _splits(source, values)
     return DatasetSpec(
         name=source.stem,
         source=source,
         root=_root(source, values, data_root),
-        splits=_splits(source, values),
-        masks_dir=_text(source, values, "masks_dir", "labels"),
+        splits=splits,
+        masks_dir=_folders(source, values, "masks_dir", "labels"),
         names=names,
         ignore_index=ignore_index,
         label_mapping=_label_mapping(source, values, len(names), ignore_index),
-        image_suffix=_optional_text(source, values, "image_suffix"),
-        mask_suffix=_optional_text(source, values, "mask_suffix"),
+        image_suffix=optional_text(source, values, "image_suffix"),
+        mask_suffix=optional_text(source, values, "mask_suffix"),
         palette=_palette(source, values, len(names)),
-        images_dir=_images_dir(source, values),
+        images_dir=_folders(source, values, "images_dir", "images"),
+        masks=parse_mask_source(source, values, names, ignore_index, tuple(splits)),
     )
 
 
@@ -161,7 +170,7 @@ def _root(source: Path, values: dict[str, Any], data_root: str | Path | None) ->
         if not root.is_dir():
             raise DataError(f"--data_root {data_root}: no such folder")
         return root
-    written = _text(source, values, "path", ".")
+    written = optional_text(source, values, "path") or "."
     root = source.parent / Path(written).expanduser()
     if not root.is_dir():
         raise DataError(
@@ -216,7 +225,7 @@ def _names(source: Path, values: dict[str, Any]) -> tuple[str, ...]:
 
 def _ignore_index(source: Path, values: dict[str, Any], num_classes: int) -> int:
     value = values.get("ignore_index", 255)
-    if not _is_integer(value) or not num_classes <= value <= 255:
+    if not is_integer(value) or not num_classes <= value <= 255:
         raise DataError(
             f"{source}: ignore_index must be an integer from {num_classes} (the number of classes) to 255; "
             f"found {value!r} (to ignore another raw value, list it in label_mapping as {IGNORE_LABEL})"
@@ -231,41 +240,42 @@ def _label_mapping(source: Path, values: dict[str, Any], num_classes: int, ignor
     if not isinstance(value, dict) or not value:
         raise DataError(f"{source}: label_mapping must be {{raw value: class, …}}; found {value!r}")
     mapping: dict[int, int] = {}
-    for raw, target in value.items():
-        if not _is_integer(raw):
-            raise DataError(f"{source}: label_mapping maps integer mask values; found the key {raw!r}")
-        if target == IGNORE_LABEL:
-            mapping[raw] = ignore_index
-        elif _is_integer(target) and (0 <= target < num_classes or target == ignore_index):
-            mapping[raw] = target
-        else:
+    for written, target in value.items():
+        raws = _whole_numbers(written)
+        labels = [ignore_index] * len(raws) if target == IGNORE_LABEL else _whole_numbers(target)
+        if not raws:
+            raise DataError(f"{source}: label_mapping maps integer mask values or ranges; found the key {written!r}")
+        if len(raws) != len(labels) or not all(0 <= label < num_classes or label == ignore_index for label in labels):
             raise DataError(
                 f"{source}: label_mapping must lead to a class 0 to {num_classes - 1} or to {IGNORE_LABEL}; "
-                f"found {raw}: {target}"
+                f"found {written}: {target}{' (a range leads to one as long)' if len(raws) != 1 else ''}"
             )
+        twice = [raw for raw in raws if raw in mapping]
+        if twice:
+            raise DataError(f"{source}: label_mapping may list a value once; found {twice[0]} again in {written!r}")
+        mapping.update(zip(raws, labels, strict=True))
     return mapping
 
 
-def _palette(source: Path, values: dict[str, Any], num_classes: int) -> tuple[tuple[int, int, int], ...]:
+def _whole_numbers(value: object) -> range | list[int]:
+    """7 → [7], "1-150" → range(1, 151); empty for anything else."""
+    if is_integer(value):
+        return [int(str(value))]
+    found = re.fullmatch(r"(\d{1,6})-(\d{1,6})", value) if isinstance(value, str) else None
+    return range(int(found[1]), int(found[2]) + 1) if found else []
+
+
+def _palette(source: Path, values: dict[str, Any], num_classes: int) -> tuple[Colour, ...]:
     value = values.get("palette")
     if value is None:
         return tuple(_generated_colour(index + 1) for index in range(num_classes))
     if not isinstance(value, list) or len(value) != num_classes:
         found = f"{len(value)} entries" if isinstance(value, list) else repr(value)
         raise DataError(f"{source}: palette must list one colour for each of the {num_classes} classes; found {found}")
-    colours: list[tuple[int, int, int]] = []
-    for colour in value:
-        if (
-            not isinstance(colour, list)
-            or len(colour) != 3
-            or not all(_is_integer(part) and 0 <= part <= 255 for part in colour)
-        ):
-            raise DataError(f"{source}: a colour of palette is [red, green, blue] from 0 to 255; found {colour!r}")
-        colours.append((colour[0], colour[1], colour[2]))
-    return tuple(colours)
+    return colours(source, "palette", value)
 
 
-def _generated_colour(index: int) -> tuple[int, int, int]:
+def _generated_colour(index: int) -> Colour:
     """A colour from the bits of `index`, spread over the channels' high bits: 1..255 differ, none black."""
     channels = [0, 0, 0]
     for bit in range(8):
@@ -273,27 +283,12 @@ def _generated_colour(index: int) -> tuple[int, int, int]:
     return channels[0], channels[1], channels[2]
 
 
-def _images_dir(source: Path, values: dict[str, Any]) -> str:
-    value = _text(source, values, "images_dir", "images")
-    if "/" in value or "\\" in value:
-        raise DataError(f"{source}: images_dir must be one folder name without slashes; found {value!r}")
-    return value
-
-
-def _text(source: Path, values: dict[str, Any], key: str, default: str) -> str:
-    value = _optional_text(source, values, key)
-    return default if value is None else value
-
-
-def _optional_text(source: Path, values: dict[str, Any], key: str) -> str | None:
-    value = values.get(key)
-    if value is not None and (not isinstance(value, str) or not value):
-        raise DataError(f"{source}: {key} must be text; found {value!r}")
-    return value
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _folders(source: Path, values: dict[str, Any], key: str, default: str) -> tuple[str, ...]:
+    value = values.get(key, default)
+    folders = [value] if isinstance(value, str) else value
+    if not isinstance(folders, list) or not folders or not all(isinstance(f, str) and f.strip("/") for f in folders):
+        raise DataError(f"{source}: {key} must be text, a folder's name or a list of them; found {value!r}")
+    return tuple(folder.strip("/") for folder in folders)
 
 
 def _repeated(values: Iterable[str]) -> list[str]:

@@ -1,12 +1,10 @@
-"""Decoding one image or mask, and the checks that every pair must pass.
+"""Reading one mask or pair as classes, whatever the data set's format, and the checks that every pair must pass.
 
-Images are decoded by OpenCV. Masks are decoded by Pillow, which leaves the ids of palette PNGs alone where
-OpenCV would turn them into colours.
+Masks are decoded by Pillow, which leaves the ids of palette PNGs alone where OpenCV would turn them into colours.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,60 +12,55 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
+from effiseg.data.coco import draw_coco_labels
+from effiseg.data.colour_mask import labels_of_colours
 from effiseg.data.dataset_spec import IGNORE_LABEL, DatasetSpec
+from effiseg.data.image_file import ImageHeader, decode_image, open_image, read_header, turn_upright
 from effiseg.data.samples import Sample
 from effiseg.data.transforms import UInt8Array
+from effiseg.data.yolo import draw_yolo_labels
 from effiseg.errors import DataError
 
 RawMask = npt.NDArray[np.integer[Any]]
 
 
 def read_image(path: str | Path) -> UInt8Array:
-    """(H, W, 3) uint8 RGB; grey images are repeated, alpha is dropped, 16 bits become 8.
-
-    Pixels come as they are stored: an EXIF rotation is not applied, because masks carry none.
+    """(H, W, 3) uint8 RGB, turned upright as its EXIF data says; see `effiseg.data.image_file.decode_image`.
 
     Raises:
-        DataError: the file cannot be read or is no image.
+        DataError: the file cannot be read, is no image, or has too many pixels.
     """
-    try:
-        # imread cannot open every name on every system; fromfile can.
-        encoded = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: image cannot be read ({error.strerror or error})") from None
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    decoded = cv2.imdecode(encoded, flags) if encoded.size else None
-    if decoded is None:
-        raise DataError(f"{path}: not an image that OpenCV can decode; found {encoded.size} bytes; replace the file")
-    image: UInt8Array = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-    return image
+    return decode_image(path)[0]
 
 
 def read_raw_mask(path: str | Path) -> RawMask:
     """(H, W) integers as stored: palette indices, or 1, 8, 16 or 32-bit grey values.
 
     Raises:
-        DataError: the file cannot be read, or holds colours instead of one value a pixel.
+        DataError: the file cannot be read, has too many pixels, or holds colours instead of one value a pixel.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # masks are the user's own files
-            with Image.open(path) as file:
-                file.load()  # asarray alone would hide that the file is cut off
-                mode = file.mode
-                values = np.asarray(file)
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image that Pillow can decode; replace the mask") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: mask cannot be read ({error})") from None
+    with open_image(path, path, "mask") as file:
+        file.load()  # asarray alone would hide that the file is cut off
+        mode = file.mode
+        values = np.asarray(file)
     if values.ndim != 2 or not (values.dtype == np.bool_ or np.issubdtype(values.dtype, np.integer)):
         raise DataError(
-            f"{path}: a mask holds one integer a pixel (greyscale or palette PNG); found mode {mode}; save "
-            "class indices, not colours"
+            f"{path}: a mask holds one integer a pixel (greyscale or palette PNG); found mode {mode}; save class "
+            "indices, or set mask_format: color and a palette"
         )
     return values.astype(np.uint8) if values.dtype == np.bool_ else values
+
+
+def read_colours(path: str | Path) -> UInt8Array:
+    """(H, W, 3) uint8 RGB colours of a mask; alpha is dropped, palettes are looked up.
+
+    Raises:
+        DataError: the file cannot be read, or has too many pixels.
+    """
+    with open_image(path, path, "mask") as file:
+        file.load()
+        return np.asarray(file.convert("RGB"))
 
 
 def map_labels(raw: RawMask, spec: DatasetSpec, path: str | Path) -> tuple[UInt8Array, dict[int, int]]:
@@ -132,7 +125,7 @@ def _lookup(spec: DatasetSpec, values: npt.NDArray[Any]) -> tuple[npt.NDArray[np
 
 
 def read_mask(path: str | Path, spec: DatasetSpec) -> UInt8Array:
-    """(H, W) uint8 class index or ignore_index.
+    """(H, W) uint8 class index or ignore_index of a mask of class indices or raw values, as it is stored.
 
     Raises:
         DataError: the file cannot be read, or holds a value that is no class (see `map_labels`).
@@ -140,26 +133,84 @@ def read_mask(path: str | Path, spec: DatasetSpec) -> UInt8Array:
     return map_labels(read_raw_mask(path), spec, path)[0]
 
 
-def read_pair(sample: Sample, spec: DatasetSpec) -> tuple[UInt8Array, UInt8Array]:
-    """Image (H, W, 3) uint8 RGB and label (H, W) uint8 of a sample.
+def read_labels(
+    sample: Sample, spec: DatasetSpec, header: ImageHeader | None = None
+) -> tuple[UInt8Array, dict[int, int]]:
+    """The labels of a sample, whatever the data set's mask_format. They fit the upright image.
+
+    Args:
+        sample: one of the data set.
+        spec: the data set.
+        header: of the sample's image; read where it is not given.
+
+    Returns:
+        (H, W) uint8 class index or ignore_index, and the raw values that label_mapping does not list (they were
+        ignored) with their number of pixels.
 
     Raises:
-        DataError: a file cannot be read, the sizes differ, or the mask holds a foreign value.
+        DataError: a file cannot be read, the mask is of another size, or it holds what is no class.
     """
-    image, label = read_image(sample.image), read_mask(sample.mask, spec)
-    _check_sizes(sample, image, label)
-    return image, label
+    header = header or read_header(sample.image)
+    unlisted: dict[int, int] = {}
+    match spec.masks.format:
+        case "index":
+            labels, unlisted = map_labels(read_raw_mask(sample.mask), spec, sample.mask)
+        case "color":
+            labels = labels_of_colours(read_colours(sample.mask), spec, sample.mask)
+        case "coco":
+            labels, unlisted = draw_coco_labels(sample.image, sample.mask, spec)
+        case "yolo":  # shares of the size say nothing of the turn; tools show the image upright
+            stored = spec.masks.orientation == "stored"
+            labels, unlisted = draw_yolo_labels(sample.mask, header.stored_shape if stored else header.shape, spec)
+            return (_turned(labels, header) if stored else labels), unlisted
+    return _fitted(labels, sample, spec, header), unlisted
 
 
-def _check_sizes(sample: Sample, image: UInt8Array, label: npt.NDArray[Any]) -> None:
-    if image.shape[:2] == label.shape:
-        return
-    turned = label.ndim == 2 and image.shape[:2] == label.shape[::-1]
-    fix = "the image's EXIF rotation is not applied: store it upright" if turned else "replace one of them"
-    raise DataError(
-        f"{sample.mask}: a mask is as large as its image; found {label.shape[0]}x{label.shape[1]} (HxW) "
-        f"against {image.shape[0]}x{image.shape[1]} of {sample.image}; {fix}"
+def _fitted(labels: UInt8Array, sample: Sample, spec: DatasetSpec, header: ImageHeader) -> UInt8Array:
+    """Labels turned to the upright image, where they fit the stored one."""
+    upright, stored = labels.shape == header.shape, labels.shape == header.stored_shape
+    if header.orientation == 1 and upright:
+        return labels
+    match spec.masks.orientation:
+        case "stored" if stored:
+            return _turned(labels, header)
+        case "upright" if upright:
+            return labels
+        case "auto" if upright and stored:
+            raise DataError(
+                f"{sample.image}: its EXIF orientation is {header.orientation}, and the size of {sample.mask} does not "
+                f"tell whether the mask is turned already; set mask_orientation to upright (it fits what viewers show) "
+                f"or stored (it fits the stored pixels) in {spec.source}, or store the image without EXIF orientation"
+            )
+        case "auto" if upright:
+            return labels
+        case "auto" if stored:
+            return _turned(labels, header)
+    raise _size_error(labels, sample, spec, header)
+
+
+def _turned(labels: UInt8Array, header: ImageHeader) -> UInt8Array:
+    return np.ascontiguousarray(turn_upright(labels, header.orientation))
+
+
+def _size_error(labels: UInt8Array, sample: Sample, spec: DatasetSpec, header: ImageHeader) -> DataError:
+    fix = "replace one of them"
+    if labels.shape == header.shape[::-1]:
+        fix = f"one of them is turned by 90 degrees: turn the mask, or correct mask_orientation in {spec.source}"
+    return DataError(
+        f"{sample.mask}: a mask is as large as its image; found {labels.shape[0]}x{labels.shape[1]} (HxW) "
+        f"against {header.shape[0]}x{header.shape[1]} of {sample.image}; {fix}"
     )
+
+
+def read_pair(sample: Sample, spec: DatasetSpec) -> tuple[UInt8Array, UInt8Array]:
+    """Image (H, W, 3) uint8 RGB and label (H, W) uint8 of a sample, both upright.
+
+    Raises:
+        DataError: as `decode_image` and `read_labels`.
+    """
+    image, header = decode_image(sample.image)
+    return image, read_labels(sample, spec, header)[0]
 
 
 def check_samples(spec: DatasetSpec, samples: Sequence[Sample]) -> dict[int, int]:
@@ -173,8 +224,7 @@ def check_samples(spec: DatasetSpec, samples: Sequence[Sample]) -> dict[int, int
     """
     total: dict[int, int] = {}
     for sample in samples:
-        raw = read_raw_mask(sample.mask)
-        _check_sizes(sample, read_image(sample.image), raw)
-        for value, count in map_labels(raw, spec, sample.mask)[1].items():
+        _, header = decode_image(sample.image)
+        for value, count in read_labels(sample, spec, header)[1].items():
             total[value] = total.get(value, 0) + count
     return total

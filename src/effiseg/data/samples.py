@@ -2,17 +2,19 @@
 
 Paths are strings and folders are listed once here, so that 100 000 pairs take two seconds.
 """
-# ruff: noqa: PTH113, PTH118, PTH119, PTH120, PTH122, PTH207, PTH208
+# ruff: noqa: PTH112, PTH113, PTH118, PTH119, PTH120, PTH122, PTH207, PTH208
 
 from __future__ import annotations
 
 import glob
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from effiseg.data.coco import load_annotations
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.errors import DataError, UsageError
 from effiseg.files import read_text
@@ -30,7 +32,7 @@ class Sample:
     image: Path
     """The image file."""
     mask: Path
-    """The mask file; it exists."""
+    """The mask file, which exists; for COCO the split's JSON file."""
 
 
 def list_samples(spec: DatasetSpec, split: str) -> list[Sample]:
@@ -39,44 +41,91 @@ def list_samples(spec: DatasetSpec, split: str) -> list[Sample]:
     The id is the image's name without `image_suffix` (or its extension). Names that occur in several folders
     are told apart by those folders: "a/0001.jpg" and "b/0001.jpg" become "a__0001" and "b__0001".
 
+    With COCO annotations, images that the split's JSON file does not list are passed over.
+
     Raises:
         DataError: the data set has no such split, an entry leads to no image, an image has no mask, or two
             images share a mask; the message names the file.
     """
     if split not in spec.splits:
         raise DataError(f"{spec.source}: no split {split!r}; found {', '.join(spec.splits)}")
-    images = sorted({image for entry in spec.splits[split] for image in _images_of(spec, split, entry)})
-    mask_names = _MaskNames(spec)
+    listed: dict[str, str | None] = {}
+    for entry in spec.splits[split]:
+        for image, mask in _images_of(spec, split, entry):
+            if mask and listed.get(image, mask) not in (mask, None):
+                raise DataError(f"{image}: an image has one mask; found {listed[image]} and {mask}; remove one")
+            listed[image] = mask or listed.get(image)
+    images = sorted(listed)
     pairs: list[tuple[str, str, str]] = []
-    for image in images:
-        stem = _strip_suffix(os.path.basename(image), spec.image_suffix)
-        assert stem is not None
-        pairs.append((stem, image, mask_names.find(image, stem)))
-    owner: dict[str, str] = {}
-    for _, image, mask in pairs:
-        other = owner.setdefault(mask, image)
-        if other != image:
-            raise DataError(f"{mask}: a mask belongs to one image; found {other} and {image}; remove one")
+    if spec.masks.format == "coco":
+        file = str(spec.root / spec.masks.annotations[split])
+        pairs = [(_stem(spec, image), image, file) for image in _annotated(spec, split, file, images)]
+    else:
+        mask_names = _MaskNames(spec)
+        for image in images:
+            stem = _stem(spec, image)
+            pairs.append((stem, image, listed[image] or mask_names.find(image, stem)))
+        _refuse_shared([(image, mask) for _, image, mask in pairs])
     ids = _unique_ids([(stem, image) for stem, image, _ in pairs])
     return [Sample(name, Path(image), Path(mask)) for name, (_, image, mask) in zip(ids, pairs, strict=True)]
 
 
-def _images_of(spec: DatasetSpec, split: str, entry: str) -> list[str]:
-    """Absolute or root-relative paths of the images that one entry of a split names."""
+def _annotated(spec: DatasetSpec, split: str, file: str, images: list[str]) -> list[str]:
+    """The images that a COCO file lists."""
+    annotations = load_annotations(file)
+    found: dict[int, str] = {}
+    for image in images:
+        record = annotations.find(image)
+        if record is None:
+            continue
+        other = found.setdefault(record.id, image)
+        if other != image:
+            raise DataError(
+                f"{file}: image {record.file_name!r} must mean one file of {split}; found {other} and {image}; "
+                "write the folder into file_name, or remove one"
+            )
+    if not found:
+        raise DataError(
+            f"{file}: must list the images of {split}; found none of {len(images)}, as {images[0]} "
+            f"(correct annotations or {split} in {spec.source})"
+        )
+    return list(found.values())
+
+
+def _refuse_shared(pairs: list[tuple[str, str]]) -> None:
+    """A mask belongs to one image."""
+    owner: dict[str, str] = {}
+    for image, mask in pairs:
+        other = owner.setdefault(mask, image)
+        if other != image:
+            raise DataError(f"{mask}: a mask belongs to one image; found {other} and {image}; remove one")
+
+
+def _stem(spec: DatasetSpec, image: str) -> str:
+    stem = _strip_suffix(os.path.basename(image), spec.image_suffix)
+    assert stem is not None, image
+    return stem
+
+
+def _images_of(spec: DatasetSpec, split: str, entry: str) -> list[tuple[str, str | None]]:
+    """The images that one entry of a split names, each with its mask where a list names that too.
+
+    Paths are absolute or relative to the working directory.
+    """
     target = spec.root / Path(entry).expanduser()
+    found: list[tuple[str, str | None]]
     if target.is_dir():
-        found = _walk(str(target))
+        found = [(image, None) for image in _walk(str(target))]
     elif target.suffix.lower() == ".txt":
         found = _read_list(spec, split, target)
     else:
-        found = glob.glob(str(target), recursive=True)
-        found = [os.path.normpath(path) for path in found if _is_image(path)]
+        found = [(os.path.normpath(path), None) for path in glob.glob(str(target), recursive=True) if _is_image(path)]
         if not found:
             raise DataError(
                 f"{spec.source}: {split} must lead to images; found neither a folder nor a match for "
                 f"{target} (correct {split}, path or --data_root)"
             )
-    images = [path for path in found if _strip_suffix(os.path.basename(path), spec.image_suffix) is not None]
+    images = [pair for pair in found if _strip_suffix(os.path.basename(pair[0]), spec.image_suffix) is not None]
     if not images:
         wanted = f"names ending in {spec.image_suffix}" if spec.image_suffix else "files " + ", ".join(IMAGE_EXTENSIONS)
         raise DataError(f"{target}: {split} must hold images ({wanted}); found none among {len(found)} image files")
@@ -97,30 +146,70 @@ def _walk(folder: str) -> list[str]:
     return images
 
 
-def _read_list(spec: DatasetSpec, split: str, list_file: Path) -> list[str]:
-    """Images named by a .txt file, one a line, relative to the list's folder or to the data set's."""
+def _read_list(spec: DatasetSpec, split: str, list_file: Path) -> list[tuple[str, str | None]]:
+    """What a .txt file names, one image a line, perhaps followed by its mask."""
     try:
         lines = read_text(list_file).splitlines()
     except UsageError as error:
         raise DataError(f"{spec.source}: {split}: {error}") from None
-    images = []
+    found: list[tuple[str, str | None]] = []
     for number, line in enumerate(lines, start=1):
         written = line.strip()
         if not written or written.startswith("#"):
             continue
-        for folder in (list_file.parent, spec.root):
-            path = os.path.normpath(folder / written)
-            if os.path.isfile(path):
-                images.append(path)
-                break
-        else:
+        pair = _find_line(spec, list_file.parent, written)
+        if pair is None:
             raise DataError(
-                f"{list_file}: line {number} must name an image, relative to {list_file.parent} or "
-                f"{spec.root}; found {written!r}, which does not exist"
+                f"{list_file}: line {number} must name an image, relative to {list_file.parent}, {spec.root} or its "
+                f"folder {' or '.join(spec.images_dir)}; found {written!r}, which does not exist"
             )
-        if _strip_suffix(os.path.basename(path), spec.image_suffix) is None:
+        if _strip_suffix(os.path.basename(pair[0]), spec.image_suffix) is None:
             raise DataError(f"{list_file}: line {number} must end in {spec.image_suffix}; found {written!r}")
-    return images
+        found.append(pair)
+    return found
+
+
+def _find_line(spec: DatasetSpec, folder: Path, line: str) -> tuple[str, str | None] | None:
+    """The image of a list's line, or the image and the mask: a name may hold spaces, so all places are tried."""
+    image = _find_image(spec, folder, line)
+    if image is not None:
+        return image, None
+    for place, character in enumerate(line):
+        if character in " \t," and (image := _find_image(spec, folder, line[:place].strip())) is not None:
+            mask = _find_file((str(folder), str(spec.root)), line[place + 1 :].strip(), ("",))
+            if mask is not None:
+                return image, mask
+    return None
+
+
+def _find_image(spec: DatasetSpec, folder: Path, written: str) -> str | None:
+    folders = (str(folder), str(spec.root), *(str(spec.root / images_dir) for images_dir in spec.images_dir))
+    # Only then a bare id, as in the lists of Pascal VOC.
+    suffix = spec.image_suffix
+    endings = IMAGE_EXTENSIONS if suffix is None else (suffix,) if "." in suffix else ()
+    return _find_file(folders, written, ("", *endings))
+
+
+def _find_file(folders: tuple[str, ...], written: str, endings: tuple[str, ...]) -> str | None:
+    """The file that `written` names in one of the folders, as it is or without its leading folders.
+
+    Lists that were made on another machine hold its paths, as "/SegNet/CamVid/train/a.png".
+    """
+    for name in _without_leading_folders(written):
+        for folder in folders:
+            for ending in endings:
+                path = os.path.normpath(os.path.join(folder, name + ending))
+                if os.path.isfile(path):
+                    return path
+    return None
+
+
+def _without_leading_folders(written: str) -> Iterator[str]:
+    yield written
+    parts = written.replace("\\", "/").split("/")
+    for start in range(1, len(parts)):
+        if parts[start]:
+            yield "/".join(parts[start:])
 
 
 def _is_image(path: str) -> bool:
@@ -150,7 +239,8 @@ class _MaskNames:
         folder = self.folder_of(os.path.dirname(image))
         names = self.names_in(folder)
         suffix = self.spec.mask_suffix or ""
-        candidates = [stem + suffix] if "." in suffix else [stem + suffix + extension for extension in MASK_EXTENSIONS]
+        extensions = (".txt",) if self.spec.masks.format == "yolo" else MASK_EXTENSIONS
+        candidates = [stem + suffix] if "." in suffix else [stem + suffix + extension for extension in extensions]
         for candidate in candidates:
             if candidate in names:
                 return os.path.join(folder, candidate)
@@ -163,9 +253,11 @@ class _MaskNames:
     def _hint(self, folder: str, stem: str) -> str:
         names = self.names_in(folder)
         if not names:
-            return f"folder {folder} is missing or empty (masks_dir is {self.spec.masks_dir!r})"
+            return f"folder {folder} is missing or empty (masks_dir is {' or '.join(self.spec.masks_dir)!r})"
+        if self.spec.masks.format == "yolo":
+            return "where nothing is to be seen, the file is empty"
         if f"{stem}.txt" in names:
-            return f"found {stem}.txt, and polygons are not read: draw them into a PNG of class indices"
+            return f"found {stem}.txt: if it holds polygons, set mask_format: yolo"
         if any(f"{stem}{extension}" in names for extension in (".jpg", ".jpeg")):
             return "found a JPEG, which does not keep class indices: save masks as PNG"
         close = sorted(name for name in names if name.startswith(stem))
@@ -175,15 +267,20 @@ class _MaskNames:
 
     def _folder_of(self, image_folder: str) -> str:
         parts = Path(image_folder).parts
-        # The last occurrence: a parent folder of the data set may be called "images" as well.
-        places = [index for index, part in enumerate(parts) if part == self.spec.images_dir]
-        if not places:
-            raise DataError(
-                f"{image_folder}: masks lie where the path part {self.spec.images_dir!r} is replaced by "
-                f"{self.spec.masks_dir!r}; found no such part: rename the folder or set "
-                f"images_dir in {self.spec.source}"
-            )
-        return str(Path(*parts[: places[-1]], self.spec.masks_dir, *parts[places[-1] + 1 :]))
+        for images_dir in self.spec.images_dir:
+            replaced = Path(images_dir).parts
+            # The last occurrence: a parent folder of the data set may be called "images" as well.
+            for place in range(len(parts) - len(replaced), -1, -1):
+                if parts[place : place + len(replaced)] == replaced:
+                    before, after = parts[:place], parts[place + len(replaced) :]
+                    names = [masks_dir.replace("*", images_dir) for masks_dir in self.spec.masks_dir]
+                    folders = [str(Path(*before, name, *after)) for name in names]
+                    return next((folder for folder in folders if os.path.isdir(folder)), folders[0])
+        raise DataError(
+            f"{image_folder}: masks lie where the path part {' or '.join(self.spec.images_dir)!r} is replaced by "
+            f"{' or '.join(self.spec.masks_dir)!r}; found no such part: rename the folder or set "
+            f"images_dir in {self.spec.source}"
+        )
 
     @staticmethod
     def _names_in(folder: str) -> frozenset[str]:

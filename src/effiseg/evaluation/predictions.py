@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from effiseg.data.dataset import map_labels, read_mask, read_raw_mask
+from effiseg.data.dataset import map_labels, read_raw_mask
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.reading import read_labels
 from effiseg.data.samples import Sample, list_samples
 from effiseg.data.transforms import UInt8Array
 from effiseg.environment import available_cores
@@ -35,7 +36,8 @@ def evaluate_predictions(
 ) -> EvaluationResult:
     """Score a folder of label PNGs at the labels' original size.
 
-    Pixels hold the values of the data set's masks: raw ids where it has a label_mapping, else class indices.
+    Pixels hold the values of the data set's masks: raw ids where it has a label_mapping, else class indices. Where
+    its masks are no label PNGs (colours, polygons), they hold class indices.
     A value that is no class (unlisted, or mapped to ignore) is a miss on a labelled pixel.
 
     Args:
@@ -116,7 +118,7 @@ def _longest_id(stem: str, known: set[str]) -> str | None:
 
 
 def _counts_of_file(sample: Sample, path: Path, spec: DatasetSpec) -> Tensor:
-    label = read_mask(sample.mask, spec)
+    label, _ = read_labels(sample, spec)
     prediction = _read_prediction(path, spec)
     if prediction.shape != label.shape:
         raise DataError(
@@ -129,7 +131,7 @@ def _counts_of_file(sample: Sample, path: Path, spec: DatasetSpec) -> Tensor:
 def _read_prediction(path: Path, spec: DatasetSpec) -> UInt8Array:
     """(H, W) uint8: a class index, or a value ≥ num_classes for what is no class."""
     raw = read_raw_mask(path)
-    if spec.label_mapping is not None:
+    if spec.label_mapping is not None and spec.masks.format == "index":
         return map_labels(raw, spec, path)[0]
     return np.where((raw >= 0) & (raw < spec.num_classes), raw, _NO_CLASS).astype(np.uint8)
 

@@ -1,0 +1,184 @@
+"""Image files: what their header says, and their pixels, upright.
+
+OpenCV decodes, and Pillow where OpenCV cannot. Pillow reads the header first: for the turn that the camera noted in
+the EXIF data, and because a small file may claim to hold more pixels than fit into memory.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from effiseg.data.transforms import UInt8Array
+from effiseg.errors import DataError, UsageError
+
+PIXEL_LIMIT_VARIABLE = "EFFISEG_MAX_PIXELS"
+"""Environment variable: the largest number of pixels of an image or mask that is decoded."""
+DEFAULT_PIXEL_LIMIT = 178_956_970
+"""Half a gigabyte as RGB; what Pillow refuses as well."""
+_ORIENTATION = 0x0112  # the EXIF and TIFF tag, 1..8
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What is known of an image before it is decoded."""
+
+    shape: tuple[int, int]
+    """(height, width) of the upright image."""
+    orientation: int = 1
+    """EXIF orientation, 1..8: how the stored pixels are turned to stand upright; 1: not at all."""
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        """(height, width) of the stored pixels."""
+        return self.shape if self.orientation < 5 else (self.shape[1], self.shape[0])
+
+
+def turn_upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """(H, W) or (H, W, C) stored pixels → as they are meant to be seen; a view.
+
+    Args:
+        pixels: as stored.
+        orientation: of EXIF, 1..8: 2 to 4 mirror or turn by 180 degrees, 5 to 8 exchange height and width.
+    """
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    # Which sides of the (transposed) image are exchanged: 5 is the transposition alone, 7 that and both.
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def pixel_limit() -> int:
+    """The largest number of pixels that is decoded.
+
+    Raises:
+        UsageError: $EFFISEG_MAX_PIXELS is no whole number from 1 on.
+    """
+    written = os.environ.get(PIXEL_LIMIT_VARIABLE)
+    if not written:
+        return DEFAULT_PIXEL_LIMIT
+    if not written.isascii() or not written.isdigit() or int(written) < 1:
+        raise UsageError(f"{PIXEL_LIMIT_VARIABLE} must be a whole number from 1 on; found {written!r}")
+    return int(written)
+
+
+@contextmanager
+def open_image(file: str | Path | io.BytesIO, path: str | Path, kind: str = "image") -> Iterator[Image.Image]:
+    """Pillow's image of a file, its pixels not yet decoded, its size checked.
+
+    Args:
+        file: the file or its bytes.
+        path: its name, for errors.
+        kind: image or mask, for errors.
+
+    Raises:
+        DataError: the file cannot be read (also while its pixels are decoded inside), or has too many pixels.
+    """
+    limit = pixel_limit()
+    if limit > DEFAULT_PIXEL_LIMIT and Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit)  # the user asked for it
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is ours
+            with Image.open(file) as image:
+                width, height = image.size
+                if width * height > limit:
+                    raise Image.DecompressionBombError(f"{height}x{width}")
+                yield image
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image that Pillow can decode; replace the {kind}") from None
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"{path}: at most {limit} pixels are decoded; found more ({error}); reduce or cut the {kind}, or set "
+            f"the environment variable {PIXEL_LIMIT_VARIABLE} if the file may be trusted"
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: {kind} cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def read_header(path: str | Path) -> ImageHeader:
+    """The header of an image; its pixels are not read.
+
+    Raises:
+        DataError: the file cannot be read, or has too many pixels.
+    """
+    with open_image(path, path) as image:
+        return _header(image)
+
+
+def decode_image(path: str | Path) -> tuple[UInt8Array, ImageHeader]:
+    """The pixels of an image file, (H, W, 3) uint8 RGB, upright, and its header.
+
+    Grey is repeated, alpha is dropped, palettes are looked up, CMYK is converted, 16 bits become the upper 8.
+
+    Raises:
+        DataError: the file cannot be read, is no image, or has too many pixels.
+    """
+    try:
+        # imread cannot open every name on every system; fromfile can.
+        encoded = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: image cannot be read ({error.strerror or error})") from None
+    with open_image(io.BytesIO(encoded.tobytes()), path) as image:
+        header = _header(image)
+        # Both decoders turn TIFF files themselves.
+        turn = 1 if image.format == "TIFF" else header.orientation
+        pixels = _decode_with_opencv(encoded)
+        if pixels is None:
+            pixels = _decode_with_pillow(image, path)
+    return np.ascontiguousarray(turn_upright(pixels, turn)), header
+
+
+def _header(image: Image.Image) -> ImageHeader:
+    width, height = image.size
+    if image.format == "TIFF":  # of the upright image already
+        tags: Any = getattr(image, "tag_v2", {})
+        return ImageHeader((height, width), _valid_orientation(tags.get(_ORIENTATION)))
+    written = image.info.get("exif")
+    if not written:
+        return ImageHeader((height, width))
+    exif = Image.Exif()
+    try:
+        exif.load(written)
+        orientation = _valid_orientation(exif.get(_ORIENTATION))
+    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error):  # damaged: as if it were not there
+        orientation = 1
+    return ImageHeader((height, width) if orientation < 5 else (width, height), orientation)
+
+
+def _valid_orientation(value: object) -> int:
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _decode_with_opencv(encoded: UInt8Array) -> UInt8Array | None:
+    """(H, W, 3) RGB as stored; None where OpenCV cannot."""
+    try:
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # more pixels than it is willing to decode
+        return None
+    return None if decoded is None else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _decode_with_pillow(image: Image.Image, path: str | Path) -> UInt8Array:
+    image.load()
+    if image.mode in ("I", "F"):
+        raise DataError(f"{path}: an image has 8 or 16 bits a channel; found 32 (mode {image.mode}); convert it")
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,56 @@
+"""COCO's run-length encoded masks, decoded: down the columns, runs of 0 and 1 in turns, beginning with 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+def decode_run_lengths(
+    counts: str | Sequence[int] | npt.NDArray[np.int64], shape: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """The mask of a run-length encoding.
+
+    Args:
+        counts: the runs' lengths, or the text that COCO's tools pack them into.
+        shape: (height, width).
+
+    Returns:
+        (H, W) mask.
+
+    Raises:
+        ValueError: the lengths are no numbers from 0 on, or do not fill the mask.
+    """
+    height, width = shape
+    lengths = np.array(_unpack(counts) if isinstance(counts, str) else counts, dtype=np.int64)
+    if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != height * width:
+        raise ValueError(f"the runs must fill {height}x{width} pixels; found {int(lengths.sum())}")
+    ones = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(ones, lengths).reshape(width, height).T
+
+
+def _unpack(text: str) -> list[int]:
+    """Lengths from text: 6 bits a character from "0" on, of which 5 are digits, the low ones first.
+
+    The sixth says that the number goes on; the highest digit bit of its end is its sign. From the fourth number
+    on, the difference to the one two places before is stored.
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64:
+            raise ValueError(f"packed runs are made of the characters 0 to o; found {character!r}")
+        value |= (code & 0x1F) << shift
+        shift += 5
+        if code & 0x20:
+            continue
+        if code & 0x10:
+            value -= 1 << shift
+        lengths.append(value + lengths[-2] if len(lengths) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise ValueError("packed runs end within a number")
+    return lengths
