@@ -23,7 +23,7 @@ import numpy.typing as npt
 from effiseg.data.cache_storage import cache_root
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.parallel import map_in_processes
-from effiseg.data.reading import map_values, read_raw_mask
+from effiseg.data.reading import map_values, read_labels, read_raw_mask
 from effiseg.data.samples import Sample
 from effiseg.files import atomic_path
 from effiseg.progress import Progress
@@ -82,6 +82,11 @@ def count_masks(
 
 def _count_mask(spec: DatasetSpec, sample: Sample) -> tuple[npt.NDArray[np.uint32], int, dict[int, int]]:
     """Class counts (K,), ignored pixels and unlisted values of one mask."""
+    if spec.masks.format != "index":
+        drawn, unlisted = read_labels(sample, spec)
+        per_label = np.bincount(drawn.reshape(-1), minlength=256)
+        return per_label[: spec.num_classes].astype(np.uint32), int(per_label[spec.ignore_index]), unlisted
+    # Mapping the few values that a mask holds is cheaper than mapping its pixels.
     raw = read_raw_mask(sample.mask)
     if raw.dtype == np.uint8:
         counts = np.bincount(raw.reshape(-1), minlength=256)
