@@ -18,7 +18,7 @@ from effiseg.export import writing
 from effiseg.export.exporter import export_model
 from effiseg.inference.export_record import INPUT_LAYOUT, ExportRecord
 from effiseg.inference.runtimes import load_exported
-from effiseg.models.fuse import best_class
+from effiseg.models.best_class import best_class
 from effiseg.models.segformer import SegFormer
 
 SIZE = (64, 96)

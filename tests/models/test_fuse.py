@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import effiseg
 from effiseg.errors import ModelError
 from effiseg.inference.label_map import label_map
-from effiseg.models.fuse import FusedSegFormer, best_class, fuse
+from effiseg.models.fuse import FusedSegFormer, fuse
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.segformer import SegFormer
 
@@ -289,9 +288,3 @@ def test_without_the_correction_of_the_border_the_logits_are_wrong() -> None:
     images = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
         assert error(fused(images), model(images)) > 1e-3
-
-
-def test_best_class_is_interpolation_and_argmax() -> None:
-    logits = torch.randn(2, 5, 9, 13)
-    expected = F.interpolate(logits, size=(35, 51), mode="bilinear", align_corners=False).argmax(1)
-    assert torch.equal(best_class(logits, (35, 51)), expected.to(torch.uint8))

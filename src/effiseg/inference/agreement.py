@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from effiseg.models.fuse import best_class
+from effiseg.models.best_class import best_class
 
 
 class Agreement(NamedTuple):
