@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from effiseg.benchmark.contender import Contender
+from effiseg.benchmark.cuda_graph import ReplayedPass
 from effiseg.data.synthetic import draw_scene, scene_rng
 from effiseg.inference.export_record import Precision
 from effiseg.models.fuse import fuse
@@ -103,15 +104,13 @@ def _load_torch(contender: Contender) -> Forward:
     layout = torch.contiguous_format if contender.software == "transformers" else torch.channels_last
     images = images.to(contender.device, DTYPES[contender.precision]).contiguous(memory_format=layout)
     call: Callable[[Tensor], Tensor] = network
-    if contender.runtime == "torch_compile":
+    if contender.runtime != "torch":
         call = torch.compile(network)
-    elif contender.runtime == "torch_cuda_graph":
-        # torch.compile's kernels, recorded once as a CUDA graph and replayed.
-        call = torch.compile(network, mode="reduce-overhead")
+    replayed = ReplayedPass(call, images) if contender.runtime == "torch_cuda_graph" else None
 
     def run() -> Tensor:
         with torch.inference_mode():
-            return call(images)
+            return call(images) if replayed is None else replayed()
 
     return Forward(run, params, None)
 

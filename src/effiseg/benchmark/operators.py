@@ -42,6 +42,7 @@ def top_operators(contender: Contender, forward: Forward) -> list[dict[str, Any]
 
 
 def _torch(contender: Contender, forward: Forward) -> Counter[str]:
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     cuda = contender.device == "cuda"
@@ -53,6 +54,9 @@ def _torch(contender: Contender, forward: Forward) -> Counter[str]:
             torch.cuda.synchronize()
     times: Counter[str] = Counter()
     for event in profiler.key_averages():
+        # A kernel's time also stands at the operator that launched it: on a GPU kernels alone are counted.
+        if cuda and event.device_type != DeviceType.CUDA:
+            continue
         micros = event.self_device_time_total if cuda else event.self_cpu_time_total
         times[event.key] += micros / 1000 / _PASSES
     return times
