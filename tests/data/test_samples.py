@@ -166,3 +166,32 @@ def test_listing_stays_quick(tmp_path: Path) -> None:
     assert len(list_samples(spec, "train")) == 3000
     # Some 30 ms here; a search of the mask folder for every image would take minutes.
     assert time.perf_counter() - start < 3
+
+
+def test_a_list_may_hold_bare_ids_pairs_and_paths_of_another_machine(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "pics/a.jpg", "pics/b c.png", "marks/a.png", "marks/b c.png", "elsewhere/d e.png", "marks x/d e.png"
+    )
+    (tmp_path / "ids.txt").write_text("a\nb c\n")
+    (tmp_path / "pairs.txt").write_text("/home/me/set/elsewhere/d e.png\t/home/me/set/marks x/d e.png\n")
+    settings = {"images_dir": "pics", "masks_dir": ["none", "marks"]}
+    assert listed(describe(tmp_path, train="ids.txt", **settings)) == [
+        ("a", "pics/a.jpg", "marks/a.png"),
+        ("b c", "pics/b c.png", "marks/b c.png"),
+    ]
+    pair = ("d e", "elsewhere/d e.png", "marks x/d e.png")
+    assert listed(describe(tmp_path, train="pairs.txt")) == [pair]
+    (tmp_path / "pairs.txt").write_text("elsewhere/d e.png marks x/d e.png\nelsewhere/d e.png,marks x/d e.png\n")
+    assert listed(describe(tmp_path, train="pairs.txt")) == [pair]
+    (tmp_path / "pairs.txt").write_text("elsewhere/d e.png marks x/d e.png\nelsewhere/d e.png marks/a.png\n")
+    with pytest.raises(DataError, match="an image has one mask; found"):
+        list_samples(describe(tmp_path, train="pairs.txt"), "train")
+
+
+def test_mask_folders_may_be_named_after_the_images_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a.png", "train_labels/a_L.png", "val/b.png", "val_labels/b_L.png")
+    spec = describe(
+        tmp_path, train="train", val="val", images_dir=["train", "val"], masks_dir="*_labels", mask_suffix="_L.png"
+    )
+    assert listed(spec) == [("a", "train/a.png", "train_labels/a_L.png")]
+    assert listed(spec, "val") == [("b", "val/b.png", "val_labels/b_L.png")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -171,31 +171,29 @@ def _read_list(spec: DatasetSpec, split: str, list_file: Path) -> list[tuple[str
 
 def _find_line(spec: DatasetSpec, folder: Path, line: str) -> tuple[str, str | None] | None:
     """The image of a list's line, or the image and the mask: a name may hold spaces, so all places are tried."""
-    image = _find_image(spec, folder, line)
-    if image is not None:
+    if (image := _find_image(spec, folder, (line,))) is not None:
         return image, None
     for place, character in enumerate(line):
-        if character in " \t," and (image := _find_image(spec, folder, line[:place].strip())) is not None:
-            mask = _find_file((str(folder), str(spec.root)), line[place + 1 :].strip(), ("",))
-            if mask is not None:
-                return image, mask
-    return None
+        if character not in " \t,":
+            continue
+        image = _find_image(spec, folder, _with_fewer_folders(line[:place].strip()))
+        masks = _with_fewer_folders(line[place + 1 :].strip())
+        if image is not None and (mask := _find_file((str(folder), str(spec.root)), masks, ("",))) is not None:
+            return image, mask
+    image = _find_image(spec, folder, _with_fewer_folders(line))
+    return None if image is None else (image, None)
 
 
-def _find_image(spec: DatasetSpec, folder: Path, written: str) -> str | None:
+def _find_image(spec: DatasetSpec, folder: Path, names: Iterable[str]) -> str | None:
     folders = (str(folder), str(spec.root), *(str(spec.root / images_dir) for images_dir in spec.images_dir))
-    # Only then a bare id, as in the lists of Pascal VOC.
+    # Without an ending it is a bare id, as in the lists of Pascal VOC.
     suffix = spec.image_suffix
     endings = IMAGE_EXTENSIONS if suffix is None else (suffix,) if "." in suffix else ()
-    return _find_file(folders, written, ("", *endings))
+    return _find_file(folders, names, ("", *endings))
 
 
-def _find_file(folders: tuple[str, ...], written: str, endings: tuple[str, ...]) -> str | None:
-    """The file that `written` names in one of the folders, as it is or without its leading folders.
-
-    Lists that were made on another machine hold its paths, as "/SegNet/CamVid/train/a.png".
-    """
-    for name in _without_leading_folders(written):
+def _find_file(folders: tuple[str, ...], names: Iterable[str], endings: tuple[str, ...]) -> str | None:
+    for name in names:
         for folder in folders:
             for ending in endings:
                 path = os.path.normpath(os.path.join(folder, name + ending))
@@ -204,7 +202,8 @@ def _find_file(folders: tuple[str, ...], written: str, endings: tuple[str, ...])
     return None
 
 
-def _without_leading_folders(written: str) -> Iterator[str]:
+def _with_fewer_folders(written: str) -> Iterator[str]:
+    """A path, and its ends: lists from another machine begin as that one did, "/SegNet/CamVid/train/a.png"."""
     yield written
     parts = written.replace("\\", "/").split("/")
     for start in range(1, len(parts)):
