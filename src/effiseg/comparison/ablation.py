@@ -285,7 +285,8 @@ def summarize(
             row.delta = row.miou - baseline
     rule = reference.loss.class_weights
     weighed = next((planned for planned, _ in done if planned.config.loss.class_weights == rule), done[0][0])
-    classes = read_json(weighed.run.class_statistics)
+    file = weighed.run.class_statistics
+    classes = read_json(file) if file.is_file() else {"shares": {}, "weights": {}}
     return AblationResult(
         rows=rows,
         dataset={"name": spec.name, "names": list(spec.names), "palette": [list(c) for c in spec.palette]},

@@ -16,6 +16,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32", "bf16", "16"]
 Protocol = Literal["full", "quarter"]
 Cache = Literal["off", "disk", "ram"]
+SamplerName = Literal["uniform", "rare_class"]
 _COUNT: Interval = (1, math.inf, True, False)
 
 
@@ -92,6 +93,9 @@ class TrainConfig:
     device: Device = "auto"
     """auto takes a GPU where there is one."""
     devices: int = 1
+    sampler: SamplerName = "uniform"
+    """uniform: every image once an epoch. rare_class: up to half of an epoch's places show crops around classes in
+    turn, rare ones more often."""
     """Processes of data-parallel training: GPUs, or on the CPU processes over gloo."""
     precision: Precision = "32"
     """32, or mixed precision with bf16 or 16 (float16 with loss scaling; GPU only)."""

@@ -17,11 +17,14 @@ from effiseg.data.cache import SampleCache, StoredSize
 from effiseg.data.cache_storage import CacheStorage, open_disk_storage, open_ram_storage
 from effiseg.data.dataset import SegmentationDataset, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.mask_counts import MaskCounts, count_masks
+from effiseg.data.rare_class_sampler import RareClassSampler
 from effiseg.data.reading import check_samples
 from effiseg.data.samples import Sample, list_samples
+from effiseg.progress import progress_bar
 
 Key = tuple[int, int]
-"""(epoch, index) of a training sample."""
+"""(epoch, place in the split) of a training sample; without a sampler of classes the place is its index."""
 
 
 class TrainingBatchSampler(Sampler[list[Key]]):
@@ -129,6 +132,9 @@ class SegmentationDataModule(L.LightningDataModule):
         self.val_cache: SampleCache | None = None
         """Where decoded validation pairs are kept, for `EvaluationDataset` at the run's input size."""
         self._cache_is_settled = False
+        self._mask_counts: MaskCounts | None = None
+        self.rare_classes: RareClassSampler | None = None
+        """Which sample stands where in an epoch; after `setup`, with the sampler `rare_class`."""
 
     def setup(self, stage: str | None = None) -> None:
         """List the pairs of train (and of val, where there is one), check the first batch of each, open the cache.
@@ -145,7 +151,21 @@ class SegmentationDataModule(L.LightningDataModule):
         check_samples(self.spec, [train[index] for _, index in first_keys])
         check_samples(self.spec, val[: self.config.batch_size_per_pass])
         self._train_samples = train
+        if self.config.sampler == "rare_class":
+            self.rare_classes = RareClassSampler(self.mask_counts.classes, self.config.seed)
         self._open_cache()
+
+    @property
+    def mask_counts(self) -> MaskCounts:
+        """What the training masks hold: read once in a session, and kept for later ones where that can be.
+
+        Raises:
+            DataError: a mask cannot be read, or holds a value that is no class.
+        """
+        if self._mask_counts is None:
+            with progress_bar("reading the masks of train", log_seconds=10) as advance:
+                self._mask_counts = count_masks(self.spec, self.train_samples, advance)
+        return self._mask_counts
 
     def _open_cache(self) -> None:
         config = self.config
@@ -227,6 +247,7 @@ class SegmentationDataModule(L.LightningDataModule):
             self._augmentation,
             config.seed,
             self.train_cache,
+            self.rare_classes,
         )
         return DataLoader(
             dataset,

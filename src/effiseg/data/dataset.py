@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from effiseg.config.data import AugmentationConfig, Resize
 from effiseg.data.cache import SampleCache, StoredPair, StoredSize
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.rare_class_sampler import Draw, RareClassSampler
 from effiseg.data.reading import (
     check_samples,
     map_labels,
@@ -73,9 +74,9 @@ class LoaderError(DataError):
 
 
 class SegmentationDataset(Dataset[dict[str, Any]]):
-    """Training samples, addressed by (epoch, index).
+    """Training samples, addressed by (epoch, place in the split).
 
-    What an item is depends on (seed, epoch, index) and nothing else: not on the worker, the process, the
+    What an item is depends on (seed, epoch, place) and nothing else: not on the worker, the process, the
     order of calls or any global random state. Items are `{"image": (3, H, W) uint8 RGB,
     "label": (H, W) uint8, "id": str}` at `input_size`.
 
@@ -87,6 +88,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         augmentation: knobs, all filled (`AugmentationConfig.filled_from`).
         seed: seed of the augmentation.
         cache: where decoded pairs are kept, at a size of `StoredSize.for_training` with the same settings.
+        rare_classes: says which sample stands at a place; None: the one of that number.
     """
 
     def __init__(
@@ -98,28 +100,31 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         augmentation: AugmentationConfig,
         seed: int,
         cache: SampleCache | None = None,
+        rare_classes: RareClassSampler | None = None,
     ) -> None:
         assert cache is None or cache.size == StoredSize.for_training(input_size, resize, augmentation)
         self.samples = samples
         self.spec = spec
         self.seed = seed
         self.cache = cache
+        self.rare_classes = rare_classes
         self.transform = TrainingTransform(input_size, resize, augmentation, spec.ignore_index)
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """The sample `index` as varied in `epoch`, for `key` (epoch, index).
+        """What stands at a place of an epoch, as varied there, for `key` (epoch, place).
 
         Raises:
             DataError: as `read_pair`.
         """
-        epoch, index = key
+        epoch, place = key
+        index, focus = Draw(place, None) if self.rare_classes is None else self.rare_classes.draw(epoch, place)
         sample = self.samples[index]
         stored = _read(sample, self.spec, self.cache)
-        generator = sample_generator(self.seed, epoch, index)
-        image, label = self.transform(stored.image, stored.label, generator, stored.original_shape)
+        generator = sample_generator(self.seed, epoch, place)
+        image, label = self.transform(stored.image, stored.label, generator, stored.original_shape, focus)
         return {"image": _channels_first(image), "label": torch.from_numpy(label), "id": sample.id}
 
 
@@ -179,10 +184,10 @@ def start_worker(worker_index: int) -> None:
         os.setpgid(0, 0)
 
 
-def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers of one sample in one epoch; a pure function of its arguments."""
+def sample_generator(seed: int, epoch: int, place: int) -> np.random.Generator:
+    """The random numbers of one place in one epoch; a pure function of its arguments."""
     # The spawn key keeps this stream apart from the sampler's, which is seeded by (seed, epoch).
-    sequence = np.random.SeedSequence([seed % 2**64, epoch, index], spawn_key=(1,))
+    sequence = np.random.SeedSequence([seed % 2**64, epoch, place], spawn_key=(1,))
     return np.random.Generator(np.random.Philox(sequence))
 
 

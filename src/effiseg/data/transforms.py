@@ -133,6 +133,7 @@ class TrainingTransform:
         mask: UInt8Array,
         generator: np.random.Generator,
         original_shape: tuple[int, int] | None = None,
+        focus: int | None = None,
     ) -> tuple[UInt8Array, UInt8Array]:
         """Vary one pair.
 
@@ -141,6 +142,7 @@ class TrainingTransform:
             mask: (H, W), as large as the image.
             generator: where the random numbers come from.
             original_shape: (height, width) before both were reduced, if they were: it decides the aspect ratio.
+            focus: a label; the crop holds one of its pixels, all equally likely, where the mask has any.
 
         Returns:
             Image (h, w, 3) and mask (h, w) at image_size; new arrays, contiguous.
@@ -148,13 +150,8 @@ class TrainingTransform:
         knobs = self.augmentation
         # All draws happen here, always as many and in this order: a knob changes its own effect only.
         draw = generator.random(10)
-        factor = _between(draw[0], _value(knobs.scale_min), _value(knobs.scale_max))
-        shape = resized_shape(original_shape or (image.shape[0], image.shape[1]), self.image_size, self.resize)
-        random_place = knobs.scale_min != knobs.scale_max
-        rows = _place(image.shape[0], shape[0] * factor, self.image_size[0], draw[1], random_place)
-        columns = _place(image.shape[1], shape[1] * factor, self.image_size[1], draw[2], random_place)
-        patch = resize_image(image[rows.source, columns.source], (rows.length, columns.length))
-        labels = resize_mask(mask[rows.source, columns.source], (rows.length, columns.length))
+        geometry = self._geometry(mask, draw, generator, original_shape, focus)
+        patch = resize_image(geometry.cut(image), geometry.shape)
         patch = vary_colours(
             patch,
             brightness=1 + _value(knobs.brightness) * (2 * draw[3] - 1),
@@ -162,14 +159,39 @@ class TrainingTransform:
             saturation=1 + _value(knobs.saturation) * (2 * draw[5] - 1),
             hue=_value(knobs.hue) * (2 * draw[6] - 1),
         )
-        if draw[7] < _value(knobs.flip_probability):
-            patch, labels = _uint8(cv2.flip(patch, 1)), _uint8(cv2.flip(labels, 1))
+        return geometry.lay(patch, self.image_size, PADDING_COLOUR), self._lay_labels(mask, geometry)
+
+    def crop_labels(self, mask: UInt8Array, generator: np.random.Generator, focus: int | None = None) -> UInt8Array:
+        """The labels (h, w) that `__call__` returns for a pair of this mask; the image is not needed."""
+        return self._lay_labels(mask, self._geometry(mask, generator.random(10), generator, None, focus))
+
+    def _lay_labels(self, mask: UInt8Array, geometry: _Geometry) -> UInt8Array:
+        return geometry.lay(resize_mask(geometry.cut(mask), geometry.shape), self.image_size, self.ignore_index)
+
+    def _geometry(
+        self,
+        mask: UInt8Array,
+        draw: npt.NDArray[np.float64],
+        generator: np.random.Generator,
+        original_shape: tuple[int, int] | None,
+        focus: int | None,
+    ) -> _Geometry:
+        """What happens to image and mask alike, from the ten draws of `__call__` and one more for a focus."""
+        knobs = self.augmentation
+        height, width = mask.shape
+        factor = _between(draw[0], _value(knobs.scale_min), _value(knobs.scale_max))
+        shape = resized_shape(original_shape or (height, width), self.image_size, self.resize)
+        random_place = knobs.scale_min != knobs.scale_max
+        row = column = None
+        if focus is not None and (pixels := np.flatnonzero(mask == focus)).size:
+            row, column = divmod(int(pixels[int(generator.random() * pixels.size)]), width)
         shift = int(_value(knobs.shift_pixels))
-        top = rows.start + _integer_between(draw[8], -shift, shift)
-        left = columns.start + _integer_between(draw[9], -shift, shift)
-        return (
-            _paste(patch, self.image_size, top, left, PADDING_COLOUR),
-            _paste(labels, self.image_size, top, left, self.ignore_index),
+        return _Geometry(
+            _place(height, shape[0] * factor, self.image_size[0], draw[1], random_place, row),
+            _place(width, shape[1] * factor, self.image_size[1], draw[2], random_place, column),
+            flipped=bool(draw[7] < _value(knobs.flip_probability)),
+            down=_integer_between(draw[8], -shift, shift),
+            right=_integer_between(draw[9], -shift, shift),
         )
 
 
@@ -207,7 +229,31 @@ class _Place:
     start: int
 
 
-def _place(side: int, scaled: float, target: int, draw: float, random_place: bool) -> _Place:
+@dataclass(frozen=True)
+class _Geometry:
+    """Which part of a pair is taken and where it lies in the result."""
+
+    rows: _Place
+    columns: _Place
+    flipped: bool
+    down: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) to which the part is scaled."""
+        return self.rows.length, self.columns.length
+
+    def cut(self, array: UInt8Array) -> UInt8Array:
+        return array[self.rows.source, self.columns.source]
+
+    def lay(self, part: UInt8Array, shape: tuple[int, int], filling: int | tuple[int, ...]) -> UInt8Array:
+        """The scaled part on a canvas of `shape`."""
+        part = _uint8(cv2.flip(part, 1)) if self.flipped else part
+        return _paste(part, shape, self.rows.start + self.down, self.columns.start + self.right, filling)
+
+
+def _place(side: int, scaled: float, target: int, draw: float, random_place: bool, anchor: int | None = None) -> _Place:
     """Crop or pad one axis.
 
     Args:
@@ -216,11 +262,15 @@ def _place(side: int, scaled: float, target: int, draw: float, random_place: boo
         target: how many are wanted.
         draw: in [0, 1), decides the place of the crop or of the padding.
         random_place: whether padding may lie on both sides.
+        anchor: source pixel that a crop must hold; None: any.
     """
     length = max(1, round(scaled))
     if length > target:
         window = max(1, min(side, round(target * side / scaled)))
-        first = _integer_between(draw, 0, side - window)
+        least, most = 0, side - window
+        if anchor is not None:
+            least, most = max(least, anchor - window + 1), min(most, anchor)
+        first = _integer_between(draw, least, most)
         return _Place(slice(first, first + window), target, 0)
     start = _integer_between(draw, 0, target - length) if random_place else 0
     return _Place(slice(0, side), length, start)

@@ -20,7 +20,8 @@ from effiseg.config.parsing import read_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_names
-from effiseg.data.statistics import describe_unlisted, split_statistics
+from effiseg.data.python_data import PythonData
+from effiseg.data.statistics import describe_unlisted, summarize
 from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import EffisegError, Interrupted, ResourceError, RunError, UsageError
 from effiseg.evaluation.evaluator import evaluate_model
@@ -83,7 +84,7 @@ def train(config: TrainConfig, *, loss: Loss | None = None) -> RunFolder:
         teacher_result = (
             None if teacher is None else check_teacher(teacher, config, spec, resolve_device(config.device))
         )
-        statistics = class_statistics(config, spec)
+        statistics = class_statistics(config, spec, data)
         initial = load_initialization(config, spec)
         if initial is not None:
             config = replace(config, init_digest=initial.digest)
@@ -94,7 +95,8 @@ def train(config: TrainConfig, *, loss: Loss | None = None) -> RunFolder:
             write_yaml(run.config, settings_dict(config))
             watch.hint = how_to_resume(run)
             write_json(run.environment, describe_environment())
-            write_json(run.class_statistics, statistics)
+            if statistics is not None:
+                write_json(run.class_statistics, statistics)
             if teacher_result is not None:
                 write_json(run.teacher, teacher_result.to_dict())
             return carry_on(run, config, spec, data, teacher, loss, watch, initial)
@@ -132,8 +134,8 @@ def resume(folder: str | Path, *, loss: Loss | None = None) -> RunFolder:
             write_json(run.environment, describe_environment())
         if teacher is not None and not run.teacher.is_file():
             write_json(run.teacher, check_teacher(teacher, config, spec, resolve_device(config.device)).to_dict())
-        if not run.class_statistics.is_file():
-            write_json(run.class_statistics, class_statistics(config, spec))
+        if not run.class_statistics.is_file() and (statistics := class_statistics(config, spec, data)) is not None:
+            write_json(run.class_statistics, statistics)
         initial = None if run.last_checkpoint.is_file() else load_initialization(config, spec)
         return carry_on(run, config, spec, data, teacher, loss, watch, initial)
 
@@ -391,9 +393,16 @@ def build_task(
     return DistillationTask(student, teacher, config, weights, loss)
 
 
-def class_statistics(config: TrainConfig, spec: DatasetSpec) -> dict[str, dict[str, float]]:
-    """`shares`: class → share of the labelled training pixels, 0..1; `weights`: class → weight in the loss."""
-    statistics = split_statistics(spec, "train")
+def class_statistics(
+    config: TrainConfig, spec: DatasetSpec, data: SegmentationDataModule
+) -> dict[str, dict[str, float]] | None:
+    """`shares`: class → share of the labelled training pixels, 0..1; `weights`: class → weight in the loss.
+
+    None where no class weights are asked for: then the masks need not be read before training.
+    """
+    if config.loss.class_weights == "none":
+        return None
+    statistics = summarize("train", data.mask_counts)
     if statistics.unlisted:
         print(f"effiseg train: {describe_unlisted(spec, statistics)}", file=sys.stderr)
     weights = statistics.class_weights(config.loss.class_weights)
