@@ -16,7 +16,7 @@ from effiseg.config.data import Resize
 from effiseg.config.parsing import read_settings
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.data.reading import read_image
+from effiseg.data.reading import read_sample_image
 from effiseg.data.samples import list_samples
 from effiseg.data.transforms import UInt8Array
 from effiseg.environment import resolve_device
@@ -73,7 +73,7 @@ def save_samples(
     by_id = {sample.id: sample for sample in list_samples(spec, split)}
     samples = [by_id[saved.id] for saved in chosen]
     for saved, sample in zip(chosen, samples, strict=True):
-        _save(Image.fromarray(reduced(read_image(sample.image), PICTURE_WIDTH)), folder / saved.folder / "image.jpg")
+        _save(Image.fromarray(reduced(read_sample_image(sample), PICTURE_WIDTH)), folder / saved.folder / "image.jpg")
     for number, (row, source) in enumerate(models.items()):
         model = from_pretrained(str(source))
         maps = predicted_label_maps(
@@ -120,8 +120,12 @@ def save_samples_of_rows(
     )
 
 
-def save_run_samples(run: RunFolder) -> SampleIndex | None:
+def save_run_samples(run: RunFolder, spec: DatasetSpec | None = None) -> SampleIndex | None:
     """Save samples of a finished run's val split into its folder; None where it has no val split.
+
+    Args:
+        run: the finished run.
+        spec: its data set; None reads the one that its settings name.
 
     Raises:
         DataError, ModelError, OSError: as `save_samples`.
@@ -134,7 +138,7 @@ def save_run_samples(run: RunFolder) -> SampleIndex | None:
     return save_samples(
         {Path(config.recipe).stem: run.model},
         {Path(config.recipe).stem: result.image_iou},
-        load_dataset_spec(config.data, config.data_root),
+        spec or load_dataset_spec(config.data, config.data_root),
         "val",
         run.path,
         device=resolve_device(config.device),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -21,7 +21,7 @@ from effiseg.data.yaml_values import Colour, colours, is_integer, optional_text
 from effiseg.errors import DataError
 from effiseg.files import read_text, read_yaml
 
-__all__ = ["IGNORE_LABEL", "SPLITS", "DatasetSpec", "load_dataset_spec", "preset_names"]
+__all__ = ["IGNORE_LABEL", "SPLITS", "DatasetSpec", "load_dataset_spec", "preset_names", "spec_of_objects"]
 
 SPLITS = ("train", "val", "test")
 MAXIMUM_CLASSES = 255  # labels travel as uint8, and one value must stay free for "ignored"
@@ -74,6 +74,8 @@ class DatasetSpec:
     """The path parts that `masks_dir` replaces, as "images" or "images/10k"; the first that an image's path has."""
     masks: MaskSource = field(default_factory=MaskSource)
     """What the masks are and how they become classes."""
+    objects: Mapping[str, Any] | None = None
+    """Split → what holds its items, for data that is no files; see `effiseg.data.python_data`."""
 
     @property
     def num_classes(self) -> int:
@@ -121,6 +123,34 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
         palette=_palette(source, values, len(names)),
         images_dir=_folders(source, values, "images_dir", "images"),
         masks=parse_mask_source(source, values, names, ignore_index, tuple(splits)),
+    )
+
+
+def spec_of_objects(source: Path, objects: Mapping[str, Any], values: dict[str, Any]) -> DatasetSpec:
+    """The description of data that comes as Python objects.
+
+    Args:
+        source: what to call it in errors.
+        objects: split → what holds its items.
+        values: names, palette and ignore_index, as in a YAML file.
+
+    Raises:
+        DataError: one of the values breaks a rule.
+    """
+    names = _names(source, values)
+    return DatasetSpec(
+        name=str(source).rpartition(".")[2],
+        source=source,
+        root=Path(),
+        splits={split: (split,) for split in objects},
+        masks_dir=("labels",),
+        names=names,
+        ignore_index=_ignore_index(source, values, len(names)),
+        label_mapping=None,
+        image_suffix=None,
+        mask_suffix=None,
+        palette=_palette(source, values, len(names)),
+        objects=objects,
     )
 
 

@@ -62,12 +62,15 @@ def count_masks(
         DataError: a mask cannot be read, or holds a value that is no class.
         ResourceError: a process that decodes was ended by the system.
     """
-    kept = _place(spec, samples)  # before reading: a mask replaced meanwhile must not look like the new one
+    # Before reading: a mask replaced meanwhile must not look like the new one.
+    kept = None if spec.objects is not None else _place(spec, samples)
     if kept is not None and (known := _load(kept, (len(samples), spec.num_classes))) is not None:
         return known
     classes = np.zeros((len(samples), spec.num_classes), dtype=np.uint32)
     ignored = np.zeros(len(samples), dtype=np.int64)
     unlisted: dict[int, int] = {}
+    if spec.objects is not None:  # which may be large, and need not be fit to be sent
+        processes = 1
     results = map_in_processes(partial(_count_mask, spec), samples, progress, processes)
     for index, (mask_classes, mask_ignored, mask_unlisted) in enumerate(results):
         classes[index], ignored[index] = mask_classes, mask_ignored
@@ -82,7 +85,7 @@ def count_masks(
 
 def _count_mask(spec: DatasetSpec, sample: Sample) -> tuple[npt.NDArray[np.uint32], int, dict[int, int]]:
     """Class counts (K,), ignored pixels and unlisted values of one mask."""
-    if spec.masks.format != "index":
+    if spec.masks.format != "index" or spec.objects is not None:
         drawn, unlisted = read_labels(sample, spec)
         per_label = np.bincount(drawn.reshape(-1), minlength=256)
         return per_label[: spec.num_classes].astype(np.uint32), int(per_label[spec.ignore_index]), unlisted

@@ -17,6 +17,7 @@ from effiseg.data.coco import draw_coco_labels
 from effiseg.data.colour_mask import labels_of_colours
 from effiseg.data.dataset_spec import IGNORE_LABEL, DatasetSpec
 from effiseg.data.image_file import ImageHeader, decode_image, open_image, read_header, turn_upright
+from effiseg.data.python_data import PythonSample
 from effiseg.data.samples import Sample
 from effiseg.data.transforms import UInt8Array
 from effiseg.data.yolo import draw_yolo_labels
@@ -32,6 +33,15 @@ def read_image(path: str | Path) -> UInt8Array:
         DataError: the file cannot be read, is no image, or has too many pixels.
     """
     return decode_image(path)[0]
+
+
+def read_sample_image(sample: Sample) -> UInt8Array:
+    """`read_image` of a sample, also of one that is no file.
+
+    Raises:
+        DataError: as `read_image`, or the item breaks a rule.
+    """
+    return sample.fetch()[0] if isinstance(sample, PythonSample) else read_image(sample.image)
 
 
 def read_raw_mask(path: str | Path) -> RawMask:
@@ -150,6 +160,8 @@ def read_labels(
     Raises:
         DataError: a file cannot be read, the mask is of another size, or it holds what is no class.
     """
+    if isinstance(sample, PythonSample):
+        return map_labels(sample.fetch()[1], spec, sample.mask)
     header = header or read_header(sample.image)
     unlisted: dict[int, int] = {}
     match spec.masks.format:
@@ -209,6 +221,9 @@ def read_pair(sample: Sample, spec: DatasetSpec) -> tuple[UInt8Array, UInt8Array
     Raises:
         DataError: as `decode_image` and `read_labels`.
     """
+    if isinstance(sample, PythonSample):
+        image, raw = sample.fetch()
+        return image, map_labels(raw, spec, sample.mask)[0]
     image, header = decode_image(sample.image)
     return image, read_labels(sample, spec, header)[0]
 
@@ -224,7 +239,7 @@ def check_samples(spec: DatasetSpec, samples: Sequence[Sample]) -> dict[int, int
     """
     total: dict[int, int] = {}
     for sample in samples:
-        _, header = decode_image(sample.image)
+        header = None if isinstance(sample, PythonSample) else decode_image(sample.image)[1]
         for value, count in read_labels(sample, spec, header)[1].items():
             total[value] = total.get(value, 0) + count
     return total

@@ -49,6 +49,10 @@ def list_samples(spec: DatasetSpec, split: str) -> list[Sample]:
     """
     if split not in spec.splits:
         raise DataError(f"{spec.source}: no split {split!r}; found {', '.join(spec.splits)}")
+    if spec.objects is not None:
+        from effiseg.data.python_data import python_samples  # its samples are a kind of those defined here
+
+        return python_samples(spec.objects, split)
     listed: dict[str, str | None] = {}
     for entry in spec.splits[split]:
         for image, mask in _images_of(spec, split, entry):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from effiseg.config.training import TrainConfig
+from effiseg.data.python_data import PREFIX, PythonData
 from effiseg.environment import resolve_device
 from effiseg.errors import UsageError
 from effiseg.losses.custom import Loss
@@ -47,12 +49,23 @@ def check_config(config: TrainConfig) -> None:
         raise UsageError("--tensorboard needs the package: pip install 'effiseg[tensorboard]'")
 
 
-def check_objects(config: TrainConfig, loss: Loss | None) -> None:
+def check_objects(config: TrainConfig, data: PythonData | None, loss: Loss | None) -> None:
     """Refuse a run whose settings stand for an object that only Python can give, without it.
 
     Raises:
         UsageError: it is missing, or was given to a run that has no place for it, or cannot be handed to processes.
     """
+    if config.data.startswith(PREFIX) and data is None:
+        raise UsageError(
+            f"{config.out}: its data, {config.data}, was given in Python and lies in no file; go on with "
+            f"effiseg.resume({config.out!r}, data=…)"
+        )
+    if data is not None and not config.data.startswith(PREFIX):
+        raise UsageError(f"{config.out}: its data is {config.data}; found other data beside it, leave that out")
+    if data is not None and config.cache != "off":
+        raise UsageError(f"cache {config.cache} keeps decoded files; data given in Python has none: leave it off")
+    if data is not None and "train" not in data.splits:
+        raise UsageError("PythonData: a run needs the split train; found " + ", ".join(data.splits))
     if config.loss.name == "custom" and loss is None:
         raise UsageError(
             f"{config.out}: loss.name custom stands for a loss given in Python, which no file holds; use "
@@ -60,10 +73,18 @@ def check_objects(config: TrainConfig, loss: Loss | None) -> None:
         )
     if loss is not None and config.loss.name != "custom":
         raise UsageError(f"{config.out}: minimizes {config.loss.name}; found another loss beside it, leave that out")
-    if loss is not None and config.devices > 1:
-        check_can_be_sent("loss", loss, f"{config.devices} training processes", "devices=1")
+    if config.devices > 1:
+        for name, value in (("data", data), ("loss", loss)):
+            check_can_be_sent(name, value, f"{config.devices} training processes", "devices=1")
+    if config.workers > 0 and (multiprocessing.get_start_method(allow_none=True) or default_start_method()) != "fork":
+        check_can_be_sent("data", data, "loader workers, which start afresh here", "workers=0")
     if config.devices > 1 and hasattr(sys, "ps1"):
         raise UsageError(f"devices {config.devices} needs a script or the command line; in a notebook take devices=1")
+
+
+def default_start_method() -> str:
+    """How Python starts processes here unless told otherwise."""
+    return multiprocessing.get_all_start_methods()[0]
 
 
 def check_can_be_sent(name: str, value: object, where: str, otherwise: str) -> None:

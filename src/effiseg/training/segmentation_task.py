@@ -200,6 +200,7 @@ def supervised_loss(
             total = losses.focal_tversky_loss(logits, labels, gamma=gamma, **index_weights, **overlap, **common)
         case "custom":
             assert loss is not None, "a run with a custom loss is refused without one"
-            options = {"ignore_index": ignore_index, "across_processes": across_processes}
-            total = custom_loss(loss, logits, labels, class_weights, **options)
+            total = custom_loss(
+                loss, logits, labels, class_weights, ignore_index=ignore_index, across_processes=across_processes
+            )
     return {"loss": total}

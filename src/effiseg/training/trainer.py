@@ -46,13 +46,14 @@ from effiseg.training.teacher import check_teacher, load_teacher
 LIGHTNING_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
-def train(config: TrainConfig, *, loss: Loss | None = None) -> RunFolder:
+def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: Loss | None = None) -> RunFolder:
     """Train as `config` says, in a new run folder.
 
     Everything a user can get wrong is checked before the folder is made.
 
     Args:
         config: settings; `data` and `out` must be given.
+        python_data: the data set, where `config.data` is its `reference` and no file.
         loss: what to minimize where `config` names the loss custom; see `losses.custom.custom_loss`.
 
     Returns:
@@ -63,7 +64,7 @@ def train(config: TrainConfig, *, loss: Loss | None = None) -> RunFolder:
         Interrupted: a signal came; the run can be resumed.
     """
     check_config(config)
-    check_objects(config, loss)
+    check_objects(config, python_data, loss)
     run = RunFolder(config.out)
     if run.path.exists():
         if not run.is_run:
@@ -73,7 +74,7 @@ def train(config: TrainConfig, *, loss: Loss | None = None) -> RunFolder:
         )
     config = with_absolute_paths(config)
     with SignalWatch("nothing was written yet; start it again") as watch:
-        spec = load_dataset_spec(config.data, config.data_root)
+        spec = python_data.spec() if python_data else load_dataset_spec(config.data, config.data_root)
         if "val" not in spec.splits and (config.select == "best" or config.early_stop_epochs is not None):
             raise UsageError(f"{spec.source}: has no val split, which select best and early_stop_epochs need")
         if loss is not None:
@@ -102,13 +103,14 @@ def train(config: TrainConfig, *, loss: Loss | None = None) -> RunFolder:
             return carry_on(run, config, spec, data, teacher, loss, watch, initial)
 
 
-def resume(folder: str | Path, *, loss: Loss | None = None) -> RunFolder:
+def resume(folder: str | Path, *, python_data: PythonData | None = None, loss: Loss | None = None) -> RunFolder:
     """Go on with an interrupted run, from its last checkpoint or else from its start.
 
     A finished run is left as it is.
 
     Args:
         folder: the run.
+        python_data: the data set that the run was started with, where that was no file.
         loss: the loss that the run was started with, where that is the user's own.
 
     Raises:
@@ -122,9 +124,9 @@ def resume(folder: str | Path, *, loss: Loss | None = None) -> RunFolder:
     if run.results.is_file() and run.model.is_dir():
         return run
     check_config(config)
-    check_objects(config, loss)
+    check_objects(config, python_data, loss)
     with sole_process(run), SignalWatch(how_to_resume(run)) as watch:
-        spec = load_dataset_spec(config.data, config.data_root)
+        spec = python_data.spec() if python_data else load_dataset_spec(config.data, config.data_root)
         if loss is not None:
             check_custom_loss(loss, spec.num_classes, spec.ignore_index)
         data = SegmentationDataModule(config, spec)
