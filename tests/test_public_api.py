@@ -8,8 +8,10 @@ import pytest
 
 PUBLIC = {
     "effiseg": [
-        "DataError", "EffisegError", "ModelError", "Predictor", "RunError", "SegFormer", "Segmentation", "UsageError",
-        "__version__", "distillation", "from_pretrained", "fuse", "losses", "save_pretrained",
+        "Comparison", "DataError", "EffisegError", "EvaluationResult", "Interrupted", "ModelError",
+        "Predictor", "PythonData", "ResourceError", "Run", "RunError", "SegFormer", "Segmentation",
+        "UsageError", "__version__", "ablate", "distillation", "evaluate", "export_model", "from_pretrained",
+        "fuse", "losses", "resume", "save_pretrained", "train", "write_report",
     ],
     "effiseg.losses": [
         "ComboLoss", "CrossEntropyLoss", "DiceFocalLoss", "DiceLoss", "FocalLoss", "FocalTverskyLoss",

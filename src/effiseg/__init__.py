@@ -10,44 +10,73 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from effiseg import distillation, losses
-    from effiseg.errors import DataError, EffisegError, ModelError, RunError, UsageError
+    from effiseg.api import ablate, evaluate, export_model, resume, train
+    from effiseg.data.python_data import PythonData
+    from effiseg.errors import DataError, EffisegError, Interrupted, ModelError, ResourceError, RunError, UsageError
     from effiseg.inference.predictor import Predictor
     from effiseg.inference.segmentation import Segmentation
     from effiseg.models.fuse import fuse
     from effiseg.models.pretrained import from_pretrained, save_pretrained
     from effiseg.models.segformer import SegFormer
+    from effiseg.report.page import write_report
+    from effiseg.results import EvaluationResult
+    from effiseg.runs import Comparison, Run
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "DataError",
     "EffisegError",
+    "EvaluationResult",
+    "Interrupted",
     "ModelError",
     "Predictor",
+    "PythonData",
+    "ResourceError",
+    "Run",
     "RunError",
     "SegFormer",
     "Segmentation",
     "UsageError",
     "__version__",
+    "ablate",
     "distillation",
+    "evaluate",
+    "export_model",
     "from_pretrained",
     "fuse",
     "losses",
+    "resume",
     "save_pretrained",
+    "train",
+    "write_report",
 ]
 
 _MODULES = {
+    "Comparison": "effiseg.runs",
     "DataError": "effiseg.errors",
     "EffisegError": "effiseg.errors",
+    "EvaluationResult": "effiseg.results",
+    "Interrupted": "effiseg.errors",
     "ModelError": "effiseg.errors",
     "Predictor": "effiseg.inference.predictor",
+    "PythonData": "effiseg.data.python_data",
+    "ResourceError": "effiseg.errors",
+    "Run": "effiseg.runs",
     "RunError": "effiseg.errors",
     "SegFormer": "effiseg.models.segformer",
     "Segmentation": "effiseg.inference.segmentation",
     "UsageError": "effiseg.errors",
+    "ablate": "effiseg.api",
+    "evaluate": "effiseg.api",
+    "export_model": "effiseg.api",
     "from_pretrained": "effiseg.models.pretrained",
     "fuse": "effiseg.models.fuse",
+    "resume": "effiseg.api",
     "save_pretrained": "effiseg.models.pretrained",
+    "train": "effiseg.api",
+    "write_report": "effiseg.report.page",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from effiseg.commands.report_at_end import report_at_end
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import make_settings, merge_settings, parse_command, parse_layers
 
@@ -23,12 +22,11 @@ def run(argv: list[str]) -> int:
     shared: dict[str, object] = {}
     for _, settings in layers:
         shared = merge_settings(shared, settings)
-    from effiseg.comparison.ablation import ablate
-    from effiseg.report.results_table import results_table
-    from effiseg.report.table import markdown
+    from effiseg.runs import compare
 
-    result = ablate(config, shared)
-    print(markdown(results_table(result)))
+    comparison = compare(config, shared)
+    print(comparison.table())
     print(f"results: {config.out}/results.json, table.md, table.csv, table.tex; runs and models: {config.out}/runs")
-    report_at_end(config.out)
+    if comparison.report is not None:
+        print(f"report: {comparison.report}")
     return 0

@@ -6,7 +6,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from effiseg.commands.report_at_end import report_at_end
 from effiseg.errors import UsageError
 
 HELP = """usage: effiseg demo [--out DIR]
@@ -27,6 +26,7 @@ def run(argv: list[str]) -> int:
     from effiseg.comparison.demo import demo
     from effiseg.report.results_table import results_table
     from effiseg.report.table import markdown
+    from effiseg.runs import report_at_end
 
     command = shlex.join(["effiseg", "demo", *argv])
     result = demo(out, command=command, message=lambda text: print(text, file=sys.stderr))
@@ -38,7 +38,8 @@ def run(argv: list[str]) -> int:
     )
     comparison = out / "comparison"
     print(f"results: {comparison}/results.json, table.md, table.csv, table.tex; runs and models: {comparison}/runs")
-    report_at_end(comparison)
+    if (page := report_at_end(comparison)) is not None:
+        print(f"report: {page}")
     return 0
 
 

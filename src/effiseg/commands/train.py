@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-
-from effiseg.commands.report_at_end import report_at_end
 from effiseg.config.parsing import parse_command, recipe_names
 from effiseg.config.training import TrainConfig
-from effiseg.errors import EffisegError, UsageError
-from effiseg.run_folder import RunFolder
+from effiseg.errors import UsageError
 
 
 def run(argv: list[str]) -> int:
     """Parse, train, print where the model lies."""
     if "--resume" in argv or any(word.startswith("--resume=") for word in argv):
         folder = resume_folder(argv)
-        from effiseg.training.trainer import resume
+        from effiseg.runs import resume_run
 
-        finished = resume(folder)
+        finished = resume_run(folder)
     else:
         config = parse_command(
             TrainConfig,
@@ -28,24 +24,14 @@ def run(argv: list[str]) -> int:
             "`effiseg train --resume RUN` goes on with an interrupted run.",
             with_recipe=True,
         )
-        from effiseg.training.trainer import train
+        from effiseg.runs import start_run
 
-        finished = train(config)
-    print(f"model: {finished.model}")
-    print(f"results: {finished.results}")
-    save_pictures(finished)
-    report_at_end(finished.path, quick=True)
+        finished = start_run(config)
+    print(f"model: {finished.folder.model}")
+    print(f"results: {finished.folder.results}")
+    if finished.report is not None:
+        print(f"report: {finished.report}")
     return 0
-
-
-def save_pictures(run: RunFolder) -> None:
-    """Save what the model makes of a few images of val, for the report; a run that is done is not lost by it."""
-    from effiseg.comparison.samples import save_run_samples
-
-    try:
-        save_run_samples(run)
-    except (EffisegError, OSError, RuntimeError) as error:
-        print(f"no pictures were saved: {error}", file=sys.stderr)
 
 
 def resume_folder(argv: list[str]) -> str:

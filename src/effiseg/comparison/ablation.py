@@ -16,7 +16,7 @@ from effiseg.comparison.samples import save_samples_of_rows
 from effiseg.comparison.speed import add_latency
 from effiseg.config.comparison import BASELINE_ROW, OWN_SETTINGS, TEACHER_ROW, AblationConfig
 from effiseg.config.data import parse_image_size
-from effiseg.config.parsing import flatten, make_settings, merge_settings, read_settings, recipe_settings, settings_dict
+from effiseg.config.parsing import flatten, make_settings, nest, read_settings, recipe_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.environment import describe_environment, resolve_device
@@ -136,13 +136,7 @@ def check_ablation(config: AblationConfig) -> None:
 def changed_settings(config: AblationConfig) -> dict[str, Any]:
     """The settings in which `config` differs from the defaults, nested."""
     defaults = flatten(settings_dict(AblationConfig()))
-    changed: dict[str, Any] = {}
-    for key, value in flatten(settings_dict(config)).items():
-        if value != defaults[key]:
-            for name in reversed(key.split(".")):
-                value = {name: value}
-            changed = merge_settings(changed, value)
-    return changed
+    return nest({key: value for key, value in flatten(settings_dict(config)).items() if value != defaults[key]})
 
 
 def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[PlannedRun]:

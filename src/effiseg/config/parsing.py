@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -20,6 +21,8 @@ from effiseg.errors import UsageError
 from effiseg.files import read_yaml
 
 Settings = TypeVar("Settings")
+Layer = tuple[str, dict[str, Any]]
+"""Where settings come from, and the settings, nested."""
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -70,6 +73,28 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as Python has them as nested plain values: {"loss.name": …} as {"loss": {"name": …}}.
+
+    Args:
+        settings: values by name or dotted name; mappings and settings dataclasses, paths and tuples among them.
+    """
+    nested: dict[str, Any] = {}
+    for key, value in settings.items():
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = dataclasses.asdict(value)
+        if isinstance(value, Mapping):
+            value = nest(value)
+        elif isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        nested = merge_settings(nested, value)
+    return nested
+
+
 def field_names(settings_type: type[Any], prefix: str = "") -> list[str]:
     """Dotted names of all settings of a dataclass, nested ones included."""
     names: list[str] = []
@@ -94,7 +119,7 @@ def merge_settings(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]
     return merged
 
 
-def make_settings(settings_type: type[Settings], *layers: tuple[str, dict[str, Any]]) -> Settings:
+def make_settings(settings_type: type[Settings], *layers: Layer) -> Settings:
     """The dataclass made from layers of settings, later ones first.
 
     Args:
@@ -148,20 +173,34 @@ def parse_command(
         SystemExit: after --help or --print_config.
     """
     layers = parse_layers(settings_type, argv, prog=prog, description=description)
-    if with_recipe:
-        recipes = [settings["recipe"] for _, settings in layers if settings.get("recipe")]
-        recipe = str(recipes[-1] if recipes else cast(Any, settings_type)().recipe)
-        layers = [(f"recipe {recipe}", recipe_settings(recipe)), *layers, ("recipe", {"recipe": recipe})]
-    settings = make_settings(settings_type, *layers)
+    settings = make_settings(settings_type, *(with_recipe_below(settings_type, layers) if with_recipe else layers))
     if "--print_config" in argv:
         print(yaml.safe_dump(settings_dict(settings), sort_keys=False, allow_unicode=True), end="")
         raise SystemExit(0)
     return settings
 
 
-def parse_layers(
-    settings_type: type[Any], argv: Sequence[str], *, prog: str, description: str
-) -> list[tuple[str, dict[str, Any]]]:
+def with_recipe_below(settings_type: type[Any], layers: Sequence[Layer]) -> list[Layer]:
+    """The layers, on that of the recipe that they name or else of the default one.
+
+    Raises:
+        UsageError: there is no such recipe.
+    """
+    recipes = [settings["recipe"] for _, settings in layers if settings.get("recipe")]
+    recipe = str(recipes[-1] if recipes else settings_type().recipe)
+    return [(f"recipe {recipe}", recipe_settings(recipe)), *layers, ("recipe", {"recipe": recipe})]
+
+
+def file_layers(names: Iterable[str]) -> list[Layer]:
+    """The layers of `--config`: YAML files of settings, or names of shipped ones.
+
+    Raises:
+        UsageError: no such file.
+    """
+    return [(name, _shipped_or_file("config", name, "recipes/configs")) for name in names]
+
+
+def parse_layers(settings_type: type[Any], argv: Sequence[str], *, prog: str, description: str) -> list[Layer]:
     """What a command line says and nothing it leaves to defaults: (source, nested settings), weakest first.
 
     Raises:
@@ -176,8 +215,7 @@ def parse_layers(
     )  # fmt: skip
     parser.epilog = "--print_config prints the resolved settings and stops."
     flags, files = _flags_only(parser, settings_type, [word for word in argv if word != "--print_config"])
-    layers = [(name, _shipped_or_file("config", name, "recipes/configs")) for name in files]
-    return [*layers, ("command line", flags)]
+    return [*file_layers(files), ("command line", flags)]
 
 
 def _parser(settings_type: type[Any], *, prog: str, description: str = "") -> jsonargparse.ArgumentParser:

@@ -1,0 +1,199 @@
+"""The functions of `import effiseg`: their documented examples, settings, and what notebooks need."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import effiseg
+from effiseg import api, runs
+from effiseg.config.parsing import flatten, nest
+from effiseg.config.training import OptimizerConfig, TrainConfig
+
+SMALL: dict[str, Any] = {"image_size": (32, 64), "batch_size": 4, "workers": 0, "device": "cpu", "epochs": 1}
+DOCUMENTED = ("effiseg.api", "effiseg.data.python_data", "effiseg.runs")
+
+
+@pytest.fixture(scope="module")
+def workplace(colour_data: Path, teacher_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the examples have it: colours/data.yaml and a finished run."""
+    folder = tmp_path_factory.mktemp("workplace")
+    shutil.copytree(colour_data.parent, folder / "colours")
+    shutil.copytree(teacher_run, folder / "runs" / "students" / "baseline")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_the_workplace(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr(runs, "FORMATS", ("svg",))
+    torch.set_num_threads(1)
+
+
+def examples() -> Iterator[doctest.DocTest]:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for name in DOCUMENTED:
+        for test in finder.find(importlib.import_module(name), globs={"effiseg": effiseg}):
+            if test.examples:
+                yield test
+
+
+SLOW = ("ablate", "export_model")
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(
+            example,
+            id=example.name.removeprefix("effiseg."),
+            marks=[pytest.mark.heavy] if example.name.endswith(SLOW) else [],
+        )
+        for example in examples()
+    ],
+)
+def test_the_documented_example_runs(example: doctest.DocTest) -> None:
+    said: list[str] = []
+    failed = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, out=said.append).failed
+    assert not failed, "".join(said)
+
+
+def test_every_function_has_an_example() -> None:
+    documented = {example.name.split(".")[-1] for example in examples()}
+    assert {"train", "resume", "evaluate", "ablate", "export_model", "Run", "PythonData"} <= documented
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The settings that `effiseg.train` and `effiseg.ablate` arrive at, without training."""
+    seen: list[Any] = []
+    monkeypatch.setattr(api, "start_run", lambda config, **objects: seen.append((config, objects)))
+    monkeypatch.setattr(api, "compare", lambda config, shared, **others: seen.append((config, shared)))
+    return seen
+
+
+def test_settings_are_those_of_the_command_line(asked: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("epochs: 7\nbatch_size: 16\noptimizer: {power: 0.9}\n")
+    dotted = {"optimizer.warmup_ratio": 0.1, "loss.smooth": 0.5}
+    effiseg.train(
+        data=Path("my.yaml"), out=tmp_path / "run", recipe="dice_focal", config=tmp_path / "own.yaml",
+        image_size=(64, 96), batch_size=2, optimizer={"lr": 1e-3}, model={"variant": "b1"}, early_stop_epochs=5,
+        precision="bf16", ema_decay=None, **dotted,
+    )  # fmt: skip
+    config: TrainConfig = asked[0][0]
+    assert (config.data, config.out, config.recipe) == ("my.yaml", str(tmp_path / "run"), "dice_focal")
+    assert (config.epochs, config.batch_size, config.image_size, config.precision) == (7, 2, "64x96", "bf16")
+    assert (config.loss.name, config.loss.smooth, config.model.variant) == ("dice_focal", 0.5, "b1")
+    assert config.early_stop_epochs == 5
+    assert config.optimizer == OptimizerConfig(lr=1e-3, warmup_ratio=0.1, power=0.9)
+    assert asked[0][1] == {"data": None, "loss": None}
+
+
+def test_a_loss_by_name_by_settings_or_as_an_object(asked: list[Any]) -> None:
+    own = torch.nn.CrossEntropyLoss(ignore_index=255)
+    for loss in ("dice", {"name": "dice", "smooth": 2.0}, own):
+        effiseg.train(data="my.yaml", out="run", loss=loss)
+    assert [config.loss.name for config, _ in asked] == ["dice", "dice", "custom"]
+    assert asked[1][0].loss.smooth == 2
+    assert asked[2][1] == {"data": None, "loss": own}
+
+
+def test_what_is_given_to_a_comparison_holds_for_every_row(asked: list[Any]) -> None:
+    effiseg.ablate(data="my.yaml", out="rows", recipes=["baseline"], seeds=(0, 1), optimizer={"lr": 1e-3}, epochs=3)
+    config, shared = asked[0]
+    assert (config.recipes, config.seeds, config.epochs) == (["baseline"], [0, 1], 3)
+    assert flatten(shared).items() >= {"optimizer.lr": 1e-3, "epochs": 3}.items()
+
+
+def test_nested_settings_are_the_inverse_of_flat_ones() -> None:
+    nested = {"epochs": 3, "optimizer": {"lr": 1e-3, "betas": [0.9, 0.99]}}
+    assert nest(flatten(nested)) == nested
+    assert nest({"optimizer.lr": 1e-3, "optimizer": {"betas": (0.9, 0.99)}, "epochs": 3}) == nested
+    assert nest({"out": Path("a") / "b", "optimizer": OptimizerConfig(lr=2.0)})["optimizer"]["lr"] == 2
+    assert nest({"out": Path("a") / "b"}) == {"out": str(Path("a") / "b")}
+
+
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [
+        (lambda: effiseg.train(data="colours/data.yaml", out="new", epoch=3), "did you mean 'epochs'"),
+        (lambda: effiseg.train(data="colours/data.yaml", out="new", optimizer={"lrr": 1}), "'optimizer.lr'"),
+        (lambda: effiseg.train(data="colours/data.yaml", out="new", epochs="ten"), "epochs"),
+        (lambda: effiseg.train(data="colours/data.yaml", out="new", recipe="tahn"), "did you mean 'tanh'"),
+        (lambda: effiseg.train(data="colours/data.yaml", out="new", loss=3), "found 3"),
+        (lambda: effiseg.train(data="colours/data.yaml", out="new", image_size=(512,)), "HEIGHTxWIDTH"),
+        (lambda: effiseg.train(out="new"), "data"),
+        (lambda: effiseg.train(data="colours/data.yaml", out="runs/students/baseline"), "exists already"),
+        (lambda: effiseg.ablate(data="colours/data.yaml", out="new", recipe="kd"), "recipes"),
+        (lambda: effiseg.evaluate("runs/students/baseline", "colours/data.yaml", "tset"), "tset"),
+        (lambda: effiseg.evaluate("runs/absent", "colours/data.yaml"), "no such folder"),
+        (lambda: effiseg.export_model("runs/students/baseline", "model.tflite"), ".onnx"),
+        (lambda: effiseg.resume("colours"), "not a run folder"),
+        (lambda: effiseg.Run("colours"), "not a run folder"),
+        (lambda: effiseg.Comparison("colours"), "not a comparison"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line_and_write_nothing(call: Callable[[], Any], found: str) -> None:
+    with pytest.raises(effiseg.EffisegError) as caught:
+        call()
+    assert found in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not Path("new").exists()
+
+
+def test_a_run_stands_where_a_path_may_stand(workplace: Path) -> None:
+    run = effiseg.Run("runs/students/baseline")
+    given = effiseg.evaluate(run, "colours/data.yaml", workers=0, device="cpu")
+    network = effiseg.evaluate(run.model(), "colours/data.yaml", workers=0, device="cpu")
+    assert given.confusion == network.confusion
+    assert run.evaluation is not None
+    assert given.confusion == run.evaluation.confusion
+    assert given.miou == run.miou
+    assert f"{run.miou:.2f} %" in repr(run)
+    assert [row["epoch"] for row in run.metrics] == list(range(1, 13))
+
+
+def test_a_run_without_results(tmp_path: Path) -> None:
+    shutil.copytree("runs/students/baseline", tmp_path / "cut")
+    (tmp_path / "cut" / "results.json").unlink()
+    run = effiseg.Run(tmp_path / "cut")
+    assert not run.finished
+    assert "unfinished" in repr(run)
+    with pytest.raises(effiseg.RunError, match="not finished"):
+        print(run.miou)
+    finished = run.resume()
+    assert finished.miou == effiseg.Run("runs/students/baseline").miou
+
+
+def test_a_thread_can_train(tmp_path: Path) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    done: list[effiseg.Run] = []
+    threading.excepthook, before = lambda failure: done.clear(), threading.excepthook
+    thread = threading.Thread(
+        target=lambda: done.append(effiseg.train(data="colours/data.yaml", out=tmp_path / "run", **SMALL))
+    )
+    thread.start()
+    thread.join()
+    threading.excepthook = before
+    assert done[0].finished
+    assert done[0].report is not None
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_a_loss_of_ones_own_from_start_to_resume(tmp_path: Path) -> None:
+    loss = torch.nn.CrossEntropyLoss(ignore_index=255)
+    run = effiseg.train(data="colours/data.yaml", out=tmp_path / "run", loss=loss, **SMALL)
+    assert run.config.loss.name == "custom"
+    (tmp_path / "run" / "results.json").unlink()
+    with pytest.raises(effiseg.UsageError, match=r"effiseg\.resume"):
+        run.resume()
+    assert effiseg.resume(run, loss=loss).finished
