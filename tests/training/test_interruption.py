@@ -80,6 +80,16 @@ def test_a_second_sigint_ends_the_process_at_once(number: int, code: int) -> Non
     assert exit_code_of(child) == 130
 
 
+def test_a_second_sigint_in_a_notebook_leaves_the_kernel_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.ps1", "In [1]: ", raising=False)
+    with SignalWatch("go on") as watch:
+        watch.patient = True
+        send(signal.SIGINT)
+        with pytest.raises(Interrupted, match="go on"):
+            send(signal.SIGINT)
+    assert watch.received == signal.SIGINT
+
+
 def test_a_spawned_process_notes_every_signal_and_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with SignalWatch(spawned=True) as watch:
         send(signal.SIGINT)

@@ -20,8 +20,9 @@ class SignalWatch:
     """While entered, SIGINT and SIGTERM end a run in good order.
 
     While `patient`, the first signal is only noted, for the training loop to stop after its step, and a second
-    SIGINT ends the process at once; that is safe, because every file is replaced atomically. Otherwise a signal
-    raises KeyboardInterrupt where it comes, and leaving the watch makes that `Interrupted`.
+    SIGINT ends the process at once; that is safe, because every file is replaced atomically. In a notebook or at a
+    prompt it raises `Interrupted` instead. Otherwise a signal raises KeyboardInterrupt where it comes, and leaving
+    the watch makes that `Interrupted`.
 
     Args:
         hint: how to go on; ends the message of `Interrupted`.
@@ -72,6 +73,8 @@ class SignalWatch:
         if self.spawned:
             return
         if again and number == signal.SIGINT:
+            if hasattr(sys, "ps1"):  # a notebook or prompt, which holds more than this run
+                raise Interrupted(f"stopped at once, after the last checkpoint; {self.hint}", number)
             self._end_at_once()
         for child in _spawned_processes():
             os.kill(child, signal.SIGTERM)
