@@ -16,7 +16,7 @@ LAYERS = [
     {"data", "models", "losses", "metrics", "visualization"},
     {"distillation", "run_folder"},
     {"inference", "report"},
-    {"evaluation"},
+    {"evaluation", "prediction"},
     {"training", "export", "inspection"},
     {"benchmark"},
     {"comparison"},

@@ -12,12 +12,13 @@ Progress = Callable[[int, int], None]
 
 
 @contextmanager
-def progress_bar(description: str, log_seconds: float | None = None) -> Iterator[Progress]:
+def progress_bar(description: str, log_seconds: float | None = None, unit: str | None = None) -> Iterator[Progress]:
     """A bar with the time left on stderr, gone afterwards; stdout stays the result's.
 
     Args:
         description: what is done; one or two words.
         log_seconds: where stderr is no terminal, print a line as often as this; None prints nothing there.
+        unit: what is counted; the bar then shows how many of them are done in a second.
 
     Yields:
         The function to tell (things done, things in all).
@@ -30,10 +31,22 @@ def progress_bar(description: str, log_seconds: float | None = None) -> Iterator
     if not console.is_terminal and log_seconds is not None:
         yield _log_lines(description, log_seconds)
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+    )
+    started = time.monotonic()
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(description, total=None, rate="")
+
+        def tell(done: int, total: int) -> None:
+            rate = f"{done / max(time.monotonic() - started, 1e-9):.1f} {unit}/s" if unit else ""
+            progress.update(task, completed=done, total=total, rate=rate)
+
+        yield tell
 
 
 def _log_lines(description: str, seconds: float) -> Progress:

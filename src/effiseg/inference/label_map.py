@@ -70,7 +70,7 @@ def label_map_of_bands(
         _write_labels(rows, slice(done, ready), (above - first, below - first, weight), size[1], labels)
         done = ready
         if done < height:
-            needed = int(above[done]) - first
+            needed = min(int(above[done]) - first, len(rows))  # rows may be skipped where labels are fewer
             rows, first = rows[needed:], first + needed
     assert done == height, (done, height)
     return labels

@@ -126,6 +126,11 @@ class Predictor:
                 network.source, network.input_size, self.metadata.image_size, image_size
             )
 
+    @property
+    def images_per_pass(self) -> int:
+        """How many images `segment` should get at a time: in mode slide a pass is filled with windows."""
+        return self.batch_size if self._windows is None else 1
+
     @overload
     def __call__(self, images: ImageSource) -> Segmentation: ...  # type: ignore[overload-overlap]  # str is a sequence
     @overload
@@ -148,7 +153,7 @@ class Predictor:
         if several:
             rest: Iterator[ImageSource] = iter(images)  # type: ignore[arg-type]
             found: list[Segmentation] = []
-            while part := [self.prepare(image) for image in islice(rest, self.batch_size)]:
+            while part := [self.prepare(image) for image in islice(rest, self.images_per_pass)]:
                 found += self.segment(part)
             return found
         return next(self.segment([self.prepare(images)]))  # type: ignore[arg-type]

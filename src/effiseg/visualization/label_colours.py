@@ -16,6 +16,7 @@ IGNORED: Colour = (0, 0, 0)
 RIGHT: Colour = (235, 235, 235)
 WRONG: Colour = (213, 94, 0)
 UNLABELLED: Colour = (150, 150, 150)
+_PIXELS_AT_A_TIME = 2**18  # of an overlay, whose floats need twelve times the image's memory
 
 
 def colour_map(labels: UInt8Array, palette: Sequence[Sequence[int]]) -> UInt8Array:
@@ -52,9 +53,14 @@ def overlay(
     Returns:
         (H, W, 3) uint8.
     """
-    share = np.where(labels < len(palette), opacity, 0.0)[..., None]
-    mixed = image * (1 - share) + colour_map(labels, palette) * share
-    return np.asarray(np.rint(mixed), np.uint8)
+    table = colour_table(palette).astype(np.float32) * opacity
+    remaining = np.where(np.arange(256) < len(palette), 1 - opacity, 1).astype(np.float32)[:, None]
+    mixed = np.empty_like(image)
+    rows = max(1, _PIXELS_AT_A_TIME // max(1, labels.shape[1]))
+    for top in range(0, len(labels), rows):
+        part = labels[top : top + rows]
+        mixed[top : top + rows] = np.rint(image[top : top + rows] * remaining[part] + table[part])
+    return mixed
 
 
 def error_map(prediction: UInt8Array, truth: UInt8Array, classes: int) -> UInt8Array:

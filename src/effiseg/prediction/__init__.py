@@ -1,0 +1,1 @@
+"""From files, videos and streams to label files, pictures and overlay videos."""

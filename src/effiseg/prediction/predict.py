@@ -1,0 +1,278 @@
+"""Sources to output folders: what `effiseg predict` does."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from effiseg.errors import DataError, UsageError
+from effiseg.files import read_json, write_bytes, write_json
+from effiseg.inference.predictor import Predictor, Prepared
+from effiseg.inference.segmentation import Segmentation
+from effiseg.prediction.pictures import SUFFIXES, Output, encoded
+from effiseg.prediction.pipeline import run_pipeline
+from effiseg.prediction.raw_ids import raw_id_table
+from effiseg.prediction.sources import Source
+from effiseg.prediction.video import FrameReader, FrameWriter, whole_video
+from effiseg.visualization.label_colours import UInt8Array
+
+Existing = Literal["refuse", "skip", "overwrite"]
+"""What becomes of an output folder that holds something: refuse it, skip images whose outputs are there, replace."""
+IMAGE_OUTPUTS: tuple[Output, ...] = ("labels", "color", "overlay")
+"""What is written of images unless it is chosen."""
+VIDEO_OUTPUTS: tuple[Output, ...] = ("overlay",)
+"""What is written of videos and streams unless it is chosen."""
+RECORD = "prediction.json"
+
+
+@dataclass
+class Report:
+    """What became of the sources."""
+
+    images: int = 0
+    """Images and frames that were labelled."""
+    skipped: int = 0
+    """Images whose outputs were there already."""
+    seconds: float = 0.0
+    """From the first to the last of them."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """File → why it was passed over."""
+
+
+def parse_outputs(text: str) -> tuple[Output, ...]:
+    """Names with commas between them, in a fixed order.
+
+    Raises:
+        UsageError: a name that is none.
+    """
+    known: tuple[Output, ...] = get_args(Output)
+    chosen = [name.strip() for name in text.split(",")]
+    for name in chosen:
+        if name not in known:
+            raise UsageError(f"--save takes {', '.join(known)}, with commas between them; found {name!r}")
+    return tuple(name for name in known if name in chosen)
+
+
+class PredictionFolder:
+    """Where outputs lie: `labels/ID.png`, `color/ID.png`, `overlay/ID.jpg`, `probabilities/ID.npz`, a record.
+
+    Every file appears under its name when it is whole.
+
+    Args:
+        path: the folder.
+        raw_ids: (256,) uint8, what is written for each label.
+    """
+
+    def __init__(self, path: Path, raw_ids: UInt8Array) -> None:
+        self.path = path
+        self.raw_ids = raw_ids
+
+    def file(self, output: Output, name: str) -> Path:
+        """Where an output of the image or frame `name` lies."""
+        return self.path / output / f"{name}{SUFFIXES[output]}"
+
+    def open(self, existing: Existing, settings: dict[str, Any]) -> None:
+        """Begin, under the rule for a folder that holds something.
+
+        Args:
+            existing: the rule.
+            settings: what decides the outputs; a folder that is gone on with must have the same.
+
+        Raises:
+            UsageError: the folder cannot be used.
+        """
+        record = self.path / RECORD
+        try:
+            held = len(list(self.path.iterdir())) if self.path.exists() else 0
+            if held and existing == "refuse":
+                raise UsageError(
+                    f"--out {self.path}: must be new or empty; found {held} entries; --existing skip goes on with what "
+                    "is missing, --existing overwrite replaces files of the same names"
+                )
+            if existing == "skip" and held:
+                before = read_json(record).get("settings") if record.is_file() else None
+                changed = [name for name, value in settings.items() if (before or {}).get(name) != value]
+                if changed:
+                    what = f"other settings ({', '.join(changed)})" if before else f"no {RECORD}"
+                    raise UsageError(f"--out {self.path}: --existing skip goes on with the same settings; found {what}")
+            write_json(record, {"settings": settings})
+        except OSError as error:
+            raise UsageError(f"--out {self.path}: cannot be written ({error.strerror or error})") from None
+
+    def has(self, outputs: Sequence[Output], name: str) -> bool:
+        """Whether all outputs of an image are there."""
+        return all(self.file(output, name).is_file() for output in outputs)
+
+    def write(self, outputs: Sequence[Output], name: str, segmentation: Segmentation) -> None:
+        """Write outputs of an image or frame.
+
+        Raises:
+            UsageError: a file cannot be written.
+        """
+        for output in outputs:
+            path = self.file(output, name)
+            try:
+                write_bytes(path, encoded(output, segmentation, self.raw_ids))
+            except OSError as error:
+                raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+    def close(self, settings: dict[str, Any], report: Report, describe: dict[str, Any]) -> None:
+        """Write the record: settings, what the ids mean, and what became of the sources."""
+        found = {"images": report.images, "skipped": report.skipped, "unreadable": report.unreadable}
+        write_json(self.path / RECORD, {"settings": settings, **describe, **found})
+
+
+def predict_sources(
+    predictor: Predictor,
+    sources: Sequence[Source],
+    out: str | os.PathLike[str],
+    *,
+    outputs: Sequence[Output] | None = None,
+    label_ids: bool = False,
+    existing: Existing = "refuse",
+    settings: dict[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Label sources and write what was asked for.
+
+    Args:
+        predictor: what labels them; it must keep probabilities where these are written.
+        sources: what `find_sources` gave.
+        out: the output folder.
+        outputs: what to write; default: labels, color and overlay of images, the overlay of videos and streams.
+            Of videos everything but the overlay is written frame by frame, `labels/ID/000000.png`.
+        label_ids: labels hold the values of the data set's masks instead of class indices.
+        existing: see `Existing`.
+        settings: beside the outputs and label_ids, what decides what is written; stands in the record.
+        progress: called with (images done, images in all; of streams, so far).
+
+    Returns:
+        The report; files that could not be read are named in it, the others are done.
+
+    Raises:
+        UsageError: the folder cannot be used or written, or label_ids cannot be had.
+        KeyboardInterrupt: Ctrl-C; only whole files are left. A stream's video ends there in good order.
+    """
+    table = raw_id_table(predictor.metadata) if label_ids else np.arange(256, dtype=np.uint8)
+    folder = PredictionFolder(Path(out), table)
+    kept = {**(settings or {}), "outputs": None if outputs is None else list(outputs), "label_ids": label_ids}
+    folder.open(existing, kept)
+    report, started = Report(), time.monotonic()
+    images = [source for source in sources if source.kind == "image"]
+    videos = [source for source in sources if source.kind != "image"]
+    counter = _Counter(len(images), progress)
+    if images:
+        _predict_images(predictor, images, folder, outputs or IMAGE_OUTPUTS, existing == "skip", report, counter)
+    for source in videos:
+        _predict_video(predictor, source, folder, outputs or VIDEO_OUTPUTS, existing == "skip", report, counter)
+    report.seconds = time.monotonic() - started
+    classes = {
+        str(table[index]): {"name": name, "color": list(predictor.palette[index])}
+        for index, name in enumerate(predictor.metadata.names)
+    }
+    folder.close(kept, report, {"classes": classes})
+    return report
+
+
+class _Counter:
+    """Things done of things in all, which grow when a video says how long it is."""
+
+    def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
+        self.done, self.total, self._progress = 0, total, progress
+
+    def step(self) -> None:
+        self.done += 1
+        self.total = max(self.total, self.done)
+        if self._progress is not None:
+            self._progress(self.done, self.total)
+
+
+def _predict_images(
+    predictor: Predictor,
+    sources: Sequence[Source],
+    folder: PredictionFolder,
+    outputs: Sequence[Output],
+    skip: bool,
+    report: Report,
+    counter: _Counter,
+) -> None:
+    wanted = [source for source in sources if not (skip and folder.has(outputs, source.id))]
+    report.skipped += len(sources) - len(wanted)
+    counter.total -= len(sources) - len(wanted)
+    unreadable = len(report.unreadable)
+
+    def failed(source: Source, error: DataError) -> None:
+        report.unreadable[source.address] = str(error)
+
+    run_pipeline(
+        predictor,
+        wanted,
+        lambda source: predictor.prepare(source.address),
+        lambda source, segmentation: folder.write(outputs, source.id, segmentation),
+        failed=failed,
+        done=counter.step,
+    )
+    report.images += len(wanted) - (len(report.unreadable) - unreadable)
+
+
+def _predict_video(
+    predictor: Predictor,
+    source: Source,
+    folder: PredictionFolder,
+    outputs: Sequence[Output],
+    skip: bool,
+    report: Report,
+    counter: _Counter,
+) -> None:
+    path = folder.path / "overlay" / f"{source.id}.mp4"
+    single = [output for output in outputs if output != "overlay"]
+    if skip and "overlay" in outputs and path.is_file():
+        report.skipped += 1
+        return
+    try:
+        reader = FrameReader(source.address)
+    except DataError as error:
+        report.unreadable[source.address] = str(error)
+        return
+    counter.total += reader.frames
+    before = counter.done
+
+    def read(_: int) -> Prepared | None:
+        frame = reader.read()
+        return None if frame is None else predictor.prepare(frame)
+
+    def run(video: FrameWriter | None) -> None:
+        def write(index: int, segmentation: Segmentation) -> None:
+            folder.write(single, f"{source.id}/{index:06d}", segmentation)
+            if video is not None:
+                video.write(segmentation.overlay())
+
+        frames = itertools.count()
+        run_pipeline(predictor, frames, read, write, failed=_never_fails, done=counter.step, threads=1)
+        if counter.done == before:
+            raise DataError(f"{source.address}: a video needs at least one frame; found none that can be decoded")
+
+    try:
+        if "overlay" in outputs:
+            with whole_video(path, reader.rate, keep_when_stopped=source.kind == "stream") as video:
+                run(video)
+        else:
+            run(None)
+    except DataError as error:
+        report.unreadable[source.address] = str(error)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        reader.close()
+    report.images += counter.done - before
+
+
+def _never_fails(index: int, error: DataError) -> None:
+    raise AssertionError(f"frame {index}: an array needs no decoding") from error

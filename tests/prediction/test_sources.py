@@ -1,0 +1,67 @@
+"""What a SOURCE means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from effiseg.errors import DataError, UsageError
+from effiseg.prediction.sources import Source, find_sources
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a/1.jpg", "b ü/1.JPG", "b ü/2.png", "b ü/2.bmp", "b ü/notes.txt", "b ü/.hidden.png", "drive.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path
+
+
+def ids(sources: list[Source]) -> list[str]:
+    return [source.id for source in sources]
+
+
+def test_a_folder_with_its_subfolders(folder: Path) -> None:
+    found = find_sources([str(folder)])
+    # Equal names stay apart by their folders, and by their suffix where that is all that differs.
+    assert ids(found) == ["a/1", "b ü/1", "b ü/2.bmp", "b ü/2.png", "drive"]
+    assert [source.kind for source in found] == ["image"] * 4 + ["video"]
+    assert Path(found[0].address) == folder / "a" / "1.jpg"
+
+
+def test_outputs_of_an_earlier_run_are_no_source(folder: Path) -> None:
+    assert ids(find_sources([str(folder)], folder / "b ü")) == ["a/1", "drive"]
+
+
+def test_one_file_a_glob_and_several_words(folder: Path) -> None:
+    assert ids(find_sources([str(folder / "a" / "1.jpg")])) == ["1"]
+    assert ids(find_sources([str(folder / "*" / "1.*")])) == ["a/1", "b ü/1"]
+    assert ids(find_sources([str(folder / "**" / "*.png")])) == ["b ü/2"]
+    assert ids(find_sources([str(folder / "a" / "1.jpg"), str(folder / "b ü" / "1.JPG")])) == ["a/1", "b ü/1"]
+
+
+def test_an_existing_name_is_no_pattern(folder: Path) -> None:
+    (folder / "x[1].png").write_bytes(b"x")
+    assert ids(find_sources([str(folder / "x[1].png")])) == ["x[1]"]
+
+
+def test_webcams_and_streams(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_sources(["0"]) == [Source("webcam0", "0", "stream")]
+    (stream,) = find_sources(["rtsp://user:secret@camera.local:554/live?x=1"])
+    assert (stream.id, stream.kind) == ("camera.local_554_live", "stream")
+    monkeypatch.chdir(folder / "a")
+    (folder / "a" / "7").mkdir()
+    (folder / "a" / "7" / "f.png").write_bytes(b"x")
+    assert ids(find_sources(["7"])) == ["f"]
+    with pytest.raises(UsageError, match="alone"):
+        find_sources(["0", str(folder)])
+
+
+@pytest.mark.parametrize("word", ["nowhere", "nowhere/*.png", "empty"])
+def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"^(nowhere|empty)"):
+        find_sources([word])
