@@ -13,7 +13,6 @@ from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import list_samples
 from effiseg.errors import UsageError
-from effiseg.inspection.fits import Fit, fit_linear, fit_tanh
 from effiseg.inspection.results import (
     InspectedNorm,
     LearnedParameters,
@@ -24,6 +23,7 @@ from effiseg.inspection.results import (
 )
 from effiseg.inspection.sampling import PAIRS, NormSamples, sample_norms
 from effiseg.inspection.verdict import CRITERIA, may_become, verdict
+from effiseg.models.curve_fits import Fit, fit_linear, fit_tanh
 from effiseg.models.normalization import DynamicTanh
 from effiseg.models.segformer import SegFormer
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from effiseg.data.dataset import EvaluationDataset, EvaluationSample
 from effiseg.evaluation.evaluator import evaluation_mode
-from effiseg.inspection.fits import Floats, Groups
 from effiseg.inspection.norm_layers import NormLayer, norm_layers
+from effiseg.models.curve_fits import Floats, Groups
 from effiseg.models.normalization import DynamicLinear, DynamicTanh, LayerNorm
 from effiseg.models.segformer import SegFormer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from effiseg.inspection.fits import fit_linear, fit_tanh
+from effiseg.models.curve_fits import fit_linear, fit_tanh
 
 
 @pytest.fixture
