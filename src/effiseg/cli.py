@@ -28,6 +28,9 @@ COMMANDS = (
     Command("demo", "effiseg.commands.demo", "The comparison on embedded street scenes, in minutes."),
     Command("benchmark", "effiseg.commands.benchmark", "Time models in PyTorch, ONNX Runtime and OpenVINO, in turns."),
     Command("inspect-norms", "effiseg.commands.inspect_norms", "Which norms may become DyT, which DyL: fits, figures."),
+    Command(
+        "data check", "effiseg.commands.data_check", "Every fault of a data set that would spoil training, at once."
+    ),
     Command("data stats", "effiseg.commands.data_stats", "Pixel shares per class and split, and class weights."),
     Command("data synthesize", "effiseg.commands.data_synthesize", "Draw street scenes in the Cityscapes layout."),
 )

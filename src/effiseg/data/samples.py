@@ -10,9 +10,11 @@ import glob
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from effiseg.data.coco import load_annotations
 from effiseg.data.dataset_spec import DatasetSpec
@@ -35,13 +37,41 @@ class Sample:
     """The mask file, which exists; for COCO the split's JSON file."""
 
 
-def list_samples(spec: DatasetSpec, split: str) -> list[Sample]:
+class Fault(NamedTuple):
+    """What keeps an image out of a split."""
+
+    rule: Literal["entry", "mask", "pairing"]
+    """entry: what the YAML file or a list names is not there. mask: an image has none. pairing: a mask or an id
+    belongs to several images."""
+    message: str
+    """One line."""
+    file: str
+    """The file concerned."""
+
+
+@contextmanager
+def _noting(faults: list[Fault] | None, rule: Literal["entry", "mask", "pairing"], file: object) -> Iterator[None]:
+    """Let a DataError pass, or note it where faults are collected."""
+    try:
+        yield
+    except DataError as error:
+        if faults is None:
+            raise
+        faults.append(Fault(rule, str(error), str(file)))
+
+
+def list_samples(spec: DatasetSpec, split: str, faults: list[Fault] | None = None) -> list[Sample]:
     """The samples of a split, sorted by image path; an image named twice counts once.
 
     The id is the image's name without `image_suffix` (or its extension). Names that occur in several folders
     are told apart by those folders: "a/0001.jpg" and "b/0001.jpg" become "a__0001" and "b__0001".
 
     With COCO annotations, images that the split's JSON file does not list are passed over.
+
+    Args:
+        spec: the data set.
+        split: name of the split.
+        faults: where faults are noted; the samples that they concern may be missing. None: the first one is raised.
 
     Raises:
         DataError: the data set has no such split, an entry leads to no image, an image has no mask, or two
@@ -55,22 +85,25 @@ def list_samples(spec: DatasetSpec, split: str) -> list[Sample]:
         return python_samples(spec.objects, split)
     listed: dict[str, str | None] = {}
     for entry in spec.splits[split]:
-        for image, mask in _images_of(spec, split, entry):
-            if mask and listed.get(image, mask) not in (mask, None):
-                raise DataError(f"{image}: an image has one mask; found {listed[image]} and {mask}; remove one")
-            listed[image] = mask or listed.get(image)
+        with _noting(faults, "entry", spec.source):
+            for image, mask in _images_of(spec, split, entry, faults):
+                if mask and listed.get(image, mask) not in (mask, None):
+                    raise DataError(f"{image}: an image has one mask; found {listed[image]} and {mask}; remove one")
+                listed[image] = mask or listed.get(image)
     images = sorted(listed)
     pairs: list[tuple[str, str, str]] = []
     if spec.masks.format == "coco":
         file = str(spec.root / spec.masks.annotations[split])
-        pairs = [(_stem(spec, image), image, file) for image in _annotated(spec, split, file, images)]
+        with _noting(faults, "pairing", file):
+            pairs = [(_stem(spec, image), image, file) for image in _annotated(spec, split, file, images)]
     else:
         mask_names = _MaskNames(spec)
         for image in images:
             stem = _stem(spec, image)
-            pairs.append((stem, image, listed[image] or mask_names.find(image, stem)))
-        _refuse_shared([(image, mask) for _, image, mask in pairs])
-    ids = _unique_ids([(stem, image) for stem, image, _ in pairs])
+            with _noting(faults, "mask", image):
+                pairs.append((stem, image, listed[image] or mask_names.find(image, stem)))
+        _refuse_shared([(image, mask) for _, image, mask in pairs], faults)
+    ids = _unique_ids([(stem, image) for stem, image, _ in pairs], faults)
     return [Sample(name, Path(image), Path(mask)) for name, (_, image, mask) in zip(ids, pairs, strict=True)]
 
 
@@ -96,13 +129,14 @@ def _annotated(spec: DatasetSpec, split: str, file: str, images: list[str]) -> l
     return list(found.values())
 
 
-def _refuse_shared(pairs: list[tuple[str, str]]) -> None:
+def _refuse_shared(pairs: list[tuple[str, str]], faults: list[Fault] | None) -> None:
     """A mask belongs to one image."""
     owner: dict[str, str] = {}
     for image, mask in pairs:
         other = owner.setdefault(mask, image)
         if other != image:
-            raise DataError(f"{mask}: a mask belongs to one image; found {other} and {image}; remove one")
+            with _noting(faults, "pairing", mask):
+                raise DataError(f"{mask}: a mask belongs to one image; found {other} and {image}; remove one")
 
 
 def _stem(spec: DatasetSpec, image: str) -> str:
@@ -111,7 +145,7 @@ def _stem(spec: DatasetSpec, image: str) -> str:
     return stem
 
 
-def _images_of(spec: DatasetSpec, split: str, entry: str) -> list[tuple[str, str | None]]:
+def _images_of(spec: DatasetSpec, split: str, entry: str, faults: list[Fault] | None) -> list[tuple[str, str | None]]:
     """The images that one entry of a split names, each with its mask where a list names that too.
 
     Paths are absolute or relative to the working directory.
@@ -121,7 +155,7 @@ def _images_of(spec: DatasetSpec, split: str, entry: str) -> list[tuple[str, str
     if target.is_dir():
         found = [(image, None) for image in _walk(str(target))]
     elif target.suffix.lower() == ".txt":
-        found = _read_list(spec, split, target)
+        found = _read_list(spec, split, target, faults)
     else:
         found = [(os.path.normpath(path), None) for path in glob.glob(str(target), recursive=True) if _is_image(path)]
         if not found:
@@ -150,7 +184,9 @@ def _walk(folder: str) -> list[str]:
     return images
 
 
-def _read_list(spec: DatasetSpec, split: str, list_file: Path) -> list[tuple[str, str | None]]:
+def _read_list(
+    spec: DatasetSpec, split: str, list_file: Path, faults: list[Fault] | None
+) -> list[tuple[str, str | None]]:
     """What a .txt file names, one image a line, perhaps followed by its mask."""
     try:
         lines = read_text(list_file).splitlines()
@@ -161,15 +197,16 @@ def _read_list(spec: DatasetSpec, split: str, list_file: Path) -> list[tuple[str
         written = line.strip()
         if not written or written.startswith("#"):
             continue
-        pair = _find_line(spec, list_file.parent, written)
-        if pair is None:
-            raise DataError(
-                f"{list_file}: line {number} must name an image, relative to {list_file.parent}, {spec.root} or its "
-                f"folder {' or '.join(spec.images_dir)}; found {written!r}, which does not exist"
-            )
-        if _strip_suffix(os.path.basename(pair[0]), spec.image_suffix) is None:
-            raise DataError(f"{list_file}: line {number} must end in {spec.image_suffix}; found {written!r}")
-        found.append(pair)
+        with _noting(faults, "entry", list_file):
+            pair = _find_line(spec, list_file.parent, written)
+            if pair is None:
+                raise DataError(
+                    f"{list_file}: line {number} must name an image, relative to {list_file.parent}, {spec.root} or "
+                    f"its folder {' or '.join(spec.images_dir)}; found {written!r}, which does not exist"
+                )
+            if _strip_suffix(os.path.basename(pair[0]), spec.image_suffix) is None:
+                raise DataError(f"{list_file}: line {number} must end in {spec.image_suffix}; found {written!r}")
+            found.append(pair)
     return found
 
 
@@ -293,7 +330,7 @@ class _MaskNames:
             return frozenset()
 
 
-def _unique_ids(stems_and_images: list[tuple[str, str]]) -> list[str]:
+def _unique_ids(stems_and_images: list[tuple[str, str]], faults: list[Fault] | None) -> list[str]:
     """The stems; where several images share one, preceded by the folders that tell them apart."""
     folders: dict[str, list[str]] = defaultdict(list)
     for stem, image in stems_and_images:
@@ -311,5 +348,6 @@ def _unique_ids(stems_and_images: list[tuple[str, str]]) -> list[str]:
     for name, (_, image) in zip(ids, stems_and_images, strict=True):
         other = owner.setdefault(name, image)
         if other != image:
-            raise DataError(f"{image}: sample ids must differ; {other} is called {name!r} too; rename one")
+            with _noting(faults, "pairing", image):
+                raise DataError(f"{image}: sample ids must differ; {other} is called {name!r} too; rename one")
     return ids

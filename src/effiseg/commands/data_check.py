@@ -1,0 +1,64 @@
+"""`effiseg data check`: every fault of a data set that would spoil training, all at once."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from effiseg.commands.arguments import CommandParser, progress_bar
+
+if TYPE_CHECKING:
+    from effiseg.data.check import CheckReport
+
+SHOWN = 5
+"""Findings of one kind that are printed; --json has all of them."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse, examine, print; 0 nothing but warnings, 1 faults."""
+    parser = CommandParser(
+        prog="effiseg data check",
+        description="Decode every image and mask and name every fault that would spoil training. Exit code: 0 no "
+        "faults (there may be warnings), 1 faults, 2 the check could not run.",
+    )
+    parser.add_argument("data", metavar="DATA", help="a data set's YAML file, or a preset with --data_root")
+    parser.add_argument("--data_root", metavar="FOLDER", help="folder of the data set; replaces the YAML's path")
+    parser.add_argument("--json", action="store_true", help="print JSON with all findings instead of text")
+    options = parser.parse(argv, surplus="one DATA is checked at a time")
+    from effiseg.data.check import check_dataset
+    from effiseg.data.dataset_spec import load_dataset_spec
+
+    spec = load_dataset_spec(options.data, options.data_root)
+    with progress_bar("checking pairs") as advance:
+        report = check_dataset(spec, advance)
+    if options.json:
+        print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(report_lines(report)))
+    return 1 if report.faults else 0
+
+
+def report_lines(report: CheckReport) -> list[str]:
+    """The report as text: one heading a kind of finding, with the first of its findings."""
+    from effiseg.data.findings import RULES
+
+    pairs = ", ".join(f"{split} {count} pairs" for split, count in report.images.items())
+    lines = [f"{report.spec.source}: {pairs}"]
+    for (severity, kind), group in groupby(
+        sorted(report.findings, key=lambda f: f.severity), key=lambda f: (f.severity, f.kind)
+    ):
+        found = list(group)
+        title = RULES[kind].title
+        if kind == "absent_class" and severity == "warning":
+            title = "classes that never occur in a split"
+        lines += ["", f"{severity}: {title} ({len(found)})"]
+        lines += [f"  {finding.message}" for finding in found[:SHOWN]]
+        if len(found) > SHOWN:
+            lines.append(f"  … and {len(found) - SHOWN} more (--json lists all)")
+    lines += ["", f"{_count(len(report.faults), 'fault')}, {_count(len(report.warnings), 'warning')}"]
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,141 @@
+"""Every fault of a data set that would spoil training, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from effiseg.data.check_pair import Examined, examine
+from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.findings import RULES, Finding, Kind
+from effiseg.data.parallel import map_in_processes
+from effiseg.data.samples import Fault, Sample, list_samples
+from effiseg.data.similar_images import shared_images, similar_images
+from effiseg.errors import DataError
+from effiseg.progress import Progress
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found."""
+
+    spec: DatasetSpec
+    """The data set."""
+    images: dict[str, int]
+    """Split → pairs of image and mask that were examined."""
+    class_pixels: dict[str, npt.NDArray[np.int64]]
+    """Split → (K,) pixels of each class."""
+    findings: list[Finding]
+    """In the order of `RULES`."""
+
+    @property
+    def faults(self) -> list[Finding]:
+        """What must be mended."""
+        return [finding for finding in self.findings if finding.severity == "fault"]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """What may be meant so."""
+        return [finding for finding in self.findings if finding.severity == "warning"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: all findings, files and values in full."""
+        return {
+            "dataset": self.spec.name,
+            "source": str(self.spec.source),
+            "splits": {
+                split: {
+                    "images": count,
+                    "class_pixels": dict(zip(self.spec.names, self.class_pixels[split].tolist(), strict=True)),
+                }
+                for split, count in self.images.items()
+            },
+            "faults": len(self.faults),
+            "warnings": len(self.warnings),
+            "findings": [
+                {
+                    "kind": finding.kind,
+                    "severity": finding.severity,
+                    "splits": list(finding.splits),
+                    "files": list(finding.files),
+                    "message": finding.message,
+                    "values": {str(value): pixels for value, pixels in finding.values.items()},
+                }
+                for finding in self.findings
+            ],
+        }
+
+
+def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes: int | None = None) -> CheckReport:
+    """Decode every image and mask of every split and name all faults.
+
+    Args:
+        spec: the data set.
+        progress: called after every pair.
+        processes: pairs decoded at a time; None: one a core.
+
+    Raises:
+        ResourceError: a process that decodes was ended by the system.
+    """
+    listed, findings = list_splits(spec)
+    items = [(split, sample) for split, samples in listed.items() for sample in samples]
+    examined = list(map_in_processes(partial(examine, spec), items, progress, processes))
+    findings += [finding for one in examined for finding in one.findings]
+    pictures = [one.picture for one in examined]
+    splits, files = [split for split, _ in items], [str(sample.image) for _, sample in items]
+    findings += shared_images(pictures, splits, files) + similar_images(pictures, splits, files)
+    class_pixels = {split: _class_pixels(spec, splits, examined, split) for split in listed}
+    findings += _absent_classes(spec, class_pixels)
+    order = list(RULES)
+    return CheckReport(
+        spec,
+        {split: len(samples) for split, samples in listed.items()},
+        class_pixels,
+        sorted(findings, key=lambda finding: order.index(finding.kind)),
+    )
+
+
+def list_splits(spec: DatasetSpec) -> tuple[dict[str, list[Sample]], list[Finding]]:
+    """The pairs of every split, and what is wrong with the rest; no image or mask is opened."""
+    listed: dict[str, list[Sample]] = {}
+    findings: list[Finding] = []
+    for split in spec.splits:
+        faults: list[Fault] = []
+        try:
+            listed[split] = list_samples(spec, split, faults)
+        except DataError as error:
+            listed[split] = []
+            findings.append(Finding("split", str(error), (split,), (str(spec.source),)))
+        kinds: dict[str, Kind] = {"entry": "split", "mask": "missing_mask", "pairing": "pairing"}
+        findings += [Finding(kinds[fault.rule], fault.message, (split,), (fault.file,)) for fault in faults]
+    return listed, findings
+
+
+def _class_pixels(
+    spec: DatasetSpec, splits: Sequence[str], examined: Sequence[Examined], split: str
+) -> npt.NDArray[np.int64]:
+    total = np.zeros(spec.num_classes, dtype=np.int64)
+    for name, one in zip(splits, examined, strict=True):
+        if name == split and one.class_pixels is not None:
+            total += one.class_pixels
+    return total
+
+
+def _absent_classes(spec: DatasetSpec, class_pixels: dict[str, npt.NDArray[np.int64]]) -> list[Finding]:
+    findings = []
+    for split, pixels in class_pixels.items():
+        if not pixels.any():  # a split without a single mask has other faults
+            continue
+        consequence = "it cannot be learnt" if split == "train" else "it has no IoU there"
+        for name in (name for name, count in zip(spec.names, pixels, strict=True) if not count):
+            message = (
+                f"{spec.source}: class {name!r} should occur in {split}; found in none of its masks; {consequence}: "
+                "add images with it, correct label_mapping, or remove it from names"
+            )
+            findings.append(Finding("absent_class", message, (split,)))
+    return findings

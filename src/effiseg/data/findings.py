@@ -1,0 +1,75 @@
+"""What a check of a data set can find: a closed set of kinds, each a fault or a warning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+Kind = Literal[
+    "split",
+    "missing_mask",
+    "pairing",
+    "unreadable_image",
+    "unreadable_mask",
+    "size_mismatch",
+    "colour_mask",
+    "foreign_values",
+    "unlisted_values",
+    "nothing_labelled",
+    "absent_class",
+    "shared_image",
+    "repeated_image",
+    "similar_image",
+]
+Severity = Literal["fault", "warning"]
+
+
+class Rule(NamedTuple):
+    """What a kind of finding means."""
+
+    severity: Severity
+    """fault: training stops there, or its result is wrong. warning: it may be meant so."""
+    title: str
+    """What was found, as the heading of a group."""
+
+
+RULES: dict[Kind, Rule] = {
+    "split": Rule("fault", "entries of splits that lead to no image"),
+    "missing_mask": Rule("fault", "images without a mask"),
+    "pairing": Rule("fault", "images and masks that cannot be told apart"),
+    "unreadable_image": Rule("fault", "images that cannot be read whole"),
+    "unreadable_mask": Rule("fault", "masks that cannot be read whole"),
+    "size_mismatch": Rule("fault", "masks of another size than their image"),
+    "colour_mask": Rule("fault", "masks whose colours mean nothing"),
+    "foreign_values": Rule("fault", "masks with values that are no class"),
+    "unlisted_values": Rule("warning", "masks with values that label_mapping does not list; they are ignored"),
+    "nothing_labelled": Rule("warning", "masks in which every pixel is ignored"),
+    "absent_class": Rule("fault", "classes that never occur in train"),
+    "shared_image": Rule("fault", "images that several splits share"),
+    "repeated_image": Rule("warning", "images that one split holds more than once"),
+    "similar_image": Rule("warning", "images of several splits that look the same"),
+}
+"""Every kind in the order of a report. `absent_class` is a warning in any split but train."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a data set."""
+
+    kind: Kind
+    """Which rule it breaks."""
+    message: str
+    """One line: the file, the rule, what was found, the fix."""
+    splits: tuple[str, ...] = ()
+    """The splits concerned."""
+    files: tuple[str, ...] = ()
+    """The files concerned."""
+    values: dict[int, int] = field(default_factory=dict)
+    """foreign_values, unlisted_values: raw value → pixels."""
+
+    @property
+    def severity(self) -> Severity:
+        """fault or warning."""
+        if self.kind == "absent_class" and self.splits != ("train",):
+            return "warning"
+        return RULES[self.kind].severity
