@@ -32,6 +32,9 @@ COMMANDS = (
         "data check", "effiseg.commands.data_check", "Every fault of a data set that would spoil training, at once."
     ),
     Command("data stats", "effiseg.commands.data_stats", "Pixel shares per class and split, and class weights."),
+    Command(
+        "data convert", "effiseg.commands.data_convert", "Write a data set of any format as label PNGs."
+    ),
     Command("data synthesize", "effiseg.commands.data_synthesize", "Draw street scenes in the Cityscapes layout."),
 )
 

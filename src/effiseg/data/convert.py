@@ -1,0 +1,121 @@
+"""Any data set written as the plain one: images, label PNGs of class indices, and a YAML file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.image_file import read_header
+from effiseg.data.parallel import map_in_processes
+from effiseg.data.reading import read_labels
+from effiseg.data.samples import Sample, list_samples
+from effiseg.errors import DataError
+from effiseg.files import write_yaml
+from effiseg.progress import Progress
+
+YAML_NAME = "data.yaml"
+
+
+def convert_dataset(
+    spec: DatasetSpec,
+    out: str | os.PathLike[str],
+    *,
+    link: bool = False,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> dict[str, int]:
+    """Write a data set as `images/SPLIT/ID.*`, `labels/SPLIT/ID.png` and `data.yaml`.
+
+    Images are the same files, labels 8-bit palette PNGs of class indices and ignore_index that fit the upright
+    image. So it trains as the original does. The folder appears under its name when it is whole.
+
+    Args:
+        spec: the data set.
+        out: the folder to write; absent or empty.
+        link: make symbolic links to the images instead of copies.
+        progress: called after every sample.
+        processes: samples converted at a time; None: one a core.
+
+    Returns:
+        Split → number of samples.
+
+    Raises:
+        DataError: the folder holds something or cannot be written, or a sample cannot be read.
+        ResourceError: a process that decodes was ended by the system.
+    """
+    target = Path(os.path.abspath(Path(out).expanduser()))  # noqa: PTH100 - no link is resolved
+    _refuse_used(target)
+    samples = [(split, sample) for split in spec.splits for sample in list_samples(spec, split)]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written ({error.strerror}); choose another folder") from None
+    try:
+        for split in spec.splits:
+            for kind in ("images", "labels"):
+                (unfinished / kind / split).mkdir(parents=True)
+        turned = list(map_in_processes(partial(_convert, spec, unfinished, link), samples, progress, processes))
+        write_yaml(unfinished / YAML_NAME, _description(spec, any(turned)))
+        umask = os.umask(0)
+        os.umask(umask)
+        unfinished.chmod(0o777 & ~umask)  # mkdtemp makes 0700
+        if target.is_dir():
+            target.rmdir()
+        unfinished.replace(target)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written ({error.strerror or error}); nothing was kept") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)  # gone where it became the target
+    return {split: sum(owner == split for owner, _ in samples) for split in spec.splits}
+
+
+def _refuse_used(target: Path) -> None:
+    if target.is_dir():
+        inside = next(iter(sorted(target.iterdir())), None)
+        if inside is not None:
+            raise DataError(f"{target}: must be empty or new; found {inside.name}; choose another folder")
+    elif target.exists() or target.is_symlink():
+        raise DataError(f"{target}: must be a folder, empty or new; found a file; choose another name")
+
+
+def _convert(spec: DatasetSpec, folder: Path, link: bool, item: tuple[str, Sample]) -> bool:
+    """Write one sample; whether its EXIF data turns the image."""
+    split, sample = item
+    header = read_header(sample.image)
+    labels, _ = read_labels(sample, spec, header)
+    image = folder / "images" / split / f"{sample.id}{sample.image.suffix}"
+    try:
+        if link:
+            image.symlink_to(sample.image.resolve())
+        else:
+            shutil.copyfile(sample.image, image)
+        picture = Image.fromarray(labels, mode="P")
+        picture.putpalette(_palette(spec))
+        picture.save(folder / "labels" / split / f"{sample.id}.png")
+    except OSError as error:
+        raise DataError(f"{image}: cannot be written ({error.strerror or error})") from None
+    return header.orientation != 1
+
+
+def _palette(spec: DatasetSpec) -> list[int]:
+    """The classes' colours, then black: what is ignored, and what does not occur."""
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    colours[: spec.num_classes] = spec.palette
+    return colours.reshape(-1).tolist()
+
+
+def _description(spec: DatasetSpec, has_turned_images: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {split: f"images/{split}" for split in spec.splits}
+    values |= {"masks_dir": "labels", "names": list(spec.names), "ignore_index": spec.ignore_index}
+    if has_turned_images:
+        values["mask_orientation"] = "upright"
+    return values | {"palette": [list(colour) for colour in spec.palette]}
