@@ -39,7 +39,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "hint"),
     [
         (["trian"], "did you mean 'train'"),
-        (["data"], "data needs one of: stats, "),
+        (["data"], "data needs one of: "),
         (["data", "stat"], "data needs one of"),
         (["xyzzy"], "see `effiseg --help`"),
     ],

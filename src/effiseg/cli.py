@@ -23,18 +23,15 @@ COMMANDS = (
     Command("evaluate", "effiseg.commands.evaluate", "Score a model, or label PNGs of any software, on a split."),
     Command("predict", "effiseg.commands.predict", "Label images, videos and streams with a model."),
     Command("export", "effiseg.commands.export", "Write a model for ONNX Runtime, OpenVINO or torch, and check it."),
+    Command("push", "effiseg.commands.push", "Upload a model folder to the Hugging Face Hub."),
     Command("ablate", "effiseg.commands.ablate", "Train and compare teacher, baseline and every strategy."),
     Command("report", "effiseg.commands.report", "Runs and comparisons as one page, figures and tables."),
     Command("demo", "effiseg.commands.demo", "The comparison on embedded street scenes, in minutes."),
     Command("benchmark", "effiseg.commands.benchmark", "Time models in PyTorch, ONNX Runtime and OpenVINO, in turns."),
     Command("inspect-norms", "effiseg.commands.inspect_norms", "Which norms may become DyT, which DyL: fits, figures."),
-    Command(
-        "data check", "effiseg.commands.data_check", "Every fault of a data set that would spoil training, at once."
-    ),
+    Command("data check", "effiseg.commands.data_check", "Name every fault of a data set, all at once."),
     Command("data stats", "effiseg.commands.data_stats", "Pixel shares per class and split, and class weights."),
-    Command(
-        "data convert", "effiseg.commands.data_convert", "Write a data set of any format as label PNGs."
-    ),
+    Command("data convert", "effiseg.commands.data_convert", "Write a data set of any format as label PNGs."),
     Command("data synthesize", "effiseg.commands.data_synthesize", "Draw street scenes in the Cityscapes layout."),
 )
 
