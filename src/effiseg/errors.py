@@ -36,7 +36,18 @@ class RunError(EffisegError):
 
 
 class ResourceError(EffisegError):
-    """Memory that does not suffice for what was asked."""
+    """Memory that does not suffice for what was asked.
+
+    Args:
+        message: the line to read.
+        found: its first part alone, without the advice for a single run.
+        accumulate: passes per optimizer step with which the same batch would fit; None if that is not the remedy.
+    """
+
+    def __init__(self, message: str, *, found: str = "", accumulate: int | None = None) -> None:
+        super().__init__(message)
+        self.found = found or message
+        self.accumulate = accumulate
 
 
 class Interrupted(EffisegError):  # noqa: N818 - it ends work, nothing is wrong

@@ -17,16 +17,17 @@ import pytest
 import torch
 
 from effiseg.comparison import ablation, samples
-from effiseg.comparison.ablation import ablate, planned_runs
+from effiseg.comparison.ablation import PlannedRun, ablate, planned_runs
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import flatten, make_settings, settings_dict
-from effiseg.errors import ModelError, RunError, UsageError
+from effiseg.errors import ModelError, ResourceError, RunError, UsageError
 from effiseg.metrics.confusion_matrix import class_iou
 from effiseg.report.page import write_report
 from effiseg.report.runs import mean_or_none
 from effiseg.report.samples import read_samples
 from effiseg.results import AblationResult, EvaluationResult
 from effiseg.run_folder import RunFolder
+from effiseg.training.memory_advice import shortage_error
 
 SHARED: dict[str, Any] = {
     "image_size": "32x64",
@@ -335,6 +336,26 @@ def test_a_half_finished_comparison_is_completed(config: AblationConfig, compare
     assert [row.miou for row in completed.rows] == [row.miou for row in compared.rows]
     assert [row.confusion for row in completed.rows] == [row.confusion for row in compared.rows]
     assert [(run.model / "model.safetensors").read_bytes() for run in (cut, gone)] == weights
+
+
+def test_want_of_memory_is_mended_for_all_rows(
+    colour_data: Path, teacher_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single run may go on with other passes, but a row that did would be no fair one."""
+    out = tmp_path / "comparison"
+    config = settings(colour_data, out, teacher=str(teacher_run), latency_size=None)
+    text = "torch.OutOfMemoryError: CUDA out of memory."
+
+    def fail(planned: PlannedRun) -> None:
+        raise shortage_error(text, planned.config, planned.run, "in step 7", "GO ON", 1)
+
+    monkeypatch.setattr(ablation, "train_planned", fail)
+    with pytest.raises(ResourceError) as caught:
+        ablate(config, SHARED)
+    assert str(caught.value) == (
+        f"{out}/runs/baseline-seed0: out of memory in step 7 with 2 images of 32x64 a pass; 1 fit, and rows must "
+        "train alike: start the comparison anew in another --out, with --accumulate 2"
+    )
 
 
 def test_a_teacher_with_other_classes_is_refused(colour_data: Path, teacher_run: Path, tmp_path: Path) -> None:

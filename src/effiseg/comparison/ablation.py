@@ -20,7 +20,7 @@ from effiseg.config.parsing import flatten, make_settings, nest, read_settings, 
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.environment import describe_environment, resolve_device
-from effiseg.errors import EffisegError, Interrupted, ModelError, RunError, UsageError
+from effiseg.errors import EffisegError, Interrupted, ModelError, ResourceError, RunError, UsageError
 from effiseg.evaluation.chance import chance_miou
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import read_json, write_json, write_yaml
@@ -74,6 +74,7 @@ def ablate(
 
     Raises:
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
+        ResourceError: memory ran out; the line says what would fit for every row.
         Interrupted: a signal came; start again to go on.
     """
     check_ablation(config)
@@ -101,6 +102,13 @@ def ablate(
             raise Interrupted(
                 f"stopped in run {number} of {len(plan)}, {planned.run.path}; the same command goes on from there",
                 stop.signal_number,
+            ) from None
+        except ResourceError as error:
+            if error.accumulate is None:
+                raise
+            raise ResourceError(
+                f"{error.found}, and rows must train alike: start the comparison anew in another --out, with "
+                f"--accumulate {error.accumulate}"
             ) from None
         done.append((planned, evaluation_of(planned.run, config, spec)))
         result = summarize(config, spec, reference, done, given, complete=number == len(plan), command=command)
@@ -180,7 +188,9 @@ def pinned(planned: PlannedRun, spec: DatasetSpec) -> PlannedRun:
         initial = load_initialization(planned.config, spec)
     except ModelError as error:
         raise ModelError(f"row {planned.row}: {error}") from None
-    return planned if initial is None else replace(planned, config=replace(planned.config, init_digest=initial.digest))
+    if initial is None:
+        return planned
+    return replace(planned, config=replace(planned.config, init_digest=initial.report.digest))
 
 
 def row_config(config: AblationConfig, shared: dict[str, Any], recipe: str, **own: Any) -> TrainConfig:

@@ -58,7 +58,9 @@ def shortage_error(
     return ResourceError(
         f"{found}; {fits}: set accumulate: {accumulate} in {run.config}, which keeps batch_size {config.batch_size}, "
         f"and {go_on}; or start anew with --batch_size {fitting * config.accumulate * config.devices}, "
-        f"{', '.join(need_less)}"
+        f"{', '.join(need_less)}",
+        found=f"{found}; {fits}",
+        accumulate=accumulate,
     )
 
 
