@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from inference_page import PAGE, update_page
+from doc_section import replace_section
+from inference_page import PAGE, markdown
 from inference_targets import targets_of
 from side_by_side import CLASSES, randomize
 
@@ -43,6 +44,7 @@ from effiseg.models.segformer import SegFormer
 from effiseg.results import BenchmarkResult
 
 PARTS = ("b0", "b0_precision", "b0_dyt_dyl", "b2", "accuracy", "gpu")
+GPU_BATCHES = (1, 16)
 DEFAULT_JSON = Path(__file__).parent / "results" / "inference.json"
 
 
@@ -95,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{target['verdict']:<12} {target['name']}: {target['reached_text']} (target {target['wanted_text']})")
     print(f"written to {options.json}")
     if options.json.resolve() == DEFAULT_JSON:
-        update_page(result)
+        replace_section(PAGE, "inference", markdown(result))
         print(f"written to {PAGE}")
 
 
@@ -139,8 +141,7 @@ def measure_part(part: str, setting: Setting) -> dict[str, Any]:
         case "accuracy":
             return measure_accuracy(setting)
         case "gpu":
-            floor = Floor(setting, "cuda", ("bfloat16",))
-            return timed(gpu_contenders(setting), setting, Schedule(10, 20, 20)) | floor.close("b0")
+            return measure_gpu(setting)
         case _:
             raise AssertionError(part)
 
@@ -208,14 +209,23 @@ def b2_contenders(setting: Setting) -> list[Contender]:
     return found
 
 
-def gpu_contenders(setting: Setting) -> list[Contender]:
-    """B0 in bfloat16, logits and labels: batch 1 with CUDA graphs, batch 16, eager and compiled on both sides."""
-    ours = setting.contender("B0", "b0", ("layer_norm", "layer_norm"), device="cuda", precision="bfloat16")
+def measure_gpu(setting: Setting) -> dict[str, Any]:
+    """B0 in bfloat16, batch by batch: what all contenders of one batch size hold must fit into the GPU at a time."""
+    floor = Floor(setting, "cuda", ("bfloat16",))
+    single, large = (timed(gpu_contenders(setting, size), setting, Schedule(10, 20, 20)) for size in GPU_BATCHES)
+    rows = {"rows": single["rows"] + large["rows"], "skipped": single["skipped"] | large["skipped"]}
+    return single | rows | floor.close("b0")
+
+
+def gpu_contenders(setting: Setting, batch_size: int) -> list[Contender]:
+    """B0 in bfloat16, logits and labels: eager, compiled and with CUDA graphs, logits on both sides."""
+    ours = setting.contender(
+        "B0", "b0", ("layer_norm", "layer_norm"), device="cuda", precision="bfloat16", batch_size=batch_size
+    )
     found = []
-    for batch_size in (1, 16):
-        for runtime in ("torch", "torch_compile", "torch_cuda_graph"):
-            network = replace(ours, batch_size=batch_size, runtime=runtime)
-            found += [counterpart_of(network), network, replace(network, output="labels")]
+    for runtime in ("torch", "torch_compile", "torch_cuda_graph"):
+        network = replace(ours, runtime=runtime)
+        found += [counterpart_of(network), network, replace(network, output="labels")]
     return found
 
 
@@ -259,7 +269,7 @@ class Floor:
     def close(self, variant: Variant) -> dict[str, Any]:
         """The rates and the times that follow from them, for batch 1 and on a GPU for 16."""
         peaks = best_peaks([self._before, self._measure()])
-        batches = (1,) if self._device == "cpu" else (1, 16)
+        batches = (1,) if self._device == "cpu" else GPU_BATCHES
         floors = {
             f"{precision} batch {batch}": floors_ms(
                 variant, CLASSES, self._setting.image_size, peaks, precision, batch

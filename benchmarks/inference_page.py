@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from effiseg.files import read_text, write_text
-
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-BEGIN = "<!-- inference: begin, written by benchmarks/inference.py -->"
-END = "<!-- inference: end -->"
 TITLES = {
     "b0": "B0",
     "b0_precision": "B0, compiled and in less precision",
@@ -18,13 +14,6 @@ TITLES = {
     "b2": "B2",
     "gpu": "B0 on a GPU",
 }
-
-
-def update_page(result: Mapping[str, Any]) -> None:
-    """Replace what stands between the page's two marks."""
-    before, _, rest = read_text(PAGE).partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_text(PAGE, f"{before}{BEGIN}\n{markdown(result)}{END}{after}")
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -63,8 +52,8 @@ def part_lines(title: str, part: Mapping[str, Any]) -> list[str]:
         f"{schedule['passes']} timed passes in turns.",
         "",
         "| Network | engine | precision | out | batch | allocator | median ms | p95 ms | FPS | memory MiB | file MB | "
-        "same labels % | × transformers |",
-        "|---|---|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
+        "same labels % | × transformers | × roofline |",
+        "|---|---|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         cells = [
@@ -72,12 +61,35 @@ def part_lines(title: str, part: Mapping[str, Any]) -> list[str]:
             str(row["batch_size"]), row["allocator"], number(row["latency_ms"], 1), number(row["p95_ms"], 1),
             number(row["fps"], 2), number(row["peak_memory_mib"], 0), number(row["file_mb"], 1),
             number(None if row["label_agreement"] is None else 100 * row["label_agreement"], 3),
-            number(row["speedup"], 2),
+            number(row["speedup"], 2), number(over_roofline(row, part), 2),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", *floor_lines(part)]
+    lines += ["", *across_engines(rows), *floor_lines(part)]
     for name, reason in part["skipped"].items():
         lines += [f"Left out: {name}: {reason}.", ""]
+    return lines
+
+
+def over_roofline(row: Mapping[str, Any], part: Mapping[str, Any]) -> float | None:
+    """How many times as long as its roofline a pass takes, where that was measured."""
+    floors = part.get("floors_ms", {}).get(f"{row['precision']} batch {row['batch_size']}")
+    return None if floors is None else row["latency_ms"] / floors["roofline"]
+
+
+def across_engines(rows: list[Mapping[str, Any]]) -> list[str]:
+    """On a GPU, our passes beside transformers' eager and compiled ones of the same batch size."""
+    lines = []
+    theirs = {(row["runtime"], row["batch_size"]): row["fps"] for row in rows if row["software"] == "transformers"}
+    for row in rows:
+        if row["device"] != "cuda" or row["software"] != "effiseg" or row["output"] != "logits":
+            continue
+        words = [
+            f"{row['fps'] / theirs[runtime, row['batch_size']]:.2f}× transformers {name}"
+            for runtime, name in (("torch", "eager"), ("torch_compile", "compiled"))
+            if (runtime, row["batch_size"]) in theirs
+        ]
+        if words:
+            lines += [f"Ours in {row['runtime']}, batch {row['batch_size']}: {', '.join(words)}.", ""]
     return lines
 
 

@@ -73,11 +73,49 @@ def test_inexact_forms_are_not_the_fastest_exact_one(monkeypatch: pytest.MonkeyP
 def test_the_page_says_what_the_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
     page = script("inference_page", monkeypatch)
     result = json.loads(RESULT.read_text(encoding="utf-8"))
-    text = page.PAGE.read_text(encoding="utf-8")
-    assert text.count(page.BEGIN) == text.count(page.END) == 1
-    assert text.partition(page.BEGIN)[2].partition(page.END)[0] == f"\n{page.markdown(result)}"
+    assert script("doc_section", monkeypatch).section(page.PAGE, "inference") == f"\n{page.markdown(result)}"
     assert result["targets"] == script("inference_targets", monkeypatch).targets_of(result["parts"])
     assert result["quick"] is False
+
+
+def test_the_gpu_part_beside_every_form_of_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    inference, page = script("inference", monkeypatch), script("inference_page", monkeypatch)
+    speed = {"torch": 1.0, "torch_compile": 2.0, "torch_cuda_graph": 4.0}
+    groups: list[set[int]] = []
+
+    def timed(contenders: list[Any], setting: Any, schedule: Any) -> dict[str, Any]:
+        rows = []
+        for contender in contenders:
+            assert (contender.device, contender.precision) == ("cuda", "bfloat16")
+            milliseconds = contender.batch_size * (20 if contender.software == "transformers" else 10)
+            milliseconds /= speed[contender.runtime]
+            made = contender.to_dict() | {"label_agreement": 1.0, "latency_ms": milliseconds}
+            made |= {"fps": 1000 * contender.batch_size / milliseconds, "speedup": None, "file_mb": None}
+            rows.append(made | {"p95_ms": milliseconds, "peak_memory_mib": 9.0, "name": contender.name})
+        groups.append({contender.batch_size for contender in contenders})
+        return {"rows": rows, "skipped": {}, "schedule": {"rounds": 1, "passes": 1}}
+
+    class Floor:
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def close(self, variant: str) -> dict[str, Any]:
+            floors = {"arithmetic": 1.0, "by_kind": 1.0, "roofline": 2.0}
+            rates = {"bfloat16": {"matmul": 1.0, "conv": 1.0, "depthwise": 1.0}}
+            named = {f"bfloat16 batch {batch}": floors for batch in (1, 16)}
+            return {"peaks": {"copy_gb_s": 1.0, "gflops": rates}, "floors_ms": named}
+
+    monkeypatch.setattr(inference, "timed", timed)
+    monkeypatch.setattr(inference, "Floor", Floor)
+    part = inference.measure_part("gpu", inference.Setting(tmp_path, (64, 96), 1, True, None, ()))
+    assert groups == [{1}, {16}]
+    assert len({made["name"] for made in part["rows"]}) == len(part["rows"]) == 18
+    text = "\n".join(page.part_lines("GPU", part | {"environment": {"gpus": ["a GPU"], "packages": {"torch": "2.11"}}}))
+    assert "64×96, a GPU, torch 2.11" in text
+    assert "Ours in torch_cuda_graph, batch 1: 8.00× transformers eager, 4.00× transformers compiled." in text
+    assert "Ours in torch, batch 16: 2.00× transformers eager, 1.00× transformers compiled." in text
+    graph = next(line for line in text.splitlines() if "effiseg | torch_cuda_graph | bfloat16 | logits | 1 |" in line)
+    assert graph.endswith("| – | 1.25 |")
 
 
 @pytest.mark.heavy
