@@ -34,9 +34,9 @@ def test_what_is_no_number_is_an_infinite_error() -> None:
     ("error", "labels", "complaint"),
     [
         (1e-6, 1.0, ""),
-        (1e-3, 1.0, "logits differ at 64x96 by 1.0e-03 of their range; float32 allows 0.0001"),
+        (1e-3, 1.0, "logits differ at 64x96 by 1.0e-03 of their range, allowed is 0.0001"),
         (float("inf"), 1.0, "logits differ at 64x96 by inf"),
-        (None, 0.99, "99.000 % of the labels are the model's at 64x96; float32 asks for 99.9 %"),
+        (None, 0.99, "99.000 % of its labels are the model's at 64x96, asked for are 99.9 %"),
     ],
 )
 def test_complaint(error: float | None, labels: float, complaint: str) -> None:

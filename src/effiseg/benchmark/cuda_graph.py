@@ -38,7 +38,7 @@ class ReplayedPass:
 
     def _recorded(self) -> torch.cuda.CUDAGraph:
         # As torch's documentation has it: a side stream for the passes before, then the capture.
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_WARMUP_PASSES):

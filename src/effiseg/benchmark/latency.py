@@ -16,18 +16,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from effiseg.benchmark.agreement import check
 from effiseg.benchmark.complexity import complexity
 from effiseg.benchmark.contender import SUFFIXES, Contender
 from effiseg.benchmark.process import WorkerProcess
-from effiseg.errors import EffisegError
-from effiseg.inference.agreement import Agreement
+from effiseg.errors import EffisegError, ModelError
+from effiseg.inference.agreement import SAME_NETWORK, Agreement, Tolerance
 from effiseg.models.pretrained import from_pretrained
 from effiseg.results import BenchmarkRow
 
 UNTIMED_PASSES = 1
 """Passes at the beginning of a turn that are not timed: they wake the threads and fill the caches, and the
 threads of the contender before, which spin for a while after their work, have gone to sleep by then."""
+
+
+EQUAL = {"cpu": SAME_NETWORK, "cuda": Tolerance(1e-2, 0.98)}
+"""What float32 contenders must keep to be timed side by side; a GPU's convolutions may run in TF32."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,17 @@ def measure(
     return rows
 
 
+def check_equal(contender: Contender, agreement: Agreement) -> None:
+    """Refuse to time float32 contenders that do not compute the same.
+
+    Raises:
+        ModelError: by how much they differ.
+    """
+    complaint = EQUAL[contender.device].complaint(agreement) if contender.precision == "float32" else ""
+    if complaint:
+        raise ModelError(f"{contender.name}: only equal networks are timed side by side; {complaint}")
+
+
 def turn_order(count: int, number: int) -> list[int]:
     """Who runs after whom in round `number`: a drift of the machine's speed then meets all alike."""
     order = list(range(count))
@@ -189,7 +203,7 @@ def _start(
     reference = references.of(contender)
     if reference is not None:
         agreement = Agreement(*worker.ask("compare", reference=str(reference)))
-        check(contender, agreement)
+        check_equal(contender, agreement)
         row.error, row.label_agreement = agreement
     worker.ask("turn", passes=0, untimed=schedule.warmup)
     return worker, row

@@ -42,7 +42,6 @@ def top_operators(contender: Contender, forward: Forward) -> list[dict[str, Any]
 
 
 def _torch(contender: Contender, forward: Forward) -> Counter[str]:
-    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     cuda = contender.device == "cuda"
@@ -55,7 +54,7 @@ def _torch(contender: Contender, forward: Forward) -> Counter[str]:
     times: Counter[str] = Counter()
     for event in profiler.key_averages():
         # A kernel's time also stands at the operator that launched it: on a GPU kernels alone are counted.
-        if cuda and event.device_type != DeviceType.CUDA:
+        if cuda and event.device_type.name != "CUDA":
             continue
         micros = event.self_device_time_total if cuda else event.self_cpu_time_total
         times[event.key] += micros / 1000 / _PASSES

@@ -15,7 +15,7 @@ from effiseg.data.dataset import list_samples, read_image
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.transforms import resize_image
 from effiseg.errors import ModelError
-from effiseg.inference.agreement import compare
+from effiseg.inference.agreement import SAME_NETWORK, Agreement, Tolerance, compare
 from effiseg.inference.export_record import Precision
 from effiseg.models.segformer import SegFormer
 
@@ -24,18 +24,8 @@ IMAGES = 4
 Call = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a file may lie from the model."""
-
-    error: float | None
-    """Most difference of logits over their range; None: not bounded."""
-    labels: float
-    """Least share of pixels with the same label, 0..1."""
-
-
 TOLERANCES: dict[Precision, Tolerance] = {
-    "float32": Tolerance(1e-4, 0.999),
+    "float32": SAME_NETWORK,
     "float16": Tolerance(2e-2, 0.98),
     "bfloat16": Tolerance(1e-1, 0.95),
     # Quantization is judged by mIoU before and after; this only finds files that compute something else.
@@ -73,15 +63,13 @@ class Verification:
     @property
     def complaint(self) -> str:
         """What breaks the tolerance, or nothing."""
-        most, least = self.tolerance.error, self.tolerance.labels
-        for check in self.sizes:
-            where = f"at {check.image_size[0]}x{check.image_size[1]}"
-            if most is not None and check.error is not None and not check.error <= most:
-                return f"its logits differ {where} by {check.error:.1e} of their range; {self.precision} allows {most}"
-            if not check.label_agreement >= least:
-                share = f"{100 * check.label_agreement:.3f} % of the labels are the model's {where}"
-                return f"{share}; {self.precision} asks for {100 * least:g} %"
-        return ""
+        found = (
+            self.tolerance.complaint(
+                Agreement(check.error, check.label_agreement), f" at {check.image_size[0]}x{check.image_size[1]}"
+            )
+            for check in self.sizes
+        )
+        return next(filter(None, found), "")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; an error that is not finite is null."""
@@ -134,7 +122,8 @@ def check_verification(verification: Verification, name: object) -> None:
     """
     if verification.complaint:
         raise ModelError(
-            f"{name}: not written, because the exported network is not the model: {verification.complaint}"
+            f"{name}: not written, because the exported network is not the model: {verification.complaint} "
+            f"in {verification.precision}"
         )
 
 

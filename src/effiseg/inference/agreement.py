@@ -1,7 +1,8 @@
-"""How far an engine's answer lies from the logits of the network as it was trained."""
+"""How far an engine's answer lies from the logits of the network as it was trained, and how far it may."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,29 @@ class Agreement(NamedTuple):
     """Largest difference of logits over the range of the reference's; None for labels."""
     labels: float
     """Share of pixels with the reference's label, 0..1."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an answer may lie from the reference."""
+
+    error: float | None
+    """Most difference of logits over their range; None: not bounded."""
+    labels: float
+    """Least share of pixels with the reference's label, 0..1."""
+
+    def complaint(self, found: Agreement, where: str = "") -> str:
+        """What breaks it, or nothing; `where` is put into the sentence."""
+        if self.error is not None and found.error is not None and not found.error <= self.error:
+            return f"its logits differ{where} by {found.error:.1e} of their range, allowed is {self.error:g}"
+        if not found.labels >= self.labels:
+            share = f"{100 * found.labels:.3f} % of its labels are the model's{where}"
+            return f"{share}, asked for are {100 * self.labels:g} %"
+        return ""
+
+
+SAME_NETWORK = Tolerance(1e-4, 0.999)
+"""For what computes the same in float32: the order of sums differs, and of two equal logits either may win."""
 
 
 def compare(answer: npt.NDArray[Any], reference: npt.NDArray[np.float32], image_size: tuple[int, int]) -> Agreement:
