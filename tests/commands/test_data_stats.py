@@ -56,6 +56,24 @@ def test_only_the_splits_asked_for(data_set: Path, capsys: pytest.CaptureFixture
         run([str(data_set), "--splits", "tset"])
 
 
+def test_crops_show_what_the_sampler_does(data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = data_set.parent
+    for number in range(9):  # class 1 in a single image of ten
+        Image.fromarray(np.zeros((40, 80, 3), np.uint8)).save(folder / "images" / "train" / f"{number}.png")
+        Image.fromarray(np.zeros((40, 80), np.uint8)).save(folder / "labels" / "train" / f"{number}.png")
+    assert run([str(data_set), "--json", "--image_size", "32x64"]) == 0
+    crops = json.loads(capsys.readouterr().out)["crops"]
+    assert (crops["number"], crops["image_size"], crops["augment"]) == (1000, [32, 64], "standard")
+    for shares in crops["shares"].values():
+        assert sum(shares.values()) == pytest.approx(1)
+        assert shares["sky"] == 0
+    assert crops["shares"]["rare_class"]["[x]"] > 2 * crops["shares"]["uniform"]["[x]"] > 0
+    assert run([str(data_set), "--splits", "val", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["crops"] is None
+    assert run([str(data_set), "--image_size", "32x64"]) == 0
+    assert "1000 training crops of 32x64" in capsys.readouterr().out.replace("\n", " ")
+
+
 @pytest.mark.parametrize("argv", [[], ["a.yaml", "b.yaml"], ["a.yaml", "--jsno"]])
 def test_a_wrong_command_line_is_one_line(argv: list[str]) -> None:
     with pytest.raises(UsageError) as caught:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from effiseg.data.check import CheckReport, check_dataset
+from effiseg.data.check import CheckReport, check_dataset, describe_overlap, list_for_training
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.findings import Finding, Kind
+from effiseg.errors import DataError
 
 
 def check(file: Path, **options) -> CheckReport:
@@ -181,6 +182,28 @@ def test_faulty_polygons_are_named(make_dataset) -> None:
     assert check(file).findings == []
     (file.parent / "polygons" / "train" / "003.txt").write_text("1 0 0 1\n")
     assert "003.txt" in only(check(file), "unreadable_mask").message
+
+
+def test_training_is_told_how_many_faults_there_are(make_dataset) -> None:
+    file = make_dataset()
+    spec = load_dataset_spec(file)
+    train, val = list_for_training(spec)
+    assert (len(train), len(val)) == (6, 6)
+    for split, name in (("train", "001"), ("train", "003"), ("val", "002")):
+        mask_of(file, name, split).unlink()
+    with pytest.raises(DataError, match=r"train/001.png: every image .* \(and 2 more: `effiseg data check`"):
+        list_for_training(spec)
+
+
+def test_files_and_links_that_splits_share_are_told_before_training(make_dataset) -> None:
+    file = make_dataset()
+    spec = load_dataset_spec(file)
+    assert describe_overlap(spec, *list_for_training(spec)) is None
+    image_of(file, "002", "val").unlink()
+    image_of(file, "002", "val").symlink_to(image_of(file, "005"))
+    line = describe_overlap(spec, *list_for_training(spec))
+    assert line is not None
+    assert f"found 1 of 6 images of val in train too, as {image_of(file, '002', 'val')}" in line
 
 
 def test_processes_find_what_one_finds(make_dataset) -> None:

@@ -46,10 +46,10 @@ def test_draws_are_what_the_shares_say() -> None:
     for focus, share in enumerate(sampler.focus_shares):
         found = sum(draw.focus == focus for draw in draws)
         assert abs(found - number * share) <= 5 * np.sqrt(number * share * (1 - share))
-    assert {draw.index for draw in draws if draw.focus == 1} == {0, 2, 5}
-    assert {draw.index for draw in draws if draw.focus == 2} == {3}
+    assert {draw.sample for draw in draws if draw.focus == 1} == {0, 2, 5}
+    assert {draw.sample for draw in draws if draw.focus == 2} == {3}
     for place, draw in enumerate(draws):
-        assert draw.focus is not None or draw.index == place % 6
+        assert draw.focus is not None or draw.sample == place % 6
 
 
 def test_a_draw_depends_on_seed_epoch_and_place_alone() -> None:

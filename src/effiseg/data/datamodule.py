@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader, Sampler
 from effiseg.config.training import TrainConfig
 from effiseg.data.cache import SampleCache, StoredSize
 from effiseg.data.cache_storage import CacheStorage, open_disk_storage, open_ram_storage
+from effiseg.data.check import describe_overlap, list_for_training
 from effiseg.data.dataset import SegmentationDataset, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.mask_counts import MaskCounts, count_masks
 from effiseg.data.rare_class_sampler import RareClassSampler
 from effiseg.data.reading import check_samples
-from effiseg.data.samples import Sample, list_samples
+from effiseg.data.samples import Sample
 from effiseg.progress import progress_bar
 
 Key = tuple[int, int]
@@ -132,6 +133,8 @@ class SegmentationDataModule(L.LightningDataModule):
         self.val_cache: SampleCache | None = None
         """Where decoded validation pairs are kept, for `EvaluationDataset` at the run's input size."""
         self._cache_is_settled = False
+        self.split_overlap: str | None = None
+        """One line about image files that train and val share; after `setup`, if there are any."""
         self._mask_counts: MaskCounts | None = None
         self.rare_classes: RareClassSampler | None = None
         """Which sample stands where in an epoch; after `setup`, with the sampler `rare_class`."""
@@ -145,8 +148,8 @@ class SegmentationDataModule(L.LightningDataModule):
         """
         if self._train_samples:
             return
-        train = list_samples(self.spec, "train")
-        val = list_samples(self.spec, "val") if "val" in self.spec.splits else []
+        train, val = list_for_training(self.spec)
+        self.split_overlap = describe_overlap(self.spec, train, val)
         first_keys = next(iter(self._sampler(len(train), process_index=0)))
         check_samples(self.spec, [train[index] for _, index in first_keys])
         check_samples(self.spec, val[: self.config.batch_size_per_pass])

@@ -46,7 +46,7 @@ def map_in_processes(
     """
     processes = min(processes or available_cores(), max(1, len(items) // _CHUNK))
     if processes == 1 or len(items) < _WORTHWHILE or multiprocessing.current_process().daemon:
-        results = map(function, items)
+        results: Iterator[Result] = map(function, items)
     else:
         results = _from_processes(function, items, processes)
     for done, result in enumerate(results, start=1):

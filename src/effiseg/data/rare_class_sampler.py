@@ -18,8 +18,8 @@ MAXIMUM_RETURNS = 10.0
 class Draw(NamedTuple):
     """What stands at one place of an epoch."""
 
-    index: int
-    """The sample."""
+    sample: int
+    """The sample's number in the split."""
     focus: int | None
     """The class whose pixels the crop is placed on; None: anywhere."""
 

@@ -87,6 +87,8 @@ def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: L
         )
         statistics = class_statistics(config, spec, data)
         initial = load_initialization(config, spec)
+        if data.split_overlap is not None:
+            print(f"effiseg train: {data.split_overlap}", file=sys.stderr)
         if initial is not None:
             config = replace(config, init_digest=initial.digest)
 
