@@ -183,6 +183,11 @@ def test_a_list_may_hold_bare_ids_pairs_and_paths_of_another_machine(tmp_path: P
     assert listed(describe(tmp_path, train="pairs.txt")) == [pair]
     (tmp_path / "pairs.txt").write_text("elsewhere/d e.png marks x/d e.png\nelsewhere/d e.png,marks x/d e.png\n")
     assert listed(describe(tmp_path, train="pairs.txt")) == [pair]
+    (tmp_path / "pairs.txt").write_text("C:\\sets\\elsewhere\\d e.png marks x/d e.png\n")
+    assert listed(describe(tmp_path, train="pairs.txt")) == [pair]
+    (tmp_path / "pairs.txt").write_text("old/elsewhere/d e.png marks x/d e.png\n")
+    with pytest.raises(DataError, match=r"line 1 must name an image, .* found 'old/elsewhere/d e\.png marks x"):
+        list_samples(describe(tmp_path, train="pairs.txt"), "train")
     (tmp_path / "pairs.txt").write_text("elsewhere/d e.png marks x/d e.png\nelsewhere/d e.png marks/a.png\n")
     with pytest.raises(DataError, match="an image has one mask; found"):
         list_samples(describe(tmp_path, train="pairs.txt"), "train")

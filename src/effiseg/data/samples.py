@@ -244,9 +244,11 @@ def _find_file(folders: tuple[str, ...], names: Iterable[str], endings: tuple[st
 
 
 def _with_fewer_folders(written: str) -> Iterator[str]:
-    """A path, and its ends: lists from another machine begin as that one did, "/SegNet/CamVid/train/a.png"."""
+    """A path, and the ends of an absolute one: it may be another machine's, as "/SegNet/CamVid/train/a.png"."""
     yield written
     parts = written.replace("\\", "/").split("/")
+    if parts[0] and not parts[0].endswith(":"):
+        return
     for start in range(1, len(parts)):
         if parts[start]:
             yield "/".join(parts[start:])
