@@ -16,7 +16,7 @@ from effiseg.benchmark.contender import Contender
 from effiseg.benchmark.cuda_graph import ReplayedPass
 from effiseg.data.synthetic import draw_scene, scene_rng
 from effiseg.inference.export_record import Precision
-from effiseg.models.fuse import fuse
+from effiseg.models.fuse import fuse, torch_form
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained
 from effiseg.models.segformer import SegFormer
@@ -147,7 +147,8 @@ def _network(contender: Contender) -> nn.Module:
 
             return TransformersNetwork(contender.source, contender.output)
         case "fused":
-            return fuse(from_pretrained(contender.source), output=contender.output)
+            form = torch_form(contender.device, compiled=contender.runtime != "torch")
+            return fuse(from_pretrained(contender.source), output=contender.output, pointwise=form)
         case "trained":
             model: SegFormer = from_pretrained(contender.source)
             assert contender.output == "logits", "the label map is part of the deploy form"

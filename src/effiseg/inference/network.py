@@ -15,7 +15,7 @@ from effiseg.errors import UsageError
 from effiseg.inference.export_record import Output
 from effiseg.inference.runtimes import LoadedModel, Runtime, load_exported
 from effiseg.inference.sliding_window import Predict
-from effiseg.models.fuse import fuse
+from effiseg.models.fuse import fuse, torch_form
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained
 from effiseg.models.segformer import MINIMUM_SIDE, SegFormer
@@ -78,8 +78,9 @@ def _torch_network(model: SegFormer, runtime: Runtime | None, device: str, sourc
     if runtime not in (None, "torch", "torch_compile"):
         raise UsageError(f"{source}: {runtime} runs exported files; export the model first (`effiseg export`)")
     place = resolve_device(device)
-    network = fuse(model, input="uint8").to(place)
-    call = torch.compile(network) if runtime == "torch_compile" else network
+    compiled = runtime == "torch_compile"
+    network = fuse(model, input="uint8", pointwise=torch_form(place, compiled=compiled)).to(place)
+    call = torch.compile(network) if compiled else network
 
     def predict(images: Tensor) -> Tensor:
         with torch.inference_mode():
