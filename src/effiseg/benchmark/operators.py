@@ -62,9 +62,9 @@ def _torch(contender: Contender, forward: Forward) -> Counter[str]:
 
 
 def _openvino(contender: Contender, forward: Forward) -> Counter[str]:
-    from effiseg.inference.openvino_runtime import compile_network, import_openvino
+    from effiseg.inference.openvino_runtime import compile_network, openvino_core
 
-    network = import_openvino("a profile").Core().read_model(forward.file)
+    network = openvino_core("a profile").read_model(forward.file)
     request = compile_network(network, contender.threads, openvino_hint(contender), profile=True).create_infer_request()
     times: Counter[str] = Counter()
     for number in range(1 + _PASSES):

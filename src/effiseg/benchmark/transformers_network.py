@@ -16,7 +16,7 @@ from effiseg.environment import require_package
 from effiseg.errors import UsageError
 from effiseg.inference.export_record import Output
 from effiseg.inference.onnx_runtime import open_session
-from effiseg.inference.openvino_runtime import compile_network, import_openvino
+from effiseg.inference.openvino_runtime import compile_network, import_openvino, openvino_core
 
 PURPOSE = "--against transformers"
 
@@ -83,7 +83,7 @@ def run_onnx(path: Path, array: np.ndarray[Any, Any], threads: int) -> Callable[
 
 def run_openvino(path: Path, array: np.ndarray[Any, Any], threads: int, hint: str) -> Callable[[], Any]:
     """A pass of the file in OpenVINO, with the settings that our own files run under."""
-    request = compile_network(import_openvino(PURPOSE).Core().read_model(path), threads, hint).create_infer_request()
+    request = compile_network(openvino_core(PURPOSE).read_model(path), threads, hint).create_infer_request()
 
     def run() -> Any:
         request.infer([array], share_inputs=True)

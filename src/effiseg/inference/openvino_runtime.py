@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,7 @@ class OpenVinoModel:
     runtime: Runtime = "openvino"
 
     def __init__(self, path: Path, *, threads: int, precision: Precision | None = None) -> None:
-        openvino = import_openvino("running an OpenVINO file")
-        core = openvino.Core()
+        core = openvino_core("running an OpenVINO file")
         try:
             network = core.read_model(path)
         except Exception as error:  # OpenVINO raises plain RuntimeErrors
@@ -94,7 +94,28 @@ def compile_network(network: Any, threads: int, hint: str, *, profile: bool = Fa
         "PERFORMANCE_HINT": "LATENCY",
         "PERF_COUNT": profile,
     }
-    return import_openvino("running an OpenVINO file").Core().compile_model(network, "CPU", settings)
+    return openvino_core("running an OpenVINO file").compile_model(network, "CPU", settings)
+
+
+def openvino_core(purpose: str) -> Any:
+    """The one openvino.Core of this process, which stays until its end.
+
+    A core's CPU plugin gives the thread a stack of its own for signal handlers, and puts the former one back when
+    it goes. Where the lifetimes of two cores overlap, what comes back is the other's, whose memory is gone by then,
+    and the next signal, be it Ctrl-C, ends the process with a segmentation fault. So there is one.
+
+    Args:
+        purpose: see `require_package`.
+
+    Raises:
+        UsageError: openvino is not installed.
+    """
+    return _core(import_openvino(purpose))
+
+
+@cache
+def _core(openvino: Any) -> Any:
+    return openvino.Core()
 
 
 def import_openvino(purpose: str) -> Any:
