@@ -11,7 +11,7 @@ from torch import nn
 from effiseg.config.training import OptimizerConfig
 from effiseg.models.normalization import DynamicLinear, DynamicTanh
 from effiseg.models.segformer import SegFormer
-from effiseg.training.optimization import build_optimizer, learning_rate, parameter_groups
+from effiseg.training.optimization import build_optimizer, learning_rate, parameter_groups, set_learning_rate
 
 CONFIG = OptimizerConfig(lr=0.1, warmup_ratio=0.2, power=2.0)
 
@@ -47,6 +47,18 @@ def test_frozen_parameters_are_left_out_and_several_modules_joined() -> None:
     frozen.requires_grad_(False)
     groups = parameter_groups([frozen, trained], 0.1)
     assert [[tuple(p.shape) for p in group["params"]] for group in groups] == [[(3, 3)], [(3,)]]  # type: ignore[attr-defined]
+
+
+def test_the_head_and_everything_new_can_have_a_rate_of_their_own() -> None:
+    model, projection = SegFormer("b0", 3), nn.Linear(2, 2)
+    optimizer = build_optimizer([model, projection], replace(CONFIG, head_lr_ratio=10.0))
+    set_learning_rate(optimizer, 0.5)
+    names = {id(p): name for module in (model, projection) for name, p in module.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates.keys() == set(names.values())
+    assert all(rate == (0.5 if name.startswith("encoder.") else 5.0) for name, rate in rates.items())
+    decaying = {names[id(p)] for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
+    assert decaying == {name for name, flag in decays([model, projection]).items() if flag}
 
 
 @pytest.mark.parametrize("fused", [True, False])

@@ -26,6 +26,9 @@ class OptimizerConfig:
 
     lr: float = 6e-4
     """Peak learning rate; it is not rescaled with the batch size."""
+    head_lr_ratio: float = 1.0
+    """Learning rate of the decode head (and of distillation's projections) divided by the encoder's, which is `lr`;
+    10 is usual where `init` gives an ImageNet encoder."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     """AdamW's two decay rates."""
     eps: float = 1e-8
@@ -45,6 +48,7 @@ class OptimizerConfig:
             self,
             {
                 "lr": POSITIVE,
+                "head_lr_ratio": POSITIVE,
                 "betas": BELOW_ONE,
                 "eps": NOT_NEGATIVE,
                 "weight_decay": NOT_NEGATIVE,

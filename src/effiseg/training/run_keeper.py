@@ -31,7 +31,7 @@ from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, save_checkpoint, write_tensors
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.loader_advice import LoaderJudge
-from effiseg.training.optimization import learning_rate
+from effiseg.training.optimization import learning_rate, set_learning_rate
 from effiseg.training.prediction_sheet import log_prediction_sheet
 from effiseg.training.progress import TrainingProgress, quiet_lightning
 from effiseg.training.segmentation_task import SegmentationTask
@@ -157,8 +157,7 @@ class RunKeeper(L.Callback):
         assert self.timing is not None
         torch.manual_seed(pass_seed(self.config.seed, self.passes, trainer.global_rank))
         rate = learning_rate(self.state.step, self.schedule.total_steps, self.config.optimizer)
-        for group in trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+        set_learning_rate(trainer.optimizers[0], rate)
         self.timing.end("other")
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
