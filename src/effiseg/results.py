@@ -57,6 +57,14 @@ class EvaluationResult:
     image_counts: dict[str, list[list[int]]] = field(default_factory=dict)
     """Sample id → three rows of K pixel counts: hits, truth, predicted. Summed over any choice of images they give
     that choice's mIoU, which is what a bootstrap over images needs. Empty in files of earlier versions."""
+    miou_interval: list[float] | None = None
+    """95 % interval of mIoU, [low, high] in percent, from a bootstrap over images; null for fewer than two images."""
+    boundary_miou: float | None = None
+    """Mean of `boundary_iou` over the classes that have one, percent; null where it was not asked for."""
+    boundary_iou: dict[str, float | None] | None = None
+    """Boundary IoU per class, percent, from sums over the split; null where it was not asked for."""
+    inference: str = "whole"
+    """How images were brought to the network: whole, or the sliding windows, and whether mirror images were added."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

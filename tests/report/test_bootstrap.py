@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from effiseg.report.bootstrap import paired_differences, resampled_miou
+from effiseg.report.bootstrap import miou_interval, paired_differences, resampled_miou
 from effiseg.results import EvaluationResult
 
 
@@ -106,3 +106,19 @@ def test_what_cannot_be_paired(change: dict[str, object], message: str) -> None:
         setattr(other, name, value)
     with pytest.raises(ValueError, match=message):
         paired_differences({"a": [random_rows(0.6, 1)], "b": [other]})
+
+
+def test_the_interval_of_one_evaluation_is_that_of_its_resamples() -> None:
+    result = random_rows(0.7, 4)
+    ids = sorted(result.image_counts)
+    random = np.random.default_rng(8)
+    plain = [plain_miou(result, [ids[i] for i in random.integers(0, len(ids), len(ids))]) for _ in range(600)]
+    found = miou_interval(result)
+    assert found is not None
+    assert found[0] < plain_miou(result, ids) < found[1]
+    assert found == pytest.approx(np.percentile(plain, [2.5, 97.5]), abs=0.3)
+    assert miou_interval(result) == found
+
+
+def test_one_image_has_no_interval() -> None:
+    assert miou_interval(random_rows(0.7, 4, images=1)) is None

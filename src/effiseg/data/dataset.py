@@ -26,7 +26,7 @@ from effiseg.data.reading import (
     read_raw_mask,
 )
 from effiseg.data.samples import Sample, list_samples
-from effiseg.data.transforms import TrainingTransform, UInt8Array, prepare_for_evaluation
+from effiseg.data.transforms import TrainingTransform, UInt8Array, prepare_for_evaluation, prepare_for_windows
 from effiseg.errors import DataError
 
 __all__ = [
@@ -135,25 +135,32 @@ class EvaluationDataset(Dataset[EvaluationSample]):
         samples: what to read.
         spec: the data set.
         input_size: (height, width) of the network's input; images are brought to it as `resize` says and
-            padded to multiples of 32.
+            padded to multiples of 32. None, only with a window: they keep their size.
         resize: keep_ratio or fixed.
         cache: where decoded pairs are kept, at a size of `StoredSize.for_evaluation` with the same settings.
+        window: (height, width) of sliding windows, see `prepare_for_windows`; not with a cache.
     """
 
     def __init__(
         self,
         samples: Sequence[Sample],
         spec: DatasetSpec,
-        input_size: tuple[int, int],
+        input_size: tuple[int, int] | None,
         resize: Resize,
         cache: SampleCache | None = None,
+        window: tuple[int, int] | None = None,
     ) -> None:
-        assert cache is None or cache.size == StoredSize.for_evaluation(input_size, resize)
+        assert window is not None or input_size is not None
+        if cache is not None:
+            assert window is None
+            assert input_size is not None
+            assert cache.size == StoredSize.for_evaluation(input_size, resize)
         self.samples = samples
         self.spec = spec
         self.input_size = input_size
         self.resize: Resize = resize
         self.cache = cache
+        self.window = window
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -162,7 +169,11 @@ class EvaluationDataset(Dataset[EvaluationSample]):
         """Raises: DataError as `read_pair`."""
         sample = self.samples[index]
         stored = _read(sample, self.spec, self.cache)
-        image, valid_size = prepare_for_evaluation(stored.image, self.input_size, self.resize)
+        if self.window is not None:
+            image, valid_size = prepare_for_windows(stored.image, self.window, self.input_size, self.resize)
+        else:
+            assert self.input_size is not None
+            image, valid_size = prepare_for_evaluation(stored.image, self.input_size, self.resize)
         # A tensor must not lie in a cache's file, which cannot be written.
         label = stored.label if stored.label.flags.writeable else stored.label.copy()
         return EvaluationSample(sample.id, _channels_first(image), valid_size, torch.from_numpy(label))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -22,28 +23,19 @@ from effiseg.data.cache import SampleCache
 from effiseg.data.dataset import EvaluationDataset, EvaluationSample, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import list_samples
+from effiseg.data.transforms import fits
 from effiseg.errors import ModelError, UsageError
+from effiseg.evaluation.scores import ImageScore, merge_across_processes, result_of_counts, score_image
 from effiseg.inference.label_map import enlarged_labels, label_map, whole_size
 from effiseg.inference.network import padded_to
-from effiseg.inference.predictor import choose_image_size
+from effiseg.inference.predictor import Mode, choose_image_size, choose_windows, refuse_without_logits
 from effiseg.inference.runtimes import LoadedModel
-from effiseg.metrics.confusion_matrix import (
-    ConfusionMatrix,
-    class_counts,
-    class_iou,
-    mean_accuracy,
-    mean_iou,
-    mean_iou_of_present,
-    pixel_accuracy,
-)
+from effiseg.inference.sliding_window import Predict, Windows, logit_bands, with_mirror_image
+from effiseg.metrics.boundary import boundary_counts
+from effiseg.metrics.confusion_matrix import ConfusionMatrix
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.segformer import SegFormer
 from effiseg.results import EvaluationResult
-
-Predict = Callable[[Tensor], Tensor]
-"""(B, 3, h, w) uint8 images → (B, K, ⌈h/4⌉, ⌈w/4⌉) logits of any floating dtype, or (B, h, w) uint8 labels."""
-ImageScore = tuple[float | None, list[list[int]]]
-"""What is kept of one image: mean IoU over its classes in percent, and its class counts (3, K)."""
 
 
 def evaluate(
@@ -56,6 +48,9 @@ def evaluate(
     *,
     split: str = "val",
     across_processes: bool = False,
+    windows: Windows | None = None,
+    window_batch: int = 1,
+    boundary: bool = False,
 ) -> EvaluationResult:
     """Score a callable on evaluation samples.
 
@@ -75,26 +70,38 @@ def evaluate(
         split: name for the result.
         across_processes: add up the counts of all processes of `torch.distributed`, which must have been
             given disjoint samples.
+        windows: slide them over every image; batches are then one image each.
+        window_batch: most windows of one pass.
+        boundary: also take boundary IoU, where `protocol` is "full".
 
     Returns:
-        The result, with `model`, `image_size` and `resize` left for the caller to describe.
+        The result, with `model`, `image_size`, `resize` and `inference` left for the caller to describe.
     """
+    assert not (boundary and (across_processes or protocol != "full"))
     matrix = ConfusionMatrix(spec.num_classes, spec.ignore_index, device)
     scores: dict[str, ImageScore] = {}
+    near_contours = np.zeros((3, spec.num_classes), np.int64)
     with torch.inference_mode():
         for samples in _equal_shapes(batches):
             images = torch.stack([sample.image for sample in samples]).to(device, non_blocking=True)
-            answers = predict(images)
+            if windows is None:
+                answers = predict(images)
+            else:
+                bands = logit_bands(predict, images[0], samples[0].valid_size, windows, window_batch)
+                answers = torch.cat(list(bands), 1)[None]
             assert answers.ndim == 3 or answers.shape[1] == spec.num_classes, answers.shape
             for sample, answer in zip(samples, answers, strict=True):
                 prediction, target = _compared(sample, answer, protocol)
                 scores[sample.id] = score_image(matrix.update(prediction, target))
+                if boundary:
+                    found, truth = prediction.cpu().numpy(), target.cpu().numpy()
+                    near_contours += boundary_counts(found, truth, spec.num_classes, spec.ignore_index)
             if progress is not None:
                 progress(len(scores))
     counts = matrix.counts
     if across_processes:
         counts, scores = merge_across_processes(counts, scores)
-    return result_of_counts(counts, scores, spec, split, protocol)
+    return result_of_counts(counts, scores, spec, split, protocol, near_contours if boundary else None)
 
 
 def evaluate_model(
@@ -112,6 +119,11 @@ def evaluate_model(
     across_processes: bool = False,
     source: str = "the model",
     cache: SampleCache | None = None,
+    mode: Mode = "whole",
+    window: tuple[int, int] | None = None,
+    stride: int | None = None,
+    flip: bool = False,
+    boundary: bool = False,
 ) -> EvaluationResult:
     """Score a model on a split.
 
@@ -132,26 +144,38 @@ def evaluate_model(
         across_processes: every process of `torch.distributed` takes its part of the split and gets the whole
             result; all of them must call it.
         source: what the model is called in the result and in errors.
-        cache: where decoded pairs are kept, for evaluation at this input size.
+        cache: where decoded pairs are kept, for evaluation at this input size; not in mode slide.
+        mode: whole, or slide as in `Predictor`.
+        window: see `Predictor`.
+        stride: see `Predictor`.
+        flip: see `Predictor`.
+        boundary: also take boundary IoU, where `protocol` is "full" and there is one process.
 
     Raises:
         DataError: the split, an image or a mask breaks a rule.
         ModelError: the model's classes are not the data set's.
-        UsageError: the model does not know its input size, and none was given.
+        UsageError: the model does not know its input size, and none was given; or options that do not go together.
     """
     check_classes(model, spec, source)
     metadata = model.metadata
-    input_size = choose_image_size(source, None, metadata.image_size, image_size)
+    windows = choose_windows(source, None, metadata.image_size, mode, window, stride)
+    input_size = _input_size(source, None, metadata, image_size, windows)
     method = resize or metadata.resize
-    dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method, cache)
+    size = None if windows is None else windows.size
+    dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method, cache, size)
     share = range(len(dataset))
     if across_processes and dist.is_initialized():
         share = share[dist.get_rank() :: dist.get_world_size()]
-    loader = _loader(Subset(dataset, share), batch_size, workers)
+    loader = _loader(Subset(dataset, share), batch_size if windows is None else 1, workers)
     model.to(device)
+
+    def predict(images: Tensor) -> Tensor:
+        logits: Tensor = model(metadata.normalize(images))
+        return logits
+
     with evaluation_mode(model):
         result = evaluate(
-            lambda images: model(metadata.normalize(images)),
+            with_mirror_image(predict) if flip else predict,
             loader,
             spec,
             protocol,
@@ -159,8 +183,11 @@ def evaluate_model(
             None if progress is None else lambda done: progress(done, len(share)),
             split=split,
             across_processes=across_processes,
+            windows=windows,
+            window_batch=batch_size,
+            boundary=boundary,
         )
-    return replace(result, model=source, image_size=list(input_size), resize=method)
+    return _described(result, source, input_size, method, windows, flip)
 
 
 def evaluate_exported(
@@ -176,6 +203,11 @@ def evaluate_exported(
     progress: Callable[[int, int], None] | None = None,
     most_images: int | None = None,
     source: str = "the model",
+    mode: Mode = "whole",
+    window: tuple[int, int] | None = None,
+    stride: int | None = None,
+    flip: bool = False,
+    boundary: bool = False,
 ) -> EvaluationResult:
     """Score an exported file on a split, on the CPU, as `evaluate_model` scores a model.
 
@@ -194,33 +226,85 @@ def evaluate_exported(
         progress: called with (images done, images in all).
         most_images: take only so many, spread evenly over the split; None: all.
         source: what the model is called in the result and in errors.
+        mode: whole, or slide as in `Predictor`.
+        window: see `Predictor`.
+        stride: see `Predictor`.
+        flip: see `Predictor`.
+        boundary: also take boundary IoU, where `protocol` is "full".
 
     Raises:
         DataError: the split, an image or a mask breaks a rule.
         ModelError: the model's classes are not the data set's.
-        UsageError: an input size that the file does not take, none at all, or labels under the protocol quarter.
+        UsageError: an input size that the file does not take, none at all, or what needs logits of a file that
+            answers with labels.
     """
     check_classes(model, spec, source)
     record = model.record
+    refuse_without_logits(source, record.output, mode, flip)
     if protocol == "quarter" and record.output == "labels":
         raise UsageError(f"{source}: --protocol quarter compares logits; this file answers with labels")
-    input_size = choose_image_size(source, record.input_size, model.metadata.image_size, image_size)
+    windows = choose_windows(source, record.input_size, model.metadata.image_size, mode, window, stride)
+    input_size = _input_size(source, record.input_size, model.metadata, image_size, windows)
     method = resize or model.metadata.resize
-    dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method)
+    size = None if windows is None else windows.size
+    dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method, window=size)
     count = min(most_images or len(dataset), len(dataset))
     chosen = [index * len(dataset) // count for index in range(count)]
-    batches: Iterable[list[EvaluationSample]] = _loader(Subset(dataset, chosen), batch_size, workers)
+    batches: Iterable[list[EvaluationSample]] = _loader(
+        Subset(dataset, chosen), batch_size if windows is None else 1, workers
+    )
     if record.input_size is not None:
-        batches = ([exactly(sample, input_size) for sample in batch] for batch in batches)
+        fixed = record.input_size
+        batches = ([exactly(sample, input_shape(sample, fixed)) for sample in batch] for batch in batches)
+
+    def predict(images: Tensor) -> Tensor:
+        return torch.from_numpy(model(images.permute(0, 2, 3, 1)))
+
     result = evaluate(
-        lambda images: torch.from_numpy(model(images.permute(0, 2, 3, 1))),
+        with_mirror_image(predict) if flip else predict,
         batches,
         spec,
         protocol,
         progress=None if progress is None else lambda done: progress(done, count),
         split=split,
+        windows=windows,
+        window_batch=batch_size,
+        boundary=boundary,
     )
-    return replace(result, model=source, image_size=list(input_size), resize=method)
+    return _described(result, source, input_size, method, windows, flip)
+
+
+def _input_size(
+    source: str,
+    file_size: tuple[int, int] | None,
+    metadata: ModelMetadata,
+    wanted: tuple[int, int] | None,
+    windows: Windows | None,
+) -> tuple[int, int] | None:
+    """What images are brought to; None, in mode slide alone: they keep their size."""
+    return wanted if windows is not None else choose_image_size(source, file_size, metadata.image_size, wanted)
+
+
+def _described(
+    result: EvaluationResult,
+    source: str,
+    input_size: tuple[int, int] | None,
+    resize: Resize,
+    windows: Windows | None,
+    flip: bool,
+) -> EvaluationResult:
+    how = "whole" if windows is None else f"slide {windows.size[0]}x{windows.size[1]}, stride {windows.stride[0]}"
+    if windows is not None and windows.stride[1] != windows.stride[0]:
+        how += f"x{windows.stride[1]}"
+    how += " + mirror image" if flip else ""
+    size = None if input_size is None else list(input_size)
+    return replace(result, model=source, image_size=size, resize=resize, inference=how)
+
+
+def input_shape(sample: EvaluationSample, size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) to pad a sample to for a file of one size: that, or more where windows slide over it."""
+    height, width = sample.image.shape[1:]
+    return size if fits(sample.valid_size, size) else (max(height, size[0]), max(width, size[1]))
 
 
 @contextmanager
@@ -258,55 +342,6 @@ def check_classes(model: SegFormer | LoadedModel, spec: DatasetSpec, source: str
                 f"{source}: a model is evaluated on its own classes; class {index} is {their_name!r} in the "
                 f"model and {our_name!r} in the data set {spec.source}; give the data set it was trained on"
             )
-
-
-def result_of_counts(
-    counts: Tensor,
-    scores: dict[str, ImageScore],
-    spec: DatasetSpec,
-    split: str,
-    protocol: Protocol,
-) -> EvaluationResult:
-    """The measures that follow from (K, K+1) int64 counts, all in percent."""
-    ious = class_iou(counts).tolist()
-    return EvaluationResult(
-        miou=percent(mean_iou(counts)),
-        class_iou={name: percent(iou) for name, iou in zip(spec.names, ious, strict=True)},
-        mean_accuracy=percent(mean_accuracy(counts)),
-        pixel_accuracy=percent(pixel_accuracy(counts)),
-        images=len(scores),
-        split=split,
-        protocol=protocol,
-        names=list(spec.names),
-        confusion=counts.tolist(),
-        image_iou={name: iou for name, (iou, _) in sorted(scores.items())},
-        image_counts={name: rows for name, (_, rows) in sorted(scores.items())},
-        dataset=spec.name,
-    )
-
-
-def score_image(counts: Tensor) -> ImageScore:
-    """What is kept of one image with these (K, K+1) counts."""
-    return percent(mean_iou_of_present(counts)), class_counts(counts).tolist()
-
-
-def merge_across_processes(counts: Tensor, scores: dict[str, ImageScore]) -> tuple[Tensor, dict[str, ImageScore]]:
-    """Sum of the counts and union of the images over all processes; the arguments themselves if there is one.
-
-    Every process must call it, and every process gets the whole.
-    """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return counts, scores
-    counts = counts.clone()
-    dist.all_reduce(counts)
-    parts: list[dict[str, ImageScore]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, scores)
-    return counts, {name: score for part in parts for name, score in part.items()}
-
-
-def percent(fraction: float) -> float | None:
-    """`fraction` × 100, or None for nan, which JSON does not have."""
-    return None if math.isnan(fraction) else 100 * fraction
 
 
 def _loader(dataset: Subset[EvaluationSample], batch_size: int, workers: int) -> DataLoader[list[EvaluationSample]]:

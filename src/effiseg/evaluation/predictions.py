@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,7 +20,8 @@ from effiseg.data.samples import Sample, list_samples
 from effiseg.data.transforms import UInt8Array
 from effiseg.environment import available_cores
 from effiseg.errors import DataError
-from effiseg.evaluation.evaluator import ImageScore, result_of_counts, score_image
+from effiseg.evaluation.scores import ImageScore, result_of_counts, score_image
+from effiseg.metrics.boundary import boundary_counts
 from effiseg.metrics.confusion_matrix import confusion_counts
 from effiseg.results import EvaluationResult
 
@@ -55,6 +57,7 @@ def evaluate_predictions(
     samples = list_samples(spec, split)
     files = find_predictions(folder, [sample.id for sample in samples])
     counts = torch.zeros(spec.num_classes, spec.num_classes + 1, dtype=torch.int64)
+    near_contours = np.zeros((3, spec.num_classes), np.int64)
     scores: dict[str, ImageScore] = {}
     workers = threads or available_cores()
     window = 8 * workers  # what is decoded ahead of the count is bounded
@@ -62,12 +65,13 @@ def evaluate_predictions(
         for start in range(0, len(samples), window):
             part = samples[start : start + window]
             counted = pool.map(lambda sample: _counts_of_file(sample, files[sample.id], spec), part)
-            for sample, image_counts in zip(part, counted, strict=True):
+            for sample, (image_counts, boundary) in zip(part, counted, strict=True):
                 counts += image_counts
+                near_contours += boundary
                 scores[sample.id] = score_image(image_counts)
                 if progress is not None:
                     progress(len(scores), len(samples))
-    result = result_of_counts(counts, scores, spec, split, "full")
+    result = result_of_counts(counts, scores, spec, split, "full", near_contours)
     result.model = f"predictions in {folder}"
     return result
 
@@ -117,7 +121,8 @@ def _longest_id(stem: str, known: set[str]) -> str | None:
     return None
 
 
-def _counts_of_file(sample: Sample, path: Path, spec: DatasetSpec) -> Tensor:
+def _counts_of_file(sample: Sample, path: Path, spec: DatasetSpec) -> tuple[Tensor, npt.NDArray[np.int64]]:
+    """`confusion_counts` and `boundary_counts` of one prediction."""
     label, _ = read_labels(sample, spec)
     prediction = _read_prediction(path, spec)
     if prediction.shape != label.shape:
@@ -125,7 +130,9 @@ def _counts_of_file(sample: Sample, path: Path, spec: DatasetSpec) -> Tensor:
             f"{path}: a prediction is as large as its label; found {_size(prediction)} (HxW) against "
             f"{_size(label)} of {sample.mask}; enlarge it by nearest neighbour, or predict at full size"
         )
-    return confusion_counts(torch.from_numpy(prediction), torch.from_numpy(label), spec.num_classes, spec.ignore_index)
+    classes, ignored = spec.num_classes, spec.ignore_index
+    counts = confusion_counts(torch.from_numpy(prediction), torch.from_numpy(label), classes, ignored)
+    return counts, boundary_counts(prediction, label, classes, ignored)
 
 
 def _read_prediction(path: Path, spec: DatasetSpec) -> UInt8Array:

@@ -18,6 +18,7 @@ from effiseg.config.data import Resize
 from effiseg.data.reading import read_image
 from effiseg.data.transforms import UInt8Array, fits, prepare_for_evaluation, prepare_for_windows
 from effiseg.errors import UsageError
+from effiseg.inference.export_record import Output
 from effiseg.inference.label_map import enlarged_labels, label_map_of_bands, whole_size
 from effiseg.inference.network import ModelSource, load_network, padded_to
 from effiseg.inference.runtimes import Runtime
@@ -105,10 +106,7 @@ class Predictor:
         network = load_network(model, runtime=runtime, device=device, threads=threads)
         self.metadata = network.metadata
         """Classes, colours, normalization and input size."""
-        if network.output == "labels":
-            for wanted, option in ((mode == "slide", "mode slide"), (flip, "flip"), (probabilities, "probabilities")):
-                if wanted:
-                    raise UsageError(f"{network.source}: {option} needs logits; this file answers with labels")
+        refuse_without_logits(network.source, network.output, mode, flip, probabilities)
         self.palette = self.metadata.palette or colour_blind_safe_palette(self.metadata.num_classes)
         """One RGB colour a class: the model's, or where it has none colours that stay apart."""
         self._network = network
@@ -227,6 +225,17 @@ class Predictor:
             if self._probabilities:
                 kept.append(band.float().softmax(0).half().cpu())
             yield band
+
+
+def refuse_without_logits(source: str, output: Output, mode: Mode, flip: bool, probabilities: bool = False) -> None:
+    """Refuse what a file that answers with labels cannot have.
+
+    Raises:
+        UsageError: it was asked for.
+    """
+    for wanted, option in ((mode == "slide", "mode slide"), (flip, "flip"), (probabilities, "probabilities")):
+        if wanted and output == "labels":
+            raise UsageError(f"{source}: {option} needs logits; this file answers with labels (--output logits)")
 
 
 def choose_windows(

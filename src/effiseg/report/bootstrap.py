@@ -58,7 +58,7 @@ def paired_differences(
     """
     check_comparable(evaluations)
     ids = sorted(next(iter(evaluations.values()))[0].image_counts)
-    draws = np.random.default_rng(seed).multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=resamples)
+    draws = image_draws(len(ids), resamples, seed)
     whole = np.ones((1, len(ids)))
     every = np.concatenate([whole, draws])
     mious = {name: resampled_miou(found, ids, every) for name, found in evaluations.items()}
@@ -69,6 +69,32 @@ def paired_differences(
         share = float((delta[1:] > 0).mean())
         differences.append(PairedDifference(first, second, float(delta[0]), float(low), float(high), share))
     return differences
+
+
+def miou_interval(
+    evaluation: EvaluationResult, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float] | None:
+    """The 95 % percentile interval of one evaluation's mIoU over the choice of images.
+
+    Args:
+        evaluation: with counts per image.
+        resamples: number of draws.
+        seed: of the draws.
+
+    Returns:
+        Low and high in percent; None for fewer than two images.
+    """
+    ids = sorted(evaluation.image_counts)
+    if len(ids) < 2:
+        return None
+    low, high = np.percentile(resampled_miou([evaluation], ids, image_draws(len(ids), resamples, seed)), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def image_draws(images: int, resamples: int, seed: int) -> Float64:
+    """How often each image is drawn, (resamples, images): as many as there are, with replacement."""
+    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+    return draws.astype(np.float64)
 
 
 def resampled_miou(evaluations: Sequence[EvaluationResult], ids: Sequence[str], draws: Float64) -> Float64:

@@ -1,0 +1,97 @@
+"""From counts of pixels to the measures of a split and of its images."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch.distributed as dist
+from torch import Tensor
+
+from effiseg.config.training import Protocol
+from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.metrics.confusion_matrix import (
+    class_counts,
+    class_iou,
+    mean_accuracy,
+    mean_iou,
+    mean_iou_of_present,
+    pixel_accuracy,
+)
+from effiseg.report.bootstrap import miou_interval
+from effiseg.results import EvaluationResult
+
+ImageScore = tuple[float | None, list[list[int]]]
+"""What is kept of one image: mean IoU over its classes in percent, and its class counts (3, K)."""
+
+
+def result_of_counts(
+    counts: Tensor,
+    scores: dict[str, ImageScore],
+    spec: DatasetSpec,
+    split: str,
+    protocol: Protocol,
+    near_contours: npt.NDArray[np.int64] | None = None,
+) -> EvaluationResult:
+    """The measures that follow from (K, K+1) int64 counts, all in percent.
+
+    Args:
+        counts: of the split.
+        scores: sample id → what is kept of the image.
+        spec: the data set.
+        split: name for the result.
+        protocol: name for the result.
+        near_contours: (3, K) sums of `boundary_counts`; None: no boundary IoU.
+    """
+    ious = class_iou(counts).tolist()
+    result = EvaluationResult(
+        miou=percent(mean_iou(counts)),
+        class_iou={name: percent(iou) for name, iou in zip(spec.names, ious, strict=True)},
+        mean_accuracy=percent(mean_accuracy(counts)),
+        pixel_accuracy=percent(pixel_accuracy(counts)),
+        images=len(scores),
+        split=split,
+        protocol=protocol,
+        names=list(spec.names),
+        confusion=counts.tolist(),
+        image_iou={name: iou for name, (iou, _) in sorted(scores.items())},
+        image_counts={name: rows for name, (_, rows) in sorted(scores.items())},
+        dataset=spec.name,
+    )
+    interval = miou_interval(result)
+    result.miou_interval = None if interval is None else list(interval)
+    if near_contours is not None:
+        both, truth, found = near_contours
+        union = truth + found - both
+        shares = [
+            100 * part / whole if whole else None for part, whole in zip(both.tolist(), union.tolist(), strict=True)
+        ]
+        there = [share for share in shares if share is not None]
+        result.boundary_iou = dict(zip(spec.names, shares, strict=True))
+        result.boundary_miou = sum(there) / len(there) if there else None
+    return result
+
+
+def score_image(counts: Tensor) -> ImageScore:
+    """What is kept of one image with these (K, K+1) counts."""
+    return percent(mean_iou_of_present(counts)), class_counts(counts).tolist()
+
+
+def merge_across_processes(counts: Tensor, scores: dict[str, ImageScore]) -> tuple[Tensor, dict[str, ImageScore]]:
+    """Sum of the counts and union of the images over all processes; the arguments themselves if there is one.
+
+    Every process must call it, and every process gets the whole.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return counts, scores
+    counts = counts.clone()
+    dist.all_reduce(counts)
+    parts: list[dict[str, ImageScore]] = [{} for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, scores)
+    return counts, {name: score for part in parts for name, score in part.items()}
+
+
+def percent(fraction: float) -> float | None:
+    """`fraction` × 100, or None for nan, which JSON does not have."""
+    return None if math.isnan(fraction) else 100 * fraction
