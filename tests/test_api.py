@@ -6,6 +6,8 @@ import doctest
 import importlib
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 import torch
 
 import effiseg
-from effiseg import api, runs
+from effiseg import runs
 from effiseg.config.parsing import flatten, nest
 from effiseg.config.training import OptimizerConfig, TrainConfig
 
@@ -67,6 +69,12 @@ def test_the_documented_example_runs(example: doctest.DocTest) -> None:
     assert not failed, "".join(said)
 
 
+def test_evaluating_and_exporting_load_nothing_of_training() -> None:
+    code = "import sys, effiseg.api; print(sorted({'lightning', 'torch', 'cv2'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_every_function_has_an_example() -> None:
     documented = {example.name.split(".")[-1] for example in examples()}
     assert {"train", "resume", "evaluate", "ablate", "export_model", "Run", "PythonData"} <= documented
@@ -76,8 +84,8 @@ def test_every_function_has_an_example() -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The settings that `effiseg.train` and `effiseg.ablate` arrive at, without training."""
     seen: list[Any] = []
-    monkeypatch.setattr(api, "start_run", lambda config, **objects: seen.append((config, objects)))
-    monkeypatch.setattr(api, "compare", lambda config, shared, **others: seen.append((config, shared)))
+    monkeypatch.setattr(runs, "start_run", lambda config, **objects: seen.append((config, objects)))
+    monkeypatch.setattr(runs, "compare", lambda config, shared, **others: seen.append((config, shared)))
     return seen
 
 

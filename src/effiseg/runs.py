@@ -43,7 +43,7 @@ class Run:
         >>> run.finished
         True
         >>> run.metrics[-1]["epoch"]
-        1.0
+        12.0
         >>> sorted(run.class_iou)
         ['blue', 'grey', 'red']
         >>> run.model().num_classes
