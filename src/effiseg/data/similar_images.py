@@ -129,4 +129,4 @@ def _picture(pictures: Sequence[Picture | None], index: int) -> Picture:
 
 
 def _more(count: int) -> str:
-    return f" and {count} more files" if count > 0 else ""
+    return f" and {count} more" if count > 0 else ""
