@@ -57,7 +57,7 @@ def crop_shares(
     total = np.zeros(spec.num_classes, dtype=np.int64)
     for counts in map_in_processes(partial(_count_crops, spec, transform, seed), work, progress):
         total += counts
-    return total / max(1, total.sum())
+    return np.asarray(total / max(1, int(total.sum())), dtype=np.float64)
 
 
 def _count_crops(
