@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from effiseg.commands.arguments import CommandParser, not_negative, positive, progress_bar
 from effiseg.config.data import Resize, parse_image_size
@@ -24,15 +24,15 @@ def run(argv: list[str]) -> int:
     from effiseg.environment import describe_environment
     from effiseg.files import write_json
 
-    spec = load_dataset_spec(options.data, options.data_root)
     with progress_bar(f"evaluating {options.split}") as progress:
         if options.predictions is not None:
             from effiseg.evaluation.predictions import evaluate_predictions
 
+            spec = load_dataset_spec(options.data, options.data_root)
             threads = options.workers or None
             result = evaluate_predictions(options.predictions, spec, options.split, threads=threads, progress=progress)
         else:
-            result = evaluate_with_model(options, spec, progress)
+            result = evaluate_with_model(options, progress)
     print_result(result)
     if options.json is not None:
         command = shlex.join(["effiseg", "evaluate", *argv])
@@ -41,36 +41,32 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def evaluate_with_model(
-    options: argparse.Namespace, spec: Any, progress: Callable[[int, int], None]
-) -> EvaluationResult:
+def evaluate_with_model(options: argparse.Namespace, progress: Callable[[int, int], None]) -> EvaluationResult:
     """Load MODEL and evaluate it."""
     from effiseg.allocator import keep_freed_memory
+    from effiseg.api import evaluate
     from effiseg.environment import resolve_device
-    from effiseg.evaluation.evaluator import evaluate_exported, evaluate_model
-    from effiseg.inference.runtimes import load_exported
-    from effiseg.models.pretrained import from_pretrained
-    from effiseg.run_folder import is_exported, resolve_model
+    from effiseg.run_folder import is_exported
 
-    model = resolve_model(options.model)
-    common: dict[str, Any] = {
-        "protocol": options.protocol or "full",
-        "image_size": options.image_size,
-        "resize": options.resize,
-        "batch_size": options.batch_size,
-        "workers": 2 if options.workers is None else options.workers,
-        "progress": progress,
-        "source": options.model,
-    }
-    if is_exported(model):
-        if options.device == "cuda":
-            raise UsageError(f"--device cuda: {options.model} runs on the CPU here; evaluate the model folder instead")
+    if is_exported(options.model) or resolve_device(options.device) == "cpu":
         keep_freed_memory()
-        return evaluate_exported(load_exported(model), spec, options.split, **common)
-    device = resolve_device(options.device)
-    if device == "cpu":
-        keep_freed_memory()
-    return evaluate_model(from_pretrained(model), spec, options.split, device=device, **common)
+    return evaluate(
+        options.model,
+        options.data,
+        options.split,
+        data_root=options.data_root,
+        protocol=options.protocol or "full",
+        image_size=options.image_size,
+        resize=options.resize,
+        batch_size=options.batch_size,
+        device=options.device,
+        workers=2 if options.workers is None else options.workers,
+        progress=progress,
+        mode=options.mode,
+        window=options.window,
+        stride=options.stride,
+        flip=options.flip,
+    )
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -96,6 +92,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "quarter: labels reduced to a quarter of the network's input")  # fmt: skip
     add("--image_size", type=parse_image_size, metavar="HxW", help="network input (default: the model's own)")
     add("--resize", choices=get_args(Resize), help="how images are brought to it (default: the model's own)")
+    add("--mode", choices=("whole", "slide"), default="whole", help="whole: bring images to the network's input "
+        "(default); slide: keep their size, or --image_size, and move a window over them")  # fmt: skip
+    add("--window", type=parse_image_size, metavar="HxW", help="slide: size of the window (default: the model's input)")
+    add("--stride", type=positive, metavar="N", help="slide: pixels from window to window (default: two thirds of it)")
+    add("--flip", action="store_true", help="average with the mirror image's logits; twice the work")
     add("--batch_size", type=positive, default=4, metavar="N", help="images of one forward pass (default: 4)")
     add("--device", choices=get_args(Device), default="auto", help="auto takes a GPU where there is one")
     add("--workers", type=not_negative, metavar="N", help="loader processes (default: 2); with --predictions "
@@ -109,6 +110,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         for name in ("protocol", "image_size", "resize"):
             if getattr(options, name) is not None:
                 raise UsageError(f"--{name} concerns models; --predictions are scored at the labels' own size")
+        if options.mode != "whole" or options.window or options.stride or options.flip:
+            raise UsageError("--mode, --window, --stride and --flip concern models; --predictions are labels already")
     return options
 
 
@@ -123,16 +126,26 @@ def print_result(result: EvaluationResult) -> None:
     table = Table("class", box=box.SIMPLE)
     table.add_column("IoU %", justify="right")
     table.add_column("accuracy %", justify="right")
+    if result.boundary_iou is not None:
+        table.add_column("boundary IoU %", justify="right")
     for index, name in enumerate(result.names):
         row = result.confusion[index]
         accuracy = 100 * row[index] / sum(row) if sum(row) else None
-        table.add_row(name, number(result.class_iou[name]), number(accuracy))
+        cells = [number(result.class_iou[name]), number(accuracy)]
+        if result.boundary_iou is not None:
+            cells.append(number(result.boundary_iou[name]))
+        table.add_row(name, *cells)
     console.print(table, markup=False)
     console.print(
         f"mIoU {number(result.miou)} %   mean accuracy {number(result.mean_accuracy)} %   "
         f"pixel accuracy {number(result.pixel_accuracy)} %",
         markup=False,
     )
+    if result.boundary_iou is not None:
+        console.print(f"mean boundary IoU {number(result.boundary_miou)} %", markup=False)
+    if result.miou_interval is not None:
+        low, high = result.miou_interval
+        console.print(f"95 % interval of mIoU over the choice of images: {low:.2f} to {high:.2f} %", markup=False)
 
 
 def title(result: EvaluationResult) -> str:
@@ -141,6 +154,8 @@ def title(result: EvaluationResult) -> str:
     parts.append(f"protocol {result.protocol} ({PROTOCOLS[result.protocol]})")
     if result.image_size is not None:
         parts.append(f"input {result.image_size[0]}x{result.image_size[1]} {result.resize}")
+    if result.inference != "whole":
+        parts.append(result.inference)
     return f"{result.model}: {', '.join(parts)}"
 
 

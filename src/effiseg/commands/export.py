@@ -17,14 +17,10 @@ if TYPE_CHECKING:
 def run(argv: list[str]) -> int:
     """Parse, export, print what was checked."""
     source, config = parse(argv)
-    from effiseg.export.exporter import export_model, report_path
-    from effiseg.models.pretrained import from_pretrained
-    from effiseg.run_folder import is_exported, resolve_model
+    from effiseg.api import export_as
+    from effiseg.export.exporter import report_path
 
-    model = resolve_model(source)
-    if is_exported(model):
-        raise UsageError(f"{source}: is an exported file already; give the run or model folder that it came from")
-    report = export_model(from_pretrained(model), config, source)
+    report = export_as(source, config)
     print_report(report)
     print(f"report: {report_path(config.out)}")
     return 0
