@@ -230,7 +230,7 @@ def evaluate(
         )
     if device == "cuda":
         raise UsageError(f"--device cuda: {source} runs on the CPU here; evaluate the model folder instead")
-    return evaluate_exported(load_exported(found), spec, split, **common)
+    return evaluate_exported(load_exported(found), spec, split, source=source, **common)
 
 
 def ablate(
