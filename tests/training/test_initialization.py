@@ -11,16 +11,20 @@ import torch
 
 from effiseg.comparison.ablation import ablate, pinned, planned_runs
 from effiseg.config.comparison import AblationConfig
-from effiseg.config.model import ModelConfig
+from effiseg.config.model import ModelConfig, Norm
 from effiseg.config.parsing import read_settings
 from effiseg.config.training import TrainConfig
+from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.data.samples import list_samples
 from effiseg.errors import EffisegError, ModelError, RunError, UsageError
 from effiseg.files import read_json
+from effiseg.models.initial_weights import InitialWeights, read_initial_weights
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.training import trainer
+from effiseg.training.initialization import InitializationReport, load_initialization, match_weights
 from effiseg.training.trainer import build_student, resume, train
 
 Config = Callable[..., TrainConfig]
@@ -53,10 +57,10 @@ def test_a_run_starts_from_the_weights_and_draws_nothing_for_them(
     started: list[tuple[SegFormer, torch.Tensor]] = []
     built = trainer.build_task
 
-    def build(config, student, teacher, weights):  # type: ignore[no-untyped-def]
+    def build(config, student, *rest):  # type: ignore[no-untyped-def]
         started.append((student, torch.get_rng_state()))
         assert_same(student, from_pretrained(model_folder))
-        return built(config, student, teacher, weights)
+        return built(config, student, *rest)
 
     monkeypatch.setattr(trainer, "build_task", build)
     config = small_config("run", init=str(model_folder), epochs=1)
@@ -140,3 +144,113 @@ def test_a_row_that_cannot_start_from_the_weights_is_named_before_anything_is_wr
     with pytest.raises(ModelError, match=r"^row big: .*model.variant is b1"):
         ablate(config)
     assert not (tmp_path / "out").exists()
+
+
+# What is taken from a source
+
+
+def source(folder: Path) -> InitialWeights:
+    return read_initial_weights(str(folder))
+
+
+def initialized(config: TrainConfig, weights: InitialWeights) -> tuple[SegFormer, SegFormer, InitializationReport]:
+    """The network of a run, as it was drawn and as it starts, and what is said of it."""
+    spec = load_dataset_spec(config.data)
+    initial = match_weights(config, spec, weights)
+    torch.manual_seed(0)
+    drawn = build_student(config, spec)
+    torch.manual_seed(0)
+    student = build_student(config, spec)
+    state = torch.get_rng_state()
+    initial.apply(student, config, spec, list_samples(spec, "train"))
+    assert torch.equal(torch.get_rng_state(), state)
+    return drawn.eval(), student.eval(), initial.report
+
+
+def changed(one: SegFormer, other: SegFormer) -> set[str]:
+    left, right = one.state_dict(), other.state_dict()
+    return {name for name in left if not torch.equal(left[name], right[name])}
+
+
+def test_another_number_of_classes_gives_a_new_classifier_and_only_that(
+    small_config: Config, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(1)
+    save_pretrained(SegFormer("b0", 7), tmp_path / "seven")
+    weights = source(tmp_path / "seven")
+    drawn, student, report = initialized(small_config("run", init=str(tmp_path / "seven")), weights)
+    classifier = ["decode_head.classifier.weight", "decode_head.classifier.bias"]
+    assert set(report.fresh) == set(report.unused) == set(classifier)
+    assert report.loaded == len(student.state_dict()) - 2
+    for name, tensor in student.state_dict().items():
+        expected = drawn.state_dict() if name in classifier else weights.weights
+        assert torch.equal(tensor, expected[name]), name
+    said = capsys.readouterr().err
+    assert "2 start at random: decode_head.classifier.weight" in said
+    assert "the source's 7 classes are not the data set's 3: the classifier is new" in said
+
+
+def test_the_same_classes_in_another_order_move_their_rows(
+    small_config: Config, model_folder: Path, tmp_path: Path
+) -> None:
+    model = from_pretrained(model_folder)
+    model.metadata = ModelMetadata(names=("Blue", "grey", "red"))
+    save_pretrained(model, tmp_path / "moved")
+    _, student, report = initialized(small_config("run", init="moved"), source(tmp_path / "moved"))
+    rows = model.decode_head.classifier.weight
+    assert torch.equal(student.decode_head.classifier.weight, rows[[1, 2, 0]])
+    assert report.fresh == []
+    assert "rows were moved" in report.notes[0]
+
+
+def test_an_encoder_alone_leaves_the_head_as_it_was_drawn(small_config: Config, model_folder: Path) -> None:
+    whole = source(model_folder)
+    encoder = {name: tensor for name, tensor in whole.weights.items() if name.startswith("encoder.")}
+    drawn, student, report = initialized(
+        small_config("run", init="mit_b0.pth"),
+        replace(whole, weights=encoder, names=None, publisher="NVlabs", norm_eps=1e-6, unused=["head.weight"]),
+    )
+    assert changed(drawn, student) == set(encoder)
+    assert all(name.startswith("decode_head.") for name in report.fresh)
+    assert report.unused == ["head.weight"]
+    assert "--model.norm_eps 1e-06 keeps it" in report.notes[0]
+
+
+@pytest.mark.parametrize(("norms", "least"), [(("dyt", "layer_norm"), 3.0), (("dyt", "dyl"), 2.0)])
+def test_norms_are_fitted_to_the_layer_norms(
+    small_config: Config, model_folder: Path, norms: tuple[Norm, Norm], least: float
+) -> None:
+    config = small_config("run", init=str(model_folder), model=ModelConfig("b0", *norms))
+    drawn, student, report = initialized(config, source(model_folder))
+    reference = from_pretrained(model_folder)
+    kept = {n: t for n, t in reference.state_dict().items() if n.rsplit(".", 1)[0] not in report.fitted}
+    for name, tensor in kept.items():
+        assert torch.equal(student.state_dict()[name], tensor), name
+    drawn.load_state_dict(kept, strict=False)
+    dataset = EvaluationDataset(
+        list_samples(load_dataset_spec(config.data), "val"), load_dataset_spec(config.data), (32, 64), "keep_ratio"
+    )
+    images = reference.metadata.normalize(torch.stack([dataset[index].image for index in range(3)]))
+    with torch.inference_mode():
+        wanted = reference(images)
+        before, after = ((network(images) - wanted).norm() for network in (drawn, student))
+    assert after < before / least
+    assert len(report.fitted) == (4 if norms[1] == "layer_norm" else 30)
+    assert all(value is not None and 0 < value <= 1 for value in report.fitted.values())
+    assert len(report.fitted_images) == 14
+    _, again, _ = initialized(config, source(model_folder))
+    assert_same(student, again)
+
+
+def test_what_cannot_be_had_is_refused(small_config: Config, model_folder: Path, tmp_path: Path) -> None:
+    save_pretrained(SegFormer("b0", 3, "dyt"), tmp_path / "dyt")
+    spec = load_dataset_spec(small_config("run").data)
+    with pytest.raises(ModelError, match=r"model\.patch_norm is layer_norm in the settings and dyt in the weights"):
+        load_initialization(small_config("run", init=str(tmp_path / "dyt")), spec)
+    mixed = small_config("run", init=str(tmp_path / "dyt"), model=ModelConfig("b0", "dyt", "dyl"))
+    with pytest.raises(ModelError, match="LayerNorms everywhere"):
+        load_initialization(mixed, spec)
+    whole = source(model_folder)
+    some = {name: tensor for name, tensor in whole.weights.items() if "blocks.1.mlp.fc1" not in name}
+    with pytest.raises(ModelError, match=r"must be a whole b0: encoder\.stages\.0\.blocks\.1\.mlp\.fc1\.weight is mis"):
+        match_weights(small_config("run", init="x.pth"), spec, replace(whole, weights=some))

@@ -75,7 +75,8 @@ class TrainConfig:
     teacher: str | None = None
     """Teacher for distillation: a run folder, a model folder or a transformers folder."""
     init: str | None = None
-    """Weights to start from: a run folder, a model folder or a transformers folder; null draws them by `seed`."""
+    """Weights to start from: a run, model or transformers folder, a Hub id, or a file of weights (.pth,
+    .safetensors) under the names of NVlabs, mmsegmentation or transformers; null draws them by `seed`."""
     init_digest: str | None = None
     """Fingerprint of the weights of `init`, which a run writes down; where it is given, other weights are refused."""
     epochs: int = 100

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,7 +32,7 @@ from effiseg.inference.runtimes import LoadedModel
 from effiseg.inference.sliding_window import Predict, Windows, logit_bands, with_mirror_image
 from effiseg.metrics.boundary import boundary_counts
 from effiseg.metrics.confusion_matrix import ConfusionMatrix
-from effiseg.models.metadata import ModelMetadata
+from effiseg.models.metadata import ModelMetadata, plain_name
 from effiseg.models.segformer import SegFormer
 from effiseg.results import EvaluationResult
 
@@ -337,7 +336,7 @@ def check_classes(model: SegFormer | LoadedModel, spec: DatasetSpec, source: str
     if theirs == ModelMetadata.unnamed(len(theirs)).names:
         return
     for index, (their_name, our_name) in enumerate(zip(theirs, ours, strict=True)):
-        if _plain(their_name) != _plain(our_name):
+        if plain_name(their_name) != plain_name(our_name):
             raise ModelError(
                 f"{source}: a model is evaluated on its own classes; class {index} is {their_name!r} in the "
                 f"model and {our_name!r} in the data set {spec.source}; give the data set it was trained on"
@@ -397,7 +396,3 @@ def _nearest(label: Tensor, size: tuple[int, int]) -> Tensor:
     if label.shape == size:
         return label
     return F.interpolate(label[None, None], size=size, mode="nearest")[0, 0]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,11 @@ class ModelMetadata:
             return cls(**{name: _parse(name, value) for name, value in plain.items()})
         except (TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"model metadata cannot be read: {error}") from None
+
+
+def plain_name(name: str) -> str:
+    """A class name as names are compared: case, blanks, hyphens and underscores do not matter."""
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
 def _parse(name: str, value: Any) -> Any:

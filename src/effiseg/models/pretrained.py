@@ -41,6 +41,7 @@ SHARDS_FILE = "model.safetensors.index.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 TRANSFORMERS_TYPE = "segformer"
 OWN_TYPE = "effiseg_segformer"
+PICKLE_FILE = "pytorch_model.bin"
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 TRANSFORMERS_EPS = 1e-5
 # transformers' Auto classes refuse an unknown model_type; SegformerForSemanticSegmentation only warns, and
@@ -136,7 +137,7 @@ def from_pretrained(folder: str | Path) -> SegFormer:
         ModelError: no such folder or Hub model, a file missing or broken, weights only as a pickle, another
             architecture, or keys that do not match (all are named up to a few; nothing is loaded in part).
     """
-    path = _existing_folder(folder)
+    path = existing_folder(folder)
     config_path = path / CONFIG_FILE
     if not config_path.is_file():
         raise ModelError(
@@ -149,7 +150,7 @@ def from_pretrained(folder: str | Path) -> SegFormer:
         raise ModelError(str(error)) from None
     if not isinstance(config, dict):
         raise ModelError(f"{config_path}: must hold a JSON object; found {type(config).__name__}")
-    weights = _read_weights(path)
+    weights = read_weights(path)
     model = _build(config, weights, config_path)
     _load_strictly(model, weights, path)
     model.metadata = _read_metadata(config, model.num_classes, path)
@@ -198,7 +199,16 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _existing_folder(folder: str | Path) -> Path:
+def existing_folder(folder: str | Path, *, pickles: bool = False) -> Path:
+    """The folder of a model here, or of a snapshot of the Hugging Face Hub's, which is fetched.
+
+    Args:
+        folder: an existing folder, or a Hub id.
+        pickles: fetch weights as a pickle where the Hub has no others; who asks must open them as tensors alone.
+
+    Raises:
+        ModelError: neither.
+    """
     path = Path(folder).expanduser()
     if path.is_dir():
         return path
@@ -206,17 +216,20 @@ def _existing_folder(folder: str | Path) -> Path:
         raise ModelError(f"{path}: a model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}; found a file")
     if not isinstance(folder, str) or not re.fullmatch(r"[\w.-]+/[\w.-]+", folder) or folder.startswith("."):
         raise ModelError(f"{folder}: no such model folder, and not the form of a Hub id (owner/name)")
-    return _download(folder)
+    return _download(folder, pickles)
 
 
-def _download(hub_id: str) -> Path:
+def _download(hub_id: str, pickles: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
     # Only what is read is fetched: a repository's pickles stay where they are.
     patterns = [CONFIG_FILE, "*.safetensors", SHARDS_FILE, PREPROCESSOR_FILE]
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=patterns))
+        path = Path(snapshot_download(hub_id, allow_patterns=patterns))
+        if pickles and not has_safetensors(path):
+            path = Path(snapshot_download(hub_id, allow_patterns=[*patterns, PICKLE_FILE]))
+        return path
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise ModelError(
@@ -225,7 +238,17 @@ def _download(hub_id: str) -> Path:
         ) from None
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def has_safetensors(path: Path) -> bool:
+    """Whether a model folder's weights can be read by `read_weights`."""
+    return (path / WEIGHTS_FILE).is_file() or (path / SHARDS_FILE).is_file()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a model folder, under the names its files give them.
+
+    Raises:
+        ModelError: no safetensors file, or a broken one.
+    """
     files = [path / WEIGHTS_FILE]
     if not files[0].is_file():
         if not (path / SHARDS_FILE).is_file():

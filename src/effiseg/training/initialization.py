@@ -2,65 +2,272 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from effiseg.config.training import TrainConfig
+from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.samples import Sample
+from effiseg.environment import resolve_device
 from effiseg.errors import ModelError, RunError
-from effiseg.evaluation.evaluator import check_classes
-from effiseg.models.pretrained import from_pretrained, weights_digest
+from effiseg.models.initial_weights import CHECKPOINT_SUFFIXES, InitialWeights, read_initial_weights
+from effiseg.models.metadata import IMAGENET_MEAN, IMAGENET_STD, plain_name
+from effiseg.models.norm_fitting import fit_norms
 from effiseg.models.segformer import SegFormer
 from effiseg.run_folder import resolve_model
+
+_CLASSIFIER = "decode_head.classifier."
+_COUNTER = "decode_head.batch_norm.num_batches_tracked"
+_FITTED_PIXELS = 2**22
+_FITTED_IMAGES = 16
+
+
+@dataclass
+class InitializationReport:
+    """What init.json says: nothing is left out or made up in silence."""
+
+    source: str
+    """Where the weights come from."""
+    digest: str
+    """Fingerprint of its weights."""
+    publisher: str
+    """Whose names its file had."""
+    loaded: int
+    """Number of tensors of the network that were taken as they are."""
+    fresh: list[str] = field(default_factory=list)
+    """Tensors that start at random, as without `init`."""
+    unused: list[str] = field(default_factory=list)
+    """Tensors of the source that the network has no place for."""
+    fitted: dict[str, float | None] = field(default_factory=dict)
+    """DyT and DyL that were fitted to the source's LayerNorms → R² of the fit, 0..1."""
+    fitted_images: list[str] = field(default_factory=list)
+    """Training images they were fitted on."""
+    notes: list[str] = field(default_factory=list)
+    """What else differs, in words."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for init.json."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """The report for a terminal."""
+        counts = f"{self.loaded} tensors loaded"
+        for what, names in (("start at random", self.fresh), ("of the source are not used", self.unused)):
+            if names:
+                counts += f"; {len(names)} {what}: {_few(names)}"
+        if self.fitted:
+            r2 = [value for value in self.fitted.values() if value is not None]
+            quality = f", R² {min(r2):.2f} to {max(r2):.2f}" if r2 else ""
+            counts += f"; {len(self.fitted)} norms are fitted to its LayerNorms{quality}"
+        return [f"starts from {self.source} ({self.publisher}): {counts}", *self.notes]
 
 
 @dataclass(frozen=True)
 class Initialization:
     """Weights that fit the network of a run."""
 
-    source: str
-    """Where they come from."""
-    digest: str
-    """Changes when any weight of the source does."""
     weights: dict[str, Tensor]
-    """Parameters and buffers under the network's own names."""
+    """Parameters and buffers under the network's own names; all but `report.fresh` and the norms to be fitted."""
+    report: InitializationReport
+    reference: SegFormer | None = None
+    """The source with its LayerNorms, on the CPU, where norms are to be fitted to them."""
 
-    def apply(self, student: SegFormer) -> None:
-        """Put the weights into the network; no random number is drawn."""
-        student.load_state_dict(self.weights)
+    def apply(self, student: SegFormer, config: TrainConfig, spec: DatasetSpec, samples: Sequence[Sample]) -> None:
+        """Put the weights into the network and say what was done; no random number is drawn.
 
-    def report(self) -> dict[str, Any]:
-        """What init.json says."""
-        return {"source": self.source, "digest": self.digest, "loaded": len(self.weights)}
+        Args:
+            student: the run's network, changed in place.
+            config: the run's settings.
+            spec: the data set.
+            samples: the training samples; on some of them norms are fitted.
+
+        Raises:
+            DataError: an image to fit norms on cannot be read.
+        """
+        student.load_state_dict(self.weights, strict=False)
+        if self.reference is not None:
+            self._fit_norms(student, self.reference, config, spec, samples)
+        for line in self.report.lines():
+            print(f"effiseg train: {line}", file=sys.stderr)
+
+    def _fit_norms(
+        self,
+        student: SegFormer,
+        reference: SegFormer,
+        config: TrainConfig,
+        spec: DatasetSpec,
+        samples: Sequence[Sample],
+    ) -> None:
+        height, width = config.input_size
+        count = min(len(samples), _FITTED_IMAGES, max(1, _FITTED_PIXELS // (height * width)))
+        chosen = [samples[index * len(samples) // count] for index in range(count)]
+        dataset = EvaluationDataset(chosen, spec, config.input_size, config.resize)
+        # Sizes may differ with the images' proportions; those of the most frequent one make the batch.
+        images = [dataset[index].image for index in range(count)]
+        shapes = [image.shape for image in images]
+        usual = max(set(shapes), key=lambda shape: (shapes.count(shape), tuple(shape)))
+        batch = torch.stack([image for image in images if image.shape == usual])
+        device = resolve_device(config.device)
+        training = student.training
+        student.eval().to(device)
+        found = fit_norms(student, reference.to(device), student.metadata.normalize(batch.to(device)))
+        student.train(training).cpu()
+        reference.cpu()
+        self.report.fitted |= found
+        self.report.fitted_images += [
+            sample.id for sample, image in zip(chosen, images, strict=True) if image.shape == usual
+        ]
 
 
 def load_initialization(config: TrainConfig, spec: DatasetSpec) -> Initialization | None:
     """The weights a run starts from, or None where it starts from random ones.
 
     Raises:
-        ModelError: not a model, of another architecture, or its classes are not the data set's.
+        ModelError: no weights, of another size or with other norms, or incomplete.
         RunError: the weights have changed since the settings were written.
     """
     if config.init is None:
         return None
-    model = from_pretrained(resolve_model(config.init))
-    for setting in ("variant", "patch_norm", "block_norm"):
-        wanted, found = getattr(config.model, setting), getattr(model, setting)
-        if found != wanted:
-            raise ModelError(
-                f"{config.init}: a run starts from weights of its own architecture; model.{setting} is {wanted} in "
-                f"the settings and {found} in the weights"
-            )
-    try:
-        check_classes(model, spec)
-    except ModelError as error:
-        raise ModelError(f"{config.init}: cannot be trained on with this data: {error}") from None
-    digest = weights_digest(model.state_dict())
-    if config.init_digest not in (None, digest):
+    is_checkpoint = Path(config.init).suffix in CHECKPOINT_SUFFIXES and Path(config.init).is_file()
+    source = read_initial_weights(config.init if is_checkpoint else resolve_model(config.init))
+    if config.init_digest not in (None, source.digest):
         raise RunError(
             f"{config.init}: the weights have changed since they were written down as init_digest "
-            f"{config.init_digest}; they are {digest}: take the old ones, or start another run without init_digest"
+            f"{config.init_digest}; they are {source.digest}: take the old ones, or start a run without init_digest"
         )
-    return Initialization(config.init, digest, model.state_dict())
+    check_architecture(config, source)
+    return match_weights(config, spec, source)
+
+
+def check_architecture(config: TrainConfig, source: InitialWeights) -> None:
+    """Refuse weights of another size, and norms that cannot be had from the source's.
+
+    Raises:
+        ModelError: what differs.
+    """
+    if source.variant != config.model.variant:
+        raise ModelError(
+            f"{config.init}: a run starts from weights of its own size; model.variant is {config.model.variant} in the "
+            f"settings and {source.variant} in the weights"
+        )
+    for setting in ("patch_norm", "block_norm"):
+        wanted, found = getattr(config.model, setting), getattr(source, setting)
+        if wanted != found and found != "layer_norm":
+            raise ModelError(
+                f"{config.init}: norms can be had from the same ones or from LayerNorms; model.{setting} is {wanted} "
+                f"in the settings and {found} in the weights"
+            )
+    if source.patch_norm != source.block_norm and (config.model.patch_norm, config.model.block_norm) != (
+        source.patch_norm,
+        source.block_norm,
+    ):
+        raise ModelError(
+            f"{config.init}: norms are fitted to a network with LayerNorms everywhere; this one has "
+            f"model.patch_norm {source.patch_norm} and model.block_norm {source.block_norm}: take the same"
+        )
+
+
+def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights) -> Initialization:
+    """Lay the source's weights out for the network of a run.
+
+    Raises:
+        ModelError: tensors are missing or of another shape.
+    """
+    model = config.model
+    with torch.device("meta"):  # draws nothing
+        student = SegFormer(model.variant, spec.num_classes, model.patch_norm, model.block_norm)
+        original = SegFormer(model.variant, source.num_classes or 1, source.patch_norm, source.block_norm)
+    shapes = {name: tensor.shape for name, tensor in original.state_dict().items()}
+    headless = source.num_classes is None
+    optional = {name for name in shapes if name == _COUNTER or (headless and name.startswith("decode_head."))}
+    faults = [f"{name} is missing" for name in shapes if name not in source.weights and name not in optional]
+    faults += [
+        f"{name} is {tuple(tensor.shape)} instead of {tuple(shapes[name])}"
+        for name, tensor in source.weights.items()
+        if name in shapes and tensor.shape != shapes[name]
+    ]
+    if faults:
+        raise ModelError(f"{config.init}: the weights must be a whole {source.variant}: {_few(faults)}")
+    unused = [*source.unused, *sorted(set(source.weights) - set(shapes))]
+    weights = {name: tensor for name, tensor in source.weights.items() if name in shapes}
+    if headless:
+        kept = {name for name in weights if name.startswith("decode_head.")}
+        unused += sorted(kept)
+        weights = {name: tensor for name, tensor in weights.items() if name not in kept}
+    report = InitializationReport(str(config.init), source.digest, source.publisher, 0, unused=unused)
+    weights |= classifier_rows(weights, source.names, spec, report)
+    report.notes += differences(config, source)
+    reference = None
+    if (model.patch_norm, model.block_norm) != (source.patch_norm, source.block_norm):
+        reference = original.to_empty(device="cpu").eval()
+        reference.load_state_dict(weights_of_encoder(weights), strict=False)
+    wanted = student.state_dict()
+    replaced = {name.rsplit(".", 1)[0] for name in wanted if name.endswith(".alpha") and name not in weights}
+    weights = {
+        name: tensor
+        for name, tensor in weights.items()
+        if name.rsplit(".", 1)[0] not in replaced and tensor.shape == wanted[name].shape
+    }
+    report.fitted = dict.fromkeys(sorted(replaced))
+    report.loaded = len(weights)
+    report.fresh = [name for name in wanted if name not in weights and name.rsplit(".", 1)[0] not in replaced]
+    return Initialization(weights, report, reference)
+
+
+def weights_of_encoder(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The part of the weights that belongs to the encoder."""
+    return {name: tensor for name, tensor in weights.items() if name.startswith("encoder.")}
+
+
+def classifier_rows(
+    weights: dict[str, Tensor], names: tuple[str, ...] | None, spec: DatasetSpec, report: InitializationReport
+) -> dict[str, Tensor]:
+    """The classifier's tensors for the data set's classes; what cannot be used is taken out of `weights`.
+
+    The same names in another order move their rows; the same number without names is taken as it stands. All else
+    starts a new classifier.
+    """
+    rows = {name: weights.pop(name) for name in list(weights) if name.startswith(_CLASSIFIER)}
+    if not rows:
+        return {}
+    count = next(iter(rows.values())).shape[0]
+    wanted = [plain_name(name) for name in spec.names]
+    if names is None and count == spec.num_classes:
+        report.notes.append(f"the source's {count} classes have no names and are taken for the data set's, in order")
+        return rows
+    found = [] if names is None else [plain_name(name) for name in names]
+    if found == wanted:
+        return rows
+    if sorted(found) == sorted(wanted) and len(set(found)) == len(found):
+        order = [found.index(name) for name in wanted]
+        report.notes.append("the source has the same classes in another order; its classifier's rows were moved")
+        return {name: tensor[order].clone() for name, tensor in rows.items()}
+    report.unused += sorted(rows)
+    report.notes.append(
+        f"the source's {count} classes are not the data set's {spec.num_classes}: the classifier is new"
+    )
+    return {}
+
+
+def differences(config: TrainConfig, source: InitialWeights) -> list[str]:
+    """Settings in which the run differs from the network that the weights were trained in."""
+    notes = []
+    if config.model.norm_eps != source.norm_eps:
+        notes.append(
+            f"the source's LayerNorms have an epsilon of {source.norm_eps:g}, this run's of "
+            f"{config.model.norm_eps:g}; --model.norm_eps {source.norm_eps:g} keeps it"
+        )
+    if source.normalization not in (None, (IMAGENET_MEAN, IMAGENET_STD)):
+        notes.append(f"the source's images were normalized by {source.normalization}, this run's by ImageNet's")
+    return notes
+
+
+def _few(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")

@@ -25,8 +25,9 @@ from effiseg.data.statistics import describe_unlisted, summarize
 from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import EffisegError, Interrupted, ResourceError, RunError, UsageError
 from effiseg.evaluation.evaluator import evaluate_model
-from effiseg.files import LockedError, exclusive_lock, read_json, write_json, write_yaml
+from effiseg.files import LockedError, exclusive_lock, read_json, write_json, write_text, write_yaml
 from effiseg.losses.custom import Loss, check_custom_loss
+from effiseg.models.hub import CARD_FILE
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
@@ -36,6 +37,7 @@ from effiseg.training.distillation_task import DistillationTask
 from effiseg.training.initialization import Initialization, load_initialization
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.memory_advice import describe, free_memory, is_shortage, largest_fitting, shortage_error
+from effiseg.training.model_card import model_card
 from effiseg.training.progress import quiet_lightning
 from effiseg.training.run_checks import check_config, check_objects
 from effiseg.training.run_keeper import RunKeeper, Schedule, write_metrics
@@ -85,12 +87,12 @@ def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: L
         teacher_result = (
             None if teacher is None else check_teacher(teacher, config, spec, resolve_device(config.device))
         )
-        statistics = class_statistics(config, spec, data)
-        initial = load_initialization(config, spec)
         if data.split_overlap is not None:
             print(f"effiseg train: {data.split_overlap}", file=sys.stderr)
+        statistics = class_statistics(config, spec, data)
+        initial = load_initialization(config, spec)
         if initial is not None:
-            config = replace(config, init_digest=initial.digest)
+            config = replace(config, init_digest=initial.report.digest)
 
         with sole_process(run):
             if run.is_run:
@@ -182,8 +184,8 @@ def carry_on(
     torch.manual_seed(config.seed)
     student = build_student(config, spec)
     if initial is not None:
-        initial.apply(student)
-        write_json(run.initialization, initial.report())
+        initial.apply(student, config, spec, data.train_samples)
+        write_json(run.initialization, initial.report.to_dict())
     task = build_task(config, student, teacher, class_weight_tensor(run, config), loss)
     state = TrainingState(samples=fingerprint(data))
     optimizer_state = scaler_state = None
@@ -326,23 +328,22 @@ def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:
             batch_size=config.batch_size_per_pass,
         ).to_dict()
     write_metrics(run, state)
+    results = {
+        "kind": "training run",
+        "recipe": config.recipe,
+        "epochs": len(state.history),
+        "steps": state.step,
+        "select": config.select,
+        "best_epoch": state.best_epoch,
+        "best_val_miou": state.best_miou,
+        "stopped_early": state.stopped_early,
+        "train_seconds": state.train_seconds,
+        "teacher": config.teacher,
+        "val": validation,
+    }
     save_pretrained(student, run.model)
-    write_json(
-        run.results,
-        {
-            "kind": "training run",
-            "recipe": config.recipe,
-            "epochs": len(state.history),
-            "steps": state.step,
-            "select": config.select,
-            "best_epoch": state.best_epoch,
-            "best_val_miou": state.best_miou,
-            "stopped_early": state.stopped_early,
-            "train_seconds": state.train_seconds,
-            "teacher": config.teacher,
-            "val": validation,
-        },
-    )
+    write_text(run.model / CARD_FILE, model_card(run, config, student.metadata, results))
+    write_json(run.results, results)
     return run
 
 
