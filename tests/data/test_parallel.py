@@ -92,3 +92,24 @@ def _runs(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+CUT_OFF = """
+import multiprocessing.process, signal
+from effiseg.data.parallel import map_in_processes
+start = multiprocessing.process.BaseProcess.start
+def cut_off(process):
+    start(process)
+    signal.raise_signal(signal.SIGINT)
+multiprocessing.process.BaseProcess.start = cut_off
+try:
+    list(map_in_processes(abs, range(200), processes=2))
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_ctrl_c_while_processes_start_leaves_none() -> None:
+    """Those that had started would wait for work for ever, and their parent for them."""
+    done = subprocess.run([sys.executable, "-c", CUT_OFF], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from effiseg.environment import available_cores
@@ -60,7 +61,8 @@ def _from_processes(function: Callable[[Item], Result], items: Sequence[Item], p
     waiting: deque[Future[list[Result]]] = deque()
     try:
         for start in range(0, len(items), _CHUNK):
-            waiting.append(pool.submit(_apply, function, items[start : start + _CHUNK]))
+            with _signals_held_back():
+                waiting.append(pool.submit(_apply, function, items[start : start + _CHUNK]))
             if len(waiting) > 4 * processes:  # bounds what is queued when there are 100 000 items
                 yield from waiting.popleft().result()
         while waiting:
@@ -72,6 +74,25 @@ def _from_processes(function: Callable[[Item], Result], items: Sequence[Item], p
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM act afterwards: an executor that is cut off while it starts processes never ends them."""
+    if threading.current_thread() is not threading.main_thread():  # where no handler ever runs
+        yield
+        return
+    received: list[int] = []
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in received:
+            signal.raise_signal(number)
 
 
 def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
