@@ -10,40 +10,29 @@ import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.data import AugmentPreset, Resize, parse_image_size
 from effiseg.config.export import SUFFIXES, ExportConfig, ExportFormat, ExportOutput, ExportPrecision
 from effiseg.config.loss import LossName
-from effiseg.config.parsing import (
-    Layer,
-    file_layers,
-    flatten,
-    make_settings,
-    merge_settings,
-    nest,
-    with_recipe_below,
-)
+from effiseg.config.parsing import Layer, file_layers, flatten, make_settings, merge_settings, nest, with_recipe_below
 from effiseg.config.training import Cache, Device, Precision, Protocol, TrainConfig
-from effiseg.data.dataset_spec import load_dataset_spec
-from effiseg.data.python_data import PythonData
-from effiseg.environment import resolve_device
 from effiseg.errors import UsageError
-from effiseg.evaluation.evaluator import evaluate_exported, evaluate_model
-from effiseg.export.exporter import ExportReport
-from effiseg.export.exporter import export_model as export
-from effiseg.inference.predictor import Mode
-from effiseg.inference.runtimes import load_exported
-from effiseg.losses.custom import Loss
-from effiseg.models.pretrained import from_pretrained
-from effiseg.models.segformer import SegFormer
-from effiseg.results import EvaluationResult
 from effiseg.run_folder import is_exported, resolve_model
-from effiseg.runs import Comparison, Run, compare, resume_run, start_run
+
+# What works is imported where it works: evaluating and exporting need nothing of training.
+if TYPE_CHECKING:
+    from effiseg.data.python_data import PythonData
+    from effiseg.export.exporter import ExportReport
+    from effiseg.inference.predictor import Mode
+    from effiseg.losses.custom import Loss
+    from effiseg.models.segformer import SegFormer
+    from effiseg.results import EvaluationResult
+    from effiseg.runs import Comparison, Run
 
 PathLike = str | os.PathLike[str]
-Model = PathLike | SegFormer
+Model: TypeAlias = "PathLike | SegFormer"
 """A network, or what the commands take as MODEL: a run, a model folder, a transformers folder, a Hub id, a file."""
 ImageSize = str | tuple[int, int]
 """(height, width) in pixels, or "HEIGHTxWIDTH"."""
@@ -119,6 +108,9 @@ def train(
         ...
         effiseg.errors.UsageError: effiseg.train: unknown key 'epoch'; did you mean 'epochs'?
     """
+    from effiseg.data.python_data import PythonData
+    from effiseg.runs import start_run
+
     objects = data if isinstance(data, PythonData) else None
     own_loss = None
     if loss is not None and not isinstance(loss, (str, Mapping)):
@@ -151,6 +143,8 @@ def resume(run: PathLike, *, data: PythonData | None = None, loss: Loss | None =
         >>> effiseg.resume("runs/students/baseline").finished
         True
     """
+    from effiseg.runs import resume_run
+
     return resume_run(run, data=data, loss=loss)
 
 
@@ -201,6 +195,14 @@ def evaluate(
         >>> 0 <= result.miou <= 100
         True
     """
+    from effiseg.data.dataset_spec import load_dataset_spec
+    from effiseg.data.python_data import PythonData
+    from effiseg.environment import resolve_device
+    from effiseg.evaluation.evaluator import evaluate_exported, evaluate_model
+    from effiseg.inference.runtimes import load_exported
+    from effiseg.models.pretrained import from_pretrained
+    from effiseg.models.segformer import SegFormer
+
     if isinstance(data, PythonData):
         spec = data.spec()
     else:
@@ -227,8 +229,8 @@ def evaluate(
             from_pretrained(found), spec, split, device=resolve_device(device), source=source, **common
         )
     if device == "cuda":
-        raise UsageError(f"{source}: an exported file runs on the CPU; evaluate the model folder on cuda instead")
-    return evaluate_exported(load_exported(found), spec, split, **common)
+        raise UsageError(f"--device cuda: {source} runs on the CPU here; evaluate the model folder instead")
+    return evaluate_exported(load_exported(found), spec, split, source=source, **common)
 
 
 def ablate(
@@ -290,6 +292,8 @@ def ablate(
         >>> comparison.runs("dice_focal")[0].finished
         True
     """
+    from effiseg.runs import compare
+
     given = given_settings(
         settings, data=data, out=out, recipes=None if recipes is None else [os.fspath(r) for r in recipes],
         seeds=None if seeds is None else list(seeds), teacher=teacher, data_root=data_root, split=split, epochs=epochs,
@@ -355,18 +359,11 @@ def export_model(
     if format is None and path.suffix not in formats:
         raise UsageError(f"out must end in {', '.join(formats)}, or give format; found {path}")
     config = ExportConfig(
-        format=format or formats[path.suffix],
-        out=path,
-        image_size=pixels(image_size),
-        dynamic=dynamic,
-        precision=precision,
-        output=output,
-        data=None if data is None else os.fspath(data),
-        data_root=None if data_root is None else os.fspath(data_root),
-        split=split,
-        calibration_images=calibration_images,
-        evaluation_images=evaluation_images,
-    )
+        format=format or formats[path.suffix], out=path, image_size=pixels(image_size), dynamic=dynamic,
+        precision=precision, output=output, data=None if data is None else os.fspath(data),
+        data_root=None if data_root is None else os.fspath(data_root), split=split,
+        calibration_images=calibration_images, evaluation_images=evaluation_images,
+    )  # fmt: skip
     return export_as(model, config)
 
 
@@ -376,6 +373,10 @@ def export_as(model: Model, config: ExportConfig) -> ExportReport:
     Raises:
         UsageError, ModelError, DataError: what is wrong, in one line; no file is left.
     """
+    from effiseg.export.exporter import export_model as export
+    from effiseg.models.pretrained import from_pretrained
+    from effiseg.models.segformer import SegFormer
+
     if isinstance(model, SegFormer):
         on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
         return export(model if on_cpu else copy.deepcopy(model).cpu(), config, "the model")

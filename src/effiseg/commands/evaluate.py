@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from effiseg.commands.arguments import CommandParser, not_negative, positive, progress_bar
 from effiseg.config.data import Resize, parse_image_size
@@ -24,15 +24,15 @@ def run(argv: list[str]) -> int:
     from effiseg.environment import describe_environment
     from effiseg.files import write_json
 
-    spec = load_dataset_spec(options.data, options.data_root)
     with progress_bar(f"evaluating {options.split}") as progress:
         if options.predictions is not None:
             from effiseg.evaluation.predictions import evaluate_predictions
 
+            spec = load_dataset_spec(options.data, options.data_root)
             threads = options.workers or None
             result = evaluate_predictions(options.predictions, spec, options.split, threads=threads, progress=progress)
         else:
-            result = evaluate_with_model(options, spec, progress)
+            result = evaluate_with_model(options, progress)
     print_result(result)
     if options.json is not None:
         command = shlex.join(["effiseg", "evaluate", *argv])
@@ -41,41 +41,32 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def evaluate_with_model(
-    options: argparse.Namespace, spec: Any, progress: Callable[[int, int], None]
-) -> EvaluationResult:
+def evaluate_with_model(options: argparse.Namespace, progress: Callable[[int, int], None]) -> EvaluationResult:
     """Load MODEL and evaluate it."""
     from effiseg.allocator import keep_freed_memory
+    from effiseg.api import evaluate
     from effiseg.environment import resolve_device
-    from effiseg.evaluation.evaluator import evaluate_exported, evaluate_model
-    from effiseg.inference.runtimes import load_exported
-    from effiseg.models.pretrained import from_pretrained
-    from effiseg.run_folder import is_exported, resolve_model
+    from effiseg.run_folder import is_exported
 
-    model = resolve_model(options.model)
-    common: dict[str, Any] = {
-        "protocol": options.protocol or "full",
-        "image_size": options.image_size,
-        "resize": options.resize,
-        "batch_size": options.batch_size,
-        "workers": 2 if options.workers is None else options.workers,
-        "progress": progress,
-        "source": options.model,
-        "mode": options.mode,
-        "window": options.window,
-        "stride": options.stride,
-        "flip": options.flip,
-        "boundary": options.protocol != "quarter",
-    }
-    if is_exported(model):
-        if options.device == "cuda":
-            raise UsageError(f"--device cuda: {options.model} runs on the CPU here; evaluate the model folder instead")
+    if is_exported(options.model) or resolve_device(options.device) == "cpu":
         keep_freed_memory()
-        return evaluate_exported(load_exported(model), spec, options.split, **common)
-    device = resolve_device(options.device)
-    if device == "cpu":
-        keep_freed_memory()
-    return evaluate_model(from_pretrained(model), spec, options.split, device=device, **common)
+    return evaluate(
+        options.model,
+        options.data,
+        options.split,
+        data_root=options.data_root,
+        protocol=options.protocol or "full",
+        image_size=options.image_size,
+        resize=options.resize,
+        batch_size=options.batch_size,
+        device=options.device,
+        workers=2 if options.workers is None else options.workers,
+        progress=progress,
+        mode=options.mode,
+        window=options.window,
+        stride=options.stride,
+        flip=options.flip,
+    )
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
