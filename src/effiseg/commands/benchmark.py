@@ -20,9 +20,6 @@ RUNTIMES = ("torch", "torch_compile", "torch_cuda_graph", "onnxruntime", "openvi
 PRECISIONS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
 DEFAULT_SIZE = (512, 1024)
 WIDTH = 170
-HEADINGS = (
-    "median ms", "p95 ms", "FPS", "memory MiB", "params M", "GMACs", "+ attention", "file MB", "same labels",
-)  # fmt: skip
 
 
 def run(argv: list[str]) -> int:
