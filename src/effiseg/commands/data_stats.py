@@ -26,7 +26,7 @@ def run(argv: list[str]) -> int:
         prog="effiseg data stats",
         description="Pixel shares of the classes in every split, and class weights by every rule.",
     )
-    parser.add_argument("data", metavar="DATA", help="a data set's YAML file, or a preset: camvid, cityscapes")
+    parser.add_argument("data", metavar="DATA", help="a data set's YAML file, or a preset's name (docs/datasets.md)")
     parser.add_argument("--data_root", metavar="FOLDER", help="folder of the data set; replaces the YAML's path")
     parser.add_argument("--splits", metavar="A,B", help="only these splits, for example train,val")
     defaults = TrainConfig()
