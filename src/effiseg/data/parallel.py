@@ -91,8 +91,8 @@ def _signals_held_back() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in received:
-            signal.raise_signal(number)
+        for each in received:
+            signal.raise_signal(each)
 
 
 def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
