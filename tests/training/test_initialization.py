@@ -216,13 +216,14 @@ def test_an_encoder_alone_leaves_the_head_as_it_was_drawn(small_config: Config, 
     assert "--model.norm_eps 1e-06 keeps it" in report.notes[0]
 
 
-@pytest.mark.parametrize(("norms", "least"), [(("dyt", "layer_norm"), 3.0), (("dyt", "dyl"), 2.0)])
+@pytest.mark.parametrize(("norms", "least"), [(("dyt", "layer_norm"), 1.5), (("dyt", "dyl"), 4.0)])
 def test_norms_are_fitted_to_the_layer_norms(
-    small_config: Config, model_folder: Path, norms: tuple[Norm, Norm], least: float
+    small_config: Config, teacher_run: Path, norms: tuple[Norm, Norm], least: float
 ) -> None:
-    config = small_config("run", init=str(model_folder), model=ModelConfig("b0", *norms))
-    drawn, student, report = initialized(config, source(model_folder))
-    reference = from_pretrained(model_folder)
+    """Of a trained network: with DyL everywhere, a fit to a random one was measured worse than default values."""
+    config = small_config("run", init=str(teacher_run), model=ModelConfig("b0", *norms))
+    drawn, student, report = initialized(config, source(teacher_run / "model"))
+    reference = from_pretrained(teacher_run / "model")
     kept = {n: t for n, t in reference.state_dict().items() if n.rsplit(".", 1)[0] not in report.fitted}
     for name, tensor in kept.items():
         assert torch.equal(student.state_dict()[name], tensor), name
@@ -238,7 +239,7 @@ def test_norms_are_fitted_to_the_layer_norms(
     assert len(report.fitted) == (4 if norms[1] == "layer_norm" else 30)
     assert all(value is not None and 0 < value <= 1 for value in report.fitted.values())
     assert len(report.fitted_images) == 14
-    _, again, _ = initialized(config, source(model_folder))
+    _, again, _ = initialized(config, source(teacher_run / "model"))
     assert_same(student, again)
 
 
