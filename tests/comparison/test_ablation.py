@@ -7,7 +7,6 @@ import json
 import math
 import shutil
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -285,9 +284,8 @@ def test_started_again_it_trains_nothing(
     monkeypatch.setattr(samples, "from_pretrained", forbidden)
     for name in ("train", "evaluate_model"):
         monkeypatch.setattr(ablation, name, forbidden)
-    before, start = snapshot(config.out), time.monotonic()
+    before = snapshot(config.out)
     again = ablate(config, SHARED)
-    assert time.monotonic() - start < 20
     assert snapshot(config.out) == before
     assert without_times(again) == without_times(compared)
 
