@@ -65,7 +65,7 @@ class TrainConfig:
     """Settings of one training run."""
 
     data: str = ""
-    """Data set: a YAML file, or a preset's name (cityscapes, camvid) together with --data_root."""
+    """Data set: a YAML file, or a preset's name (cityscapes, ade20k, …) together with --data_root."""
     data_root: str | None = None
     """Folder of the data set; replaces the YAML's `path`."""
     out: str = ""
@@ -93,14 +93,14 @@ class TrainConfig:
     """standard: scale, crop, flip, colours. paper: flip and shift by at most 2 pixels. none."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     """Single knobs that differ from the preset `augment`."""
+    sampler: SamplerName = "uniform"
+    """uniform: every image once an epoch. rare_class: up to half of an epoch's places show crops around classes in
+    turn, rare ones more often."""
     seed: int = 0
     """Seed of the weights, the order of samples and their augmentation."""
     device: Device = "auto"
     """auto takes a GPU where there is one."""
     devices: int = 1
-    sampler: SamplerName = "uniform"
-    """uniform: every image once an epoch. rare_class: up to half of an epoch's places show crops around classes in
-    turn, rare ones more often."""
     """Processes of data-parallel training: GPUs, or on the CPU processes over gloo."""
     precision: Precision = "32"
     """32, or mixed precision with bf16 or 16 (float16 with loss scaling; GPU only)."""
