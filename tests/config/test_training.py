@@ -119,4 +119,5 @@ def test_any_term_needs_a_teacher(name: str) -> None:
 
 
 def test_the_comparison_s_own_settings() -> None:
-    assert {"split", "recipes", "seeds", "teacher_recipe", "teacher_epochs", "latency_size", "teacher_init"} == OWN_SETTINGS
+    own = {"split", "recipes", "seeds", "teacher_recipe", "teacher_epochs", "latency_size", "teacher_init"}
+    assert own == OWN_SETTINGS
