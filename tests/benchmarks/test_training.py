@@ -77,6 +77,7 @@ def test_targets_say_whether_they_are_met(quick: tuple[Path, dict[str, Any]]) ->
     assert rows["peak memory"]["at_most"] is True
 
 
+@pytest.mark.heavy
 def test_a_part_measured_again_leaves_the_others(quick: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     out = tmp_path / "training.json"
     out.write_text(quick[0].read_text())

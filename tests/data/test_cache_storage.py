@@ -112,11 +112,12 @@ def test_a_forked_worker_removes_nothing(memory: Path) -> None:
 
 
 RUN = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from effiseg.data import cache_storage
 cache_storage.SHARED_MEMORY = Path(sys.argv[1])
 (cache_storage.open_ram_storage().folder / "entry").write_bytes(b"1")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 print("open", flush=True)
 time.sleep(120)
 """
