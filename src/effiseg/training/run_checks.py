@@ -63,7 +63,9 @@ def check_objects(config: TrainConfig, data: PythonData | None, loss: Loss | Non
     if data is not None and not config.data.startswith(PREFIX):
         raise UsageError(f"{config.out}: its data is {config.data}; found other data beside it, leave that out")
     if data is not None and config.cache != "off":
-        raise UsageError(f"cache {config.cache} keeps decoded files; data given in Python has none: leave it off")
+        raise UsageError(
+            f"cache {config.cache} keeps decoded files; data given in Python is read as it is: leave it off"
+        )
     if data is not None and "train" not in data.splits:
         raise UsageError("PythonData: a run needs the split train; found " + ", ".join(data.splits))
     if config.loss.name == "custom" and loss is None:
