@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from effiseg.errors import UsageError
-from effiseg.files import read_json, write_json, write_text, write_yaml
+from effiseg.files import read_json, read_yaml, write_json, write_text, write_yaml
 from effiseg.report.reading import read_studies
 from effiseg.report.results_table import results_table
 from effiseg.results import AblationResult
@@ -62,6 +62,16 @@ def test_a_comparison_that_is_still_going(comparison: Path, tmp_path: Path, inve
     assert study.label("kd") == "+ KD (epoch 3 of 4)"
     assert "+ KD: kd-seed0 is not finished, epoch 3 of 4" in study.gaps
     assert "not begun: + KD (seed 1), + Tanh (seed 0), + Tanh (seed 1)" in study.gaps
+
+
+def test_a_teacher_trained_before_another_was_given_is_left_out(comparison: Path, tmp_path: Path) -> None:
+    """Its curve would stand for the given teacher's."""
+    shutil.copytree(comparison, tmp_path / "continued")
+    settings = read_yaml(tmp_path / "continued" / "ablation.yaml")
+    write_yaml(tmp_path / "continued" / "ablation.yaml", {**settings, "teacher": "elsewhere"})
+    (study,) = read_studies([tmp_path / "continued"])
+    assert "teacher" not in study.histories
+    assert "teacher" in [row.name for row in study.rows]
 
 
 def test_a_comparison_of_which_no_run_is_finished(tmp_path: Path, invented: ModuleType) -> None:

@@ -76,7 +76,10 @@ def read_comparison(folder: Path, results: Path | None = None) -> Study:
     results = results or _results_file(folder)
     result = None if results is None else AblationResult.from_dict(read_json(results), results)
     rows = {} if result is None else {Path(run.folder).name: row.name for row in result.rows for run in row.runs}
-    members = [read_run(rows.get(run.path.name, _row_of(run)), run) for run in run_folders(folder)]
+    runs = run_folders(folder)
+    if _settings(folder).get("teacher") is not None:  # a run named teacher is left from before another one was given
+        runs = [run for run in runs if _row_of(run) != TEACHER]
+    members = [read_run(rows.get(run.path.name, _row_of(run)), run) for run in runs]
     title = folder.resolve().name
     if title == "comparison":
         title = folder.resolve().parent.name
@@ -141,12 +144,10 @@ def name_missing_runs(study: Study, folder: Path, members: list[MemberRun]) -> N
     for member in members:
         if member.state is not None:
             study.gaps.append(f"{row_title(member.row)}: {member.source.name} is not finished, {member.state}")
-    if not (folder / SETTINGS).is_file():
-        return
-    settings = read_yaml(folder / SETTINGS)
+    settings = _settings(folder)
     rows = [Path(str(recipe)).stem for recipe in settings.get("recipes", [])]
     planned = [(row, seed) for row in rows for seed in settings.get("seeds", [])]
-    if settings.get("teacher") is None:
+    if settings and settings.get("teacher") is None:
         planned = [(TEACHER, seed) for seed in settings.get("seeds", [])[:1]] + planned
     there = {member.source.name for member in members}
     there |= {Path(run.folder).name for row in study.rows for run in row.runs}
@@ -205,6 +206,11 @@ def _results_file(folder: Path) -> Path | None:
         return None
     value = read_json(path)
     return path if isinstance(value, dict) and "rows" in value else None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """What the comparison was started with; nothing where only its runs or results are left."""
+    return read_yaml(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
 
 
 def _row_of(run: RunFolder) -> str:
