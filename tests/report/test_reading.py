@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from effiseg.errors import UsageError
-from effiseg.files import read_json, read_yaml, write_json, write_text, write_yaml
+from effiseg.files import read_json, write_json, write_text, write_yaml
 from effiseg.report.reading import read_studies
 from effiseg.report.results_table import results_table
 from effiseg.results import AblationResult
@@ -67,8 +67,9 @@ def test_a_comparison_that_is_still_going(comparison: Path, tmp_path: Path, inve
 def test_a_teacher_trained_before_another_was_given_is_left_out(comparison: Path, tmp_path: Path) -> None:
     """Its curve would stand for the given teacher's."""
     shutil.copytree(comparison, tmp_path / "continued")
-    settings = read_yaml(tmp_path / "continued" / "ablation.yaml")
-    write_yaml(tmp_path / "continued" / "ablation.yaml", {**settings, "teacher": "elsewhere"})
+    assert "teacher" in read_studies([tmp_path / "continued"])[0].histories
+    settings = {"recipes": ["baseline", "kd"], "seeds": [0, 1], "teacher": "elsewhere"}
+    write_yaml(tmp_path / "continued" / "ablation.yaml", settings)
     (study,) = read_studies([tmp_path / "continued"])
     assert "teacher" not in study.histories
     assert "teacher" in [row.name for row in study.rows]
