@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from effiseg.errors import UsageError
 
@@ -23,7 +23,29 @@ PROTOCOLS: dict[str, str] = {
 
 
 @dataclass
-class EvaluationResult:
+class ResultsFile:
+    """A dataclass that is written as JSON and read back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Any, source: object = "results") -> Self:
+        """Read back what `to_dict` gave; keys this version does not know are left out.
+
+        Args:
+            value: parsed JSON.
+            source: the file it came from, for the error's text.
+
+        Raises:
+            UsageError: a key is missing or holds something else.
+        """
+        return from_plain(cls, value, source)
+
+
+@dataclass
+class EvaluationResult(ResultsFile):
     """What `effiseg evaluate` measured on one split."""
 
     miou: float | None
@@ -66,22 +88,10 @@ class EvaluationResult:
     inference: str = "whole"
     """How images were brought to the network: whole, or the sliding windows, and whether mirror images were added."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
     @classmethod
-    def from_dict(cls, value: Any, source: object = "results") -> EvaluationResult:
-        """Read back what `to_dict` gave; keys this version does not know are left out.
-
-        Args:
-            value: parsed JSON.
-            source: the file it came from, for the error's text.
-
-        Raises:
-            UsageError: a key is missing or holds something else.
-        """
-        result = from_plain(cls, value, source)
+    def from_dict(cls, value: Any, source: object = "results") -> Self:
+        """See `ResultsFile`; the numbers of counts must fit the classes."""
+        result = super().from_dict(value, source)
         size = len(result.names)
         if len(result.confusion) != size or any(len(row) != size + 1 for row in result.confusion):
             raise UsageError(f"{source}: confusion must have {size} rows of {size + 1} counts, one row a class")
@@ -149,7 +159,7 @@ class AblationRow:
 
 
 @dataclass
-class AblationResult:
+class AblationResult(ResultsFile):
     """The comparison: all that its table and figures need."""
 
     rows: list[AblationRow]
@@ -168,23 +178,6 @@ class AblationResult:
     """The command line."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What all rows share: split, image size, epochs, steps, batch size and the like."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, value: Any, source: object = "results") -> AblationResult:
-        """Read back what `to_dict` gave; keys this version does not know are left out.
-
-        Args:
-            value: parsed JSON.
-            source: the file it came from, for the error's text.
-
-        Raises:
-            UsageError: a key is missing or holds something else.
-        """
-        return from_plain(cls, value, source)
 
 
 @dataclass
@@ -248,7 +241,7 @@ class BenchmarkRow:
 
 
 @dataclass
-class BenchmarkResult:
+class BenchmarkResult(ResultsFile):
     """What `effiseg benchmark` measured."""
 
     rows: list[BenchmarkRow]
@@ -261,23 +254,6 @@ class BenchmarkResult:
     """What `describe_environment` gave."""
     command: str
     """The command line."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, value: Any, source: object = "results") -> BenchmarkResult:
-        """Read back what `to_dict` gave; keys this version does not know are left out.
-
-        Args:
-            value: parsed JSON.
-            source: the file it came from, for the error's text.
-
-        Raises:
-            UsageError: a key is missing or holds something else.
-        """
-        return from_plain(cls, value, source)
 
 
 def from_plain(hint: type[T], value: Any, source: object, where: str = "") -> T:

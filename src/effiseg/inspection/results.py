@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from effiseg.results import from_plain
+from effiseg.results import ResultsFile
 
 
 @dataclass
@@ -103,7 +103,7 @@ class InspectedNorm:
 
 
 @dataclass
-class NormInspection:
+class NormInspection(ResultsFile):
     """What `effiseg inspect-norms` found."""
 
     norms: list[InspectedNorm]
@@ -130,20 +130,3 @@ class NormInspection:
     """What `describe_environment` gave."""
     command: str = ""
     """The command line."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, value: Any, source: object = "results") -> NormInspection:
-        """Read back what `to_dict` gave; keys this version does not know are left out.
-
-        Args:
-            value: parsed JSON.
-            source: the file it came from, for the error's text.
-
-        Raises:
-            UsageError: a key is missing or holds something else.
-        """
-        return from_plain(cls, value, source)
