@@ -1,4 +1,4 @@
-"""What the command lines that are no settings dataclass share: a parser, argument types, a progress bar."""
+"""What the command lines that are no settings dataclass share: a parser and argument types."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import NoReturn
 
 from effiseg.config.parsing import suggest
 from effiseg.errors import UsageError
-from effiseg.progress import progress_bar
-
-__all__ = ["CommandParser", "not_negative", "positive", "progress_bar"]
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
-from effiseg.commands.arguments import CommandParser, positive, progress_bar
+from effiseg.commands.arguments import CommandParser, positive
 from effiseg.config.data import parse_image_size
 from effiseg.config.training import Device
 from effiseg.errors import UsageError
+from effiseg.progress import progress_bar
 
 if TYPE_CHECKING:
     from effiseg.inference.export_record import Precision

@@ -6,7 +6,8 @@ import json
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from effiseg.commands.arguments import CommandParser, progress_bar
+from effiseg.commands.arguments import CommandParser
+from effiseg.progress import progress_bar
 
 if TYPE_CHECKING:
     from effiseg.data.check import CheckReport

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from effiseg.commands.arguments import CommandParser, progress_bar
+from effiseg.commands.arguments import CommandParser
+from effiseg.progress import progress_bar
 
 
 def run(argv: list[str]) -> int:

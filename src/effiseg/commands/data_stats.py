@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, get_args
 
-from effiseg.commands.arguments import CommandParser, progress_bar
+from effiseg.commands.arguments import CommandParser
 from effiseg.config.data import parse_image_size
 from effiseg.config.loss import ClassWeightRule
 from effiseg.config.training import SamplerName, TrainConfig
+from effiseg.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from effiseg.commands.arguments import CommandParser, not_negative, progress_bar
+from effiseg.commands.arguments import CommandParser, not_negative
 from effiseg.config.data import parse_image_size
+from effiseg.progress import progress_bar
 
 
 def run(argv: list[str]) -> int:

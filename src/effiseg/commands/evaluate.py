@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
-from effiseg.commands.arguments import CommandParser, not_negative, positive, progress_bar
+from effiseg.commands.arguments import CommandParser, not_negative, positive
 from effiseg.config.data import Resize, parse_image_size
 from effiseg.config.training import Device, Protocol
 from effiseg.errors import UsageError
+from effiseg.progress import progress_bar
 from effiseg.results import PROTOCOLS
 
 if TYPE_CHECKING:

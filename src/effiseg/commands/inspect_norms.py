@@ -6,10 +6,11 @@ import argparse
 import shlex
 from typing import get_args
 
-from effiseg.commands.arguments import CommandParser, not_negative, positive, progress_bar
+from effiseg.commands.arguments import CommandParser, not_negative, positive
 from effiseg.config.data import parse_image_size
 from effiseg.config.training import Device
 from effiseg.errors import UsageError
+from effiseg.progress import progress_bar
 
 
 def run(argv: list[str]) -> int:
