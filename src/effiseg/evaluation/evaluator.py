@@ -26,7 +26,7 @@ from effiseg.data.transforms import fits
 from effiseg.errors import ModelError, UsageError
 from effiseg.evaluation.scores import ImageScore, merge_across_processes, result_of_counts, score_image
 from effiseg.inference.label_map import enlarged_labels, label_map, whole_size
-from effiseg.inference.network import padded_to
+from effiseg.inference.network import padded_to, passes_of_file
 from effiseg.inference.predictor import Mode, choose_image_size, choose_windows, refuse_without_logits
 from effiseg.inference.runtimes import LoadedModel
 from effiseg.inference.sliding_window import Predict, Windows, logit_bands, with_mirror_image
@@ -256,9 +256,7 @@ def evaluate_exported(
         fixed = record.input_size
         batches = ([exactly(sample, input_shape(sample, fixed)) for sample in batch] for batch in batches)
 
-    def predict(images: Tensor) -> Tensor:
-        return torch.from_numpy(model(images.permute(0, 2, 3, 1)))
-
+    predict = passes_of_file(model)
     result = evaluate(
         with_mirror_image(predict) if flip else predict,
         batches,

@@ -90,12 +90,20 @@ def _torch_network(model: SegFormer, runtime: Runtime | None, device: str, sourc
     return Network(predict, model.metadata, "logits", None, MINIMUM_SIDE, place, source)
 
 
-def _exported_network(model: LoadedModel, source: str) -> Network:
+def passes_of_file(model: LoadedModel) -> Predict:
+    """An exported file as a callable of (B, 3, h, w) uint8 RGB."""
+
     def predict(images: Tensor) -> Tensor:
         return torch.from_numpy(model(images.permute(0, 2, 3, 1)))
 
+    return predict
+
+
+def _exported_network(model: LoadedModel, source: str) -> Network:
     record = model.record
-    return Network(predict, model.metadata, record.output, record.input_size, _EXPORTED_LEAST_SIDE, "cpu", source)
+    return Network(
+        passes_of_file(model), model.metadata, record.output, record.input_size, _EXPORTED_LEAST_SIDE, "cpu", source
+    )
 
 
 def padded_to(image: Tensor, size: tuple[int, int]) -> Tensor:
