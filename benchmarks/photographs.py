@@ -22,10 +22,10 @@ from PIL import Image
 
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.reading import map_labels
-from effiseg.data.synthetic import draw_scene, scene_rng
 from effiseg.data.transforms import UInt8Array
 from effiseg.environment import available_cores
 from effiseg.files import atomic_path, write_yaml
+from effiseg.scenes.synthetic import draw_scene, scene_rng
 
 SCENES = 4
 """Different scenes; every image has noise of its own and another part of its scene at its left border."""

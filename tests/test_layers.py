@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "effiseg"
 LAYERS = [
     {"errors"},
     {"files", "environment", "allocator", "results", "progress"},
-    {"config"},
+    {"config", "scenes"},
     {"data", "models", "losses", "metrics", "visualization"},
     {"distillation", "run_folder"},
     {"inference", "report"},

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from effiseg.benchmark.contender import Contender
 from effiseg.benchmark.cuda_graph import ReplayedPass
-from effiseg.data.synthetic import draw_scene, scene_rng
 from effiseg.inference.export_record import Precision
 from effiseg.models.fuse import fuse, torch_form
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained
 from effiseg.models.segformer import SegFormer
+from effiseg.scenes.synthetic import draw_scene, scene_rng
 
 DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,

@@ -13,7 +13,7 @@ from effiseg.progress import progress_bar
 def run(argv: list[str]) -> int:
     """Parse, draw, say where the scenes lie and how to use them."""
     options = _parse(argv)
-    from effiseg.data.synthetic import synthesize
+    from effiseg.scenes.synthetic import synthesize
 
     counts = {"train": options.train, "val": options.val, "test": options.test}
     height, width = options.size

@@ -7,8 +7,8 @@ from pathlib import Path
 from effiseg.comparison.ablation import Message, ablate
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import make_settings
-from effiseg.data.synthetic import synthesize
 from effiseg.results import AblationResult
+from effiseg.scenes.synthetic import synthesize
 
 SCENES = {"train": 200, "val": 40}
 SCENE_SIZE = (128, 256)

@@ -1,1 +1,1 @@
-"""Data sets: description, pairs, augmentation, loading, statistics, and the embedded street scenes."""
+"""Data sets: description, pairs, augmentation, loading, statistics."""

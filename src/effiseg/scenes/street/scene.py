@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from effiseg.data.street import labels, plan, traffic
-from effiseg.data.street.canvas import Canvas
-from effiseg.data.street.ground import draw_ground, draw_sky, draw_skyline
-from effiseg.data.street.roadside import plaster
-from effiseg.data.street.weather import finish, random_weather
+from effiseg.scenes.street import labels, plan, traffic
+from effiseg.scenes.street.canvas import Canvas
+from effiseg.scenes.street.ground import draw_ground, draw_sky, draw_skyline
+from effiseg.scenes.street.roadside import plaster
+from effiseg.scenes.street.weather import finish, random_weather
 
 
 def draw_scene(rng: np.random.Generator, height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from effiseg.data.street import labels
-from effiseg.data.street.canvas import Canvas, Color, Glow, Point, View
-from effiseg.data.street.roadside import plaster
+from effiseg.scenes.street import labels
+from effiseg.scenes.street.canvas import Canvas, Color, Glow, Point, View
+from effiseg.scenes.street.roadside import plaster
 
 GLASS = (48.0, 55.0, 62.0)
 _RED = (170.0, 25.0, 25.0)

@@ -9,8 +9,8 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from effiseg.data.street import labels
-from effiseg.data.street.canvas import NEAREST, Canvas, Color, Plane
+from effiseg.scenes.street import labels
+from effiseg.scenes.street.canvas import NEAREST, Canvas, Color, Plane
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from functools import partial
 from random import Random
 from typing import Literal
 
-from effiseg.data.street import furniture, labels, roadside
-from effiseg.data.street.canvas import NEAREST, Canvas, Color, View
-from effiseg.data.street.ground import FARTHEST, Ground, Shadows, Zone
+from effiseg.scenes.street import furniture, labels, roadside
+from effiseg.scenes.street.canvas import NEAREST, Canvas, Color, View
+from effiseg.scenes.street.ground import FARTHEST, Ground, Shadows, Zone
 
 Character = Literal["town", "suburb", "green", "industry"]
 Drawer = Callable[[Canvas, Random], None]

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from effiseg.data.street import labels
-from effiseg.data.street.canvas import Canvas, Color, Point
+from effiseg.scenes.street import labels
+from effiseg.scenes.street.canvas import Canvas, Color, Point
 
 FARTHEST = 130.0
 """Depth in metres beyond which nothing but ground and skyline is drawn."""

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from effiseg.data.street import labels
-from effiseg.data.street.canvas import Air, Canvas, Color
+from effiseg.scenes.street import labels
+from effiseg.scenes.street.canvas import Air, Canvas, Color
 
 
 @dataclass(frozen=True)

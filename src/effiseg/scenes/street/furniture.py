@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from random import Random
 
-from effiseg.data.street import labels
-from effiseg.data.street.canvas import Canvas, Color, Glow, Point
-from effiseg.data.street.roadside import plaster
+from effiseg.scenes.street import labels
+from effiseg.scenes.street.canvas import Canvas, Color, Glow, Point
+from effiseg.scenes.street.roadside import plaster
 
 _METALS = (
     (60.0, 62.0, 64.0),

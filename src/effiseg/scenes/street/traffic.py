@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from random import Random
 
-from effiseg.data.street import people, vehicles
-from effiseg.data.street.canvas import Canvas
-from effiseg.data.street.plan import Scene, Side, Street, add_one
+from effiseg.scenes.street import people, vehicles
+from effiseg.scenes.street.canvas import Canvas
+from effiseg.scenes.street.plan import Scene, Side, Street, add_one
 
 Ridden = Callable[[Canvas, Random, float, float, float], None]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from random import Random
 
-from effiseg.data.street import labels
-from effiseg.data.street.canvas import Canvas, Color
-from effiseg.data.street.vehicles import Frame, paintwork
+from effiseg.scenes.street import labels
+from effiseg.scenes.street.canvas import Canvas, Color
+from effiseg.scenes.street.vehicles import Frame, paintwork
 
 _RING = [(math.cos(math.tau * i / 12), math.sin(math.tau * i / 12)) for i in range(13)]
 

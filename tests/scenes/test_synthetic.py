@@ -15,8 +15,8 @@ from PIL import Image
 from effiseg.commands import data_synthesize
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.samples import list_samples
-from effiseg.data.synthetic import MANIFEST, draw_scene, scene_paths, scene_rng, synthesize
 from effiseg.errors import DataError, UsageError
+from effiseg.scenes.synthetic import MANIFEST, draw_scene, scene_paths, scene_rng, synthesize
 
 SCENES = 150
 

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from effiseg.data.street.scene import draw_scene
 from effiseg.errors import DataError, EffisegError
 from effiseg.files import read_json, write_json
+from effiseg.scenes.street.scene import draw_scene
 
 __all__ = ["MANIFEST", "MIN_SIZE", "SPLITS", "draw_scene", "scene_paths", "scene_rng", "synthesize"]
 
