@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from effiseg.version import __version__
+
 if TYPE_CHECKING:
     from effiseg import distillation, losses
     from effiseg.api import ablate, evaluate, export_model, resume, train
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from effiseg.report.page import write_report
     from effiseg.results import EvaluationResult
     from effiseg.runs import Comparison, Run
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Comparison",

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from effiseg.errors import EffisegError
+from effiseg.version import __version__
 
 
 class Command(NamedTuple):
@@ -68,8 +69,6 @@ def main(argv: list[str] | None = None) -> int:
         print(help_text())
         return 0 if words else 2
     if words[0] == "--version":
-        from effiseg import __version__
-
         print(f"effiseg {__version__}")
         return 0
     for command in COMMANDS:

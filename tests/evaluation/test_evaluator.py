@@ -19,7 +19,7 @@ from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import list_samples
 from effiseg.errors import DataError, ModelError, UsageError
 from effiseg.evaluation.evaluator import check_classes, evaluate, evaluate_model
-from effiseg.metrics import class_iou, confusion_counts, mean_iou
+from effiseg.metrics.confusion_matrix import class_iou, confusion_counts, mean_iou
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.segformer import SegFormer
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from effiseg.metrics import (
+from effiseg.metrics.confusion_matrix import (
     ConfusionMatrix,
     class_iou,
     confusion_counts,

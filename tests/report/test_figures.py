@@ -10,7 +10,7 @@ import pytest
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from effiseg.report.bootstrap import PairedDifference, paired_differences
+from effiseg.metrics.bootstrap import PairedDifference, paired_differences
 from effiseg.report.figures.class_distribution import class_distribution_figure
 from effiseg.report.figures.class_iou import class_deltas, delta_figure, radar_figure
 from effiseg.report.figures.confusion import confusion_figure, confusion_percent

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from effiseg.config.model import LARGEST_STRIDE
 from effiseg.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_ranges
 from effiseg.errors import UsageError
 
 Resize = Literal["keep_ratio", "fixed"]
 AugmentPreset = Literal["standard", "paper", "none"]
-MINIMUM_SIZE = 32
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
@@ -24,9 +24,9 @@ def parse_image_size(text: str) -> tuple[int, int]:
     if match is None:
         raise UsageError(f"image_size must be HEIGHTxWIDTH, for example 512x1024; found {text!r}")
     height, width = int(match[1]), int(match[2])
-    if min(height, width) < MINIMUM_SIZE:
+    if min(height, width) < LARGEST_STRIDE:
         raise UsageError(
-            f"image_size must be at least {MINIMUM_SIZE}x{MINIMUM_SIZE} (the encoder's largest stride is 32); "
+            f"image_size must be at least {LARGEST_STRIDE}x{LARGEST_STRIDE} (the encoder's largest stride); "
             f"found {text}"
         )
     return height, width

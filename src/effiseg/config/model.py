@@ -9,6 +9,9 @@ from effiseg.config.ranges import BELOW_ONE, POSITIVE, check_ranges
 
 Variant = Literal["b0", "b1", "b2", "b3", "b4", "b5"]
 Norm = Literal["layer_norm", "dyt", "dyl"]
+LARGEST_STRIDE = 32
+"""Pixels that one place of the encoder's last stage stands for: no image may be smaller, evaluation pads to its
+multiples."""
 
 
 @dataclass

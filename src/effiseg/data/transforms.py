@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from effiseg.config.data import AugmentationConfig, Resize
+from effiseg.config.model import LARGEST_STRIDE
 
 UInt8Array = npt.NDArray[np.uint8]
 
 PADDING_COLOUR = (124, 116, 104)
 """RGB of padded image pixels: ImageNet's mean, about 0 after normalization, as the convolutions pad."""
-STRIDE = 32
-"""The encoder's largest stride; evaluation pads to a multiple of it."""
 _GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
 # RGB to a luma-chroma basis (the YIQ of analogue television): hue turns its chroma plane, luma stays.
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -55,7 +54,7 @@ def resize_mask(mask: UInt8Array, shape: tuple[int, int]) -> UInt8Array:
     return _uint8(cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
-def pad_to_multiple(image: UInt8Array, multiple: int = STRIDE) -> UInt8Array:
+def pad_to_multiple(image: UInt8Array, multiple: int = LARGEST_STRIDE) -> UInt8Array:
     """Pad (h, w, 3) at the right and the bottom with PADDING_COLOUR to multiples of `multiple`."""
     height, width = image.shape[:2]
     bottom, right = -height % multiple, -width % multiple

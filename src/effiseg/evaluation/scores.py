@@ -11,6 +11,7 @@ from torch import Tensor
 
 from effiseg.config.training import Protocol
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.metrics.bootstrap import miou_interval
 from effiseg.metrics.confusion_matrix import (
     class_counts,
     class_iou,
@@ -19,7 +20,6 @@ from effiseg.metrics.confusion_matrix import (
     mean_iou_of_present,
     pixel_accuracy,
 )
-from effiseg.report.bootstrap import miou_interval
 from effiseg.results import EvaluationResult
 
 ImageScore = tuple[float | None, list[list[int]]]

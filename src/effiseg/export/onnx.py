@@ -11,6 +11,7 @@ from torch import nn
 from effiseg.environment import require_package
 from effiseg.export.capture import AXES, capture, output_axes, quiet
 from effiseg.inference.export_record import INPUT_NAME, PREFIX, ExportRecord
+from effiseg.version import __version__
 
 OPSET = 20
 """Has GELU and LayerNormalization as operators; ONNX Runtime reads it since 1.17."""
@@ -46,8 +47,6 @@ def write_onnx(network: nn.Module, path: Path, record: ExportRecord) -> None:
 
 def write_properties(model: Any, record: ExportRecord) -> None:
     """Put the record into the model, in place of whatever properties it has."""
-    from effiseg import __version__
-
     model.producer_name, model.producer_version = "effiseg", __version__
     del model.metadata_props[:]
     for name, text in record.to_properties().items():

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from torch import nn
 
-from effiseg import __version__
 from effiseg.config.export import ExportFormat
 from effiseg.export.onnx import write_onnx
 from effiseg.export.openvino import convert, write_openvino
@@ -17,6 +16,7 @@ from effiseg.export.torch_export import write_torch_export
 from effiseg.inference.export_record import ExportRecord, Output, Precision
 from effiseg.models.fuse import fuse
 from effiseg.models.segformer import SegFormer
+from effiseg.version import __version__
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "numpy")
 

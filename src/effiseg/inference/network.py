@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from effiseg.config.model import LARGEST_STRIDE
 from effiseg.data.transforms import PADDING_COLOUR
 from effiseg.environment import resolve_device
 from effiseg.errors import UsageError
@@ -18,7 +19,7 @@ from effiseg.inference.sliding_window import Predict
 from effiseg.models.fuse import fuse, torch_form
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained
-from effiseg.models.segformer import MINIMUM_SIDE, SegFormer
+from effiseg.models.segformer import SegFormer
 from effiseg.run_folder import is_exported, resolve_model
 
 ModelSource = SegFormer | str | os.PathLike[str]
@@ -87,7 +88,7 @@ def _torch_network(model: SegFormer, runtime: Runtime | None, device: str, sourc
             logits: Tensor = call(images.to(place, non_blocking=True).permute(0, 2, 3, 1))
             return logits
 
-    return Network(predict, model.metadata, "logits", None, MINIMUM_SIDE, place, source)
+    return Network(predict, model.metadata, "logits", None, LARGEST_STRIDE, place, source)
 
 
 def passes_of_file(model: LoadedModel) -> Predict:

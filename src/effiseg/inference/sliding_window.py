@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from effiseg.config.model import LARGEST_STRIDE
 from effiseg.data.transforms import fits
 from effiseg.errors import UsageError
 
@@ -19,7 +20,6 @@ Predict = Callable[[Tensor], Tensor]
 """(B, 3, h, w) uint8 images → (B, K, ⌈h/4⌉, ⌈w/4⌉) logits of any floating dtype, or (B, h, w) uint8 labels."""
 CELL = 4
 """Pixels of the image, along one axis, that one logit stands for."""
-_LEAST_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ def make_windows(size: tuple[int, int], stride: int | None = None) -> Windows:
             the window, which would leave gaps.
     """
     height, width = size
-    if min(size) < _LEAST_SIDE or height % CELL or width % CELL:
+    if min(size) < LARGEST_STRIDE or height % CELL or width % CELL:
         raise UsageError(
-            f"--window must have sides from {_LEAST_SIDE} on that are multiples of {CELL}, which one logit stands for; "
-            f"found {height}x{width}"
+            f"--window must have sides from {LARGEST_STRIDE} on that are multiples of {CELL}, which one logit stands "
+            f"for; found {height}x{width}"
         )
     if stride is None:
         return Windows(size, (2 * height // 3 // CELL * CELL, 2 * width // 3 // CELL * CELL))

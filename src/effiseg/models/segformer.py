@@ -8,16 +8,15 @@ from typing import get_args
 
 from torch import Tensor, nn
 
-from effiseg.config.model import Norm, Variant
+from effiseg.config.model import LARGEST_STRIDE, Norm, Variant
 from effiseg.errors import ModelError
 from effiseg.models.decode_head import DecodeHead
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.mix_transformer import Features, MixTransformer
 
-__all__ = ["DECODER_WIDTHS", "MINIMUM_SIDE", "Features", "SegFormer"]
+__all__ = ["DECODER_WIDTHS", "Features", "SegFormer"]
 
 DECODER_WIDTHS: dict[Variant, int] = {"b0": 256, "b1": 256, "b2": 768, "b3": 768, "b4": 768, "b5": 768}
-MINIMUM_SIDE = 32  # the last stage's stride: below it a stage has no whole window to reduce
 
 
 class SegFormer(nn.Module):
@@ -137,9 +136,9 @@ def check_images(images: Tensor) -> None:
         kind = str(images.dtype).removeprefix("torch.")
         raise ModelError(f"images must be normalized floats, see model.metadata.normalize; found {kind}")
     height, width = images.shape[2:]
-    if height < MINIMUM_SIDE or width < MINIMUM_SIDE:
+    if height < LARGEST_STRIDE or width < LARGEST_STRIDE:
         raise ModelError(
-            f"images must be at least {MINIMUM_SIDE}x{MINIMUM_SIDE} (the encoder's largest stride is 32); "
+            f"images must be at least {LARGEST_STRIDE}x{LARGEST_STRIDE} (the encoder's largest stride); "
             f"found {height}x{width}: enlarge or pad them"
         )
 

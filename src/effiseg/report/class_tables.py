@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from effiseg.report.bootstrap import RESAMPLES, PairedDifference
+from effiseg.metrics.bootstrap import RESAMPLES, PairedDifference
 from effiseg.report.row_titles import TEACHER
 from effiseg.report.study import Study
 from effiseg.report.table import Cell, Column, Table, mark_best, number_cell, text_cell

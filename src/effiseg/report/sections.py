@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from effiseg.errors import EffisegError
-from effiseg.report.bootstrap import PairedDifference, paired_differences
+from effiseg.metrics.bootstrap import PairedDifference, paired_differences
 from effiseg.report.class_tables import class_iou_table, class_statistics_table, paired_table, worst_images_table
 from effiseg.report.figures.class_distribution import class_distribution_figure
 from effiseg.report.figures.class_iou import delta_figure, radar_figure

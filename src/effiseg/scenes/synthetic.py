@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from effiseg.config.model import LARGEST_STRIDE
 from effiseg.errors import DataError, EffisegError
 from effiseg.files import read_json, write_json
 from effiseg.scenes.street.scene import draw_scene
 
-__all__ = ["MANIFEST", "MIN_SIZE", "SPLITS", "draw_scene", "scene_paths", "scene_rng", "synthesize"]
+__all__ = ["MANIFEST", "SPLITS", "draw_scene", "scene_paths", "scene_rng", "synthesize"]
 
 SPLITS: Final = ("train", "val", "test")
 MANIFEST: Final = "synthetic.json"
-MIN_SIZE: Final = 32
 
 # Raised whenever the same seed draws other pixels, so that one folder never mixes two generators.
 _VERSION: Final = 1
@@ -111,8 +111,8 @@ def _check(counts: dict[str, int], height: int, width: int, seed: int) -> None:
             raise DataError(f"a split holds 0 to 999999 scenes; found {count} for {split}")
     if not any(counts.values()):
         raise DataError("at least one split must hold a scene; found none in all of them; ask for some")
-    if min(height, width) < MIN_SIZE:
-        raise DataError(f"scenes are at least {MIN_SIZE}x{MIN_SIZE} pixels; found {height}x{width}")
+    if min(height, width) < LARGEST_STRIDE:
+        raise DataError(f"scenes are at least {LARGEST_STRIDE}x{LARGEST_STRIDE} pixels; found {height}x{width}")
     if seed < 0:
         raise DataError(f"seed must be a whole number from 0 on; found {seed}")
 

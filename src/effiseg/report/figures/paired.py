@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from effiseg.report.bootstrap import PairedDifference
+from effiseg.metrics.bootstrap import PairedDifference
 from effiseg.report.figures.style import INK, Gap, new_figure, row_styles
 from effiseg.report.study import Study
 

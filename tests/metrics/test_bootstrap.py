@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from effiseg.report.bootstrap import miou_interval, paired_differences, resampled_miou
+from effiseg.metrics.bootstrap import miou_interval, paired_differences, resampled_miou
 from effiseg.results import EvaluationResult
 
 
