@@ -14,9 +14,8 @@ PUBLIC = {
         "fuse", "losses", "resume", "save_pretrained", "train", "write_report",
     ],
     "effiseg.losses": [
-        "ComboLoss", "CrossEntropyLoss", "DiceFocalLoss", "DiceLoss", "FocalLoss", "FocalTverskyLoss",
-        "TverskyLoss", "combo_loss", "cross_entropy_loss", "dice_focal_loss", "dice_loss", "focal_loss",
-        "focal_tversky_loss", "tversky_loss",
+        "Averaging", "PixelOptions", "combo_loss", "cross_entropy_loss", "dice_focal_loss", "dice_loss",
+        "focal_loss", "focal_tversky_loss", "tversky_loss",
     ],
     "effiseg.distillation": [
         "Distiller", "cosine_feature_loss", "kl_distillation_loss", "patch_embedding_loss",

@@ -10,13 +10,8 @@ from torch import Tensor
 
 from effiseg.errors import UsageError
 from effiseg.losses import (
-    ComboLoss,
-    CrossEntropyLoss,
-    DiceFocalLoss,
-    DiceLoss,
-    FocalLoss,
-    FocalTverskyLoss,
-    TverskyLoss,
+    Averaging,
+    PixelOptions,
     combo_loss,
     cross_entropy_loss,
     dice_focal_loss,
@@ -28,22 +23,24 @@ from effiseg.losses import (
 
 K = 5
 WEIGHTS = torch.tensor([2.6, 6.7, 0.4, 9.9, 1.0], dtype=torch.float64)
-# name -> (function, module, positional arguments, options)
-LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
-    "cross_entropy": (cross_entropy_loss, CrossEntropyLoss, (), {}),
-    "weighted_cross_entropy": (cross_entropy_loss, CrossEntropyLoss, (WEIGHTS,), {}),
-    "dice": (dice_loss, DiceLoss, (), {}),
-    "dice_image": (dice_loss, DiceLoss, (), {"sums": "image"}),
-    "dice_all": (dice_loss, DiceLoss, (), {"classes": "all", "smooth": 0.3}),
-    "dice_image_all_rough": (dice_loss, DiceLoss, (), {"classes": "all", "sums": "image", "smooth": 0.0}),
-    "focal": (focal_loss, FocalLoss, (), {"gamma": 2.0}),
-    "focal_soft": (focal_loss, FocalLoss, (WEIGHTS,), {"gamma": 0.5, "normalize_weights": "mean"}),
-    "focal_plain_weights": (focal_loss, FocalLoss, (WEIGHTS,), {"normalize_weights": "none"}),
-    "dice_focal": (dice_focal_loss, DiceFocalLoss, (WEIGHTS,), {"dice_weight": 0.3, "gamma": 1.5}),
-    "tversky": (tversky_loss, TverskyLoss, (), {"alpha": 0.3, "beta": 0.7}),
-    "focal_tversky": (focal_tversky_loss, FocalTverskyLoss, (), {"alpha": 0.3, "beta": 0.7}),
-    "combo": (combo_loss, ComboLoss, (WEIGHTS,), {"dice_weight": 0.7, "sums": "image"}),
+ALL_ROUGH = {"averaging": Averaging("image", "all"), "smooth": 0.0}
+# name -> (function, positional arguments, options)
+LOSSES: dict[str, tuple[Callable[..., Tensor], tuple[Any, ...], dict[str, Any]]] = {
+    "cross_entropy": (cross_entropy_loss, (), {}),
+    "weighted_cross_entropy": (cross_entropy_loss, (WEIGHTS,), {}),
+    "dice": (dice_loss, (), {}),
+    "dice_image": (dice_loss, (), {"averaging": Averaging(sums="image")}),
+    "dice_all": (dice_loss, (), {"averaging": Averaging(classes="all"), "smooth": 0.3}),
+    "dice_image_all_rough": (dice_loss, (), ALL_ROUGH),
+    "focal": (focal_loss, (), {"gamma": 2.0}),
+    "focal_soft": (focal_loss, (WEIGHTS,), {"gamma": 0.5, "normalize_weights": "mean"}),
+    "focal_plain_weights": (focal_loss, (WEIGHTS,), {"normalize_weights": "none"}),
+    "dice_focal": (dice_focal_loss, (WEIGHTS,), {"dice_weight": 0.3, "gamma": 1.5}),
+    "tversky": (tversky_loss, (), {"alpha": 0.3, "beta": 0.7}),
+    "focal_tversky": (focal_tversky_loss, (), {"alpha": 0.3, "beta": 0.7}),
+    "combo": (combo_loss, (WEIGHTS,), {"dice_weight": 0.7, "averaging": Averaging(sums="image")}),
 }
+UPSAMPLED = PixelOptions(upsample=True)
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
 
@@ -58,7 +55,7 @@ def make_case(seed: int = 0, *, batch: int = 3, size: tuple[int, int] = (6, 7)) 
 
 
 def value_and_gradient(name: str, logits: Tensor, target: Tensor, **extra: Any) -> tuple[Tensor, Tensor]:
-    function, _, args, options = LOSSES[name]
+    function, args, options = LOSSES[name]
     leaf = logits.clone().requires_grad_()
     value = function(leaf, target, *args, **options, **extra)
     value.backward()
@@ -68,7 +65,7 @@ def value_and_gradient(name: str, logits: Tensor, target: Tensor, **extra: Any) 
 
 @every_loss
 def test_gradient_is_the_derivative(name: str) -> None:
-    function, _, args, options = LOSSES[name]
+    function, args, options = LOSSES[name]
     logits, target = make_case(size=(3, 4))
     assert torch.autograd.gradcheck(
         lambda z: function(z, target, *args, **options), (logits.requires_grad_(),), rtol=1e-5, atol=1e-8
@@ -157,7 +154,7 @@ def test_any_ignore_index_gives_the_same(name: str) -> None:
     expected = value_and_gradient(name, logits, target)
     for ignore_index in (-100, -1, 77):
         moved = target.masked_fill(target == 255, ignore_index)
-        found = value_and_gradient(name, logits, moved, ignore_index=ignore_index)
+        found = value_and_gradient(name, logits, moved, pixels=PixelOptions(ignore_index))
         assert torch.equal(found[0], expected[0])
         assert torch.equal(found[1], expected[1])
 
@@ -167,7 +164,8 @@ def test_an_ignore_index_outside_uint8_ignores_no_class() -> None:
     target = target.clamp_max(3).to(torch.uint8)
     target[0, 0, 0] = 4
     # -252 is 4 in uint8 arithmetic.
-    assert torch.equal(cross_entropy_loss(logits, target, ignore_index=-252), cross_entropy_loss(logits, target.long()))
+    found = cross_entropy_loss(logits, target, pixels=PixelOptions(-252))
+    assert torch.equal(found, cross_entropy_loss(logits, target.long()))
 
 
 @every_loss
@@ -195,28 +193,17 @@ def test_float64_is_kept_under_autocast(name: str) -> None:
 
 
 @every_loss
-def test_module_equals_function(name: str) -> None:
-    function, module_class, args, options = LOSSES[name]
-    logits, target = make_case()
-    target[target == 255] = 254
-    for extra in ({"ignore_index": 254}, {"ignore_index": 254, "upsample": True}):
-        module = module_class(*args, **options, **extra)
-        assert torch.equal(module(logits, target), function(logits, target, *args, **options, **extra))
-    assert module.state_dict() == {}
-
-
-@every_loss
 def test_without_a_process_group_across_processes_is_the_same(name: str) -> None:
     logits, target = make_case()
     expected = value_and_gradient(name, logits, target)
-    found = value_and_gradient(name, logits, target, across_processes=True)
+    found = value_and_gradient(name, logits, target, pixels=PixelOptions(across_processes=True))
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
 
 
 @every_loss
 def test_wrong_shapes_and_types_are_refused_in_one_line(name: str) -> None:
-    function, _, args, options = LOSSES[name]
+    function, args, options = LOSSES[name]
     logits, target = make_case()
     for bad in (target[:, :3], target[:1], target.float(), target == 0):
         with pytest.raises(UsageError) as caught:
@@ -224,7 +211,7 @@ def test_wrong_shapes_and_types_are_refused_in_one_line(name: str) -> None:
         assert "\n" not in str(caught.value)
     for bad in (target[:1], target[:, 0], target.float(), target == 0):
         with pytest.raises(UsageError):
-            function(logits, bad, *args, **options, upsample=True)
+            function(logits, bad, *args, **options, pixels=UPSAMPLED)
 
 
 @pytest.mark.parametrize("name", ["weighted_cross_entropy", "focal_plain_weights", "dice_focal", "combo"])
@@ -255,7 +242,7 @@ def small_logits(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 def upsampled_before(name: str, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     leaf = logits.clone().requires_grad_()
     large = F.interpolate(leaf, target.shape[1:], mode="bilinear", align_corners=False)
-    function, _, args, options = LOSSES[name]
+    function, args, options = LOSSES[name]
     value = function(large, target, *args, **options)
     value.backward()
     assert leaf.grad is not None
@@ -271,38 +258,38 @@ def test_upsampling_inside_equals_upsampling_before(
     monkeypatch.setattr("effiseg.losses.pixels._BAND_NUMBERS", band_numbers)
     monkeypatch.setattr("effiseg.losses.pixels._TILE", 10)
     logits, target = small_logits(size)
-    value, gradient = value_and_gradient(name, logits, target, upsample=True)
+    value, gradient = value_and_gradient(name, logits, target, pixels=UPSAMPLED)
     expected, expected_gradient = upsampled_before(name, logits, target)
     torch.testing.assert_close(value, expected, rtol=1e-13, atol=0)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-15)
     single, single_gradient = value_and_gradient(
-        name, logits.float().to(memory_format=torch.channels_last), target.to(torch.uint8), upsample=True
+        name, logits.float().to(memory_format=torch.channels_last), target.to(torch.uint8), pixels=UPSAMPLED
     )
     torch.testing.assert_close(single.double(), expected, rtol=3e-6, atol=0)
     torch.testing.assert_close(single_gradient.double(), expected_gradient, rtol=1e-4, atol=1e-7)
     with torch.no_grad():
-        function, _, args, options = LOSSES[name]
-        assert torch.equal(function(logits, target, *args, **options, upsample=True), value)
+        function, args, options = LOSSES[name]
+        assert torch.equal(function(logits, target, *args, **options, pixels=UPSAMPLED), value)
 
 
 @every_loss
 def test_the_gradient_through_upsampling_is_the_derivative(name: str) -> None:
-    function, _, args, options = LOSSES[name]
+    function, args, options = LOSSES[name]
     logits, target = make_case(size=(11, 12))
     small = logits[:, :, :3, :4].clone().requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda z: function(z, target, *args, **options, upsample=True), (small,), rtol=1e-5, atol=1e-8
+        lambda z: function(z, target, *args, **options, pixels=UPSAMPLED), (small,), rtol=1e-5, atol=1e-8
     )
 
 
 @every_loss
 def test_ignored_and_extreme_pixels_are_safe_when_upsampling(name: str) -> None:
     logits, target = small_logits((24, 28))
-    value, gradient = value_and_gradient(name, logits.float(), torch.full_like(target, 255), upsample=True)
+    value, gradient = value_and_gradient(name, logits.float(), torch.full_like(target, 255), pixels=UPSAMPLED)
     assert value == 0
     assert torch.all(gradient == 0)
     for scale in (300.0, 1e4):  # probabilities of 0 in float32, whose logarithm is not to be had
-        value, gradient = value_and_gradient(name, scale * logits.float(), target, upsample=True)
+        value, gradient = value_and_gradient(name, scale * logits.float(), target, pixels=UPSAMPLED)
         expected, expected_gradient = upsampled_before(name, scale * logits.float(), target)
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=0)
         torch.testing.assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-6)
@@ -313,11 +300,11 @@ def test_ignored_and_extreme_pixels_are_safe_when_upsampling(name: str) -> None:
 def test_half_precision_logits_are_upsampled_in_float32(name: str, dtype: torch.dtype) -> None:
     logits, target = small_logits((24, 28))
     half = logits.to(dtype)
-    expected, gradient = value_and_gradient(name, half.float(), target, upsample=True)
-    function, _, args, options = LOSSES[name]
+    expected, gradient = value_and_gradient(name, half.float(), target, pixels=UPSAMPLED)
+    function, args, options = LOSSES[name]
     leaf = half.requires_grad_()
     with torch.autocast("cpu", dtype=dtype):
-        value = function(leaf, target, *args, **options, upsample=True)
+        value = function(leaf, target, *args, **options, pixels=UPSAMPLED)
         value.backward()
     assert torch.equal(value, expected)
     assert leaf.grad is not None
@@ -326,7 +313,7 @@ def test_half_precision_logits_are_upsampled_in_float32(name: str, dtype: torch.
 
 @every_loss
 def test_nothing_of_the_upsampled_size_is_kept_for_the_gradient(name: str) -> None:
-    function, _, args, options = LOSSES[name]
+    function, args, options = LOSSES[name]
     logits, target = small_logits((48, 56))
     kept: list[int] = []
 
@@ -335,16 +322,16 @@ def test_nothing_of_the_upsampled_size_is_kept_for_the_gradient(name: str) -> No
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        function(logits.requires_grad_(), target, *args, **options, upsample=True)
+        function(logits.requires_grad_(), target, *args, **options, pixels=UPSAMPLED)
     assert 0 < max(kept) <= target.numel() < target.numel() * K
 
 
 @pytest.mark.parametrize("name", ["weighted_cross_entropy", "dice_focal"])
 def test_a_compiled_loss_is_one_graph_with_the_same_values(name: str) -> None:
-    function, _, args, options = LOSSES[name]
+    function, args, options = LOSSES[name]
     logits, target = small_logits((24, 28))
     compiled = torch.compile(
-        lambda z: function(z, target, *args, **options, upsample=True), backend="aot_eager", fullgraph=True
+        lambda z: function(z, target, *args, **options, pixels=UPSAMPLED), backend="aot_eager", fullgraph=True
     )
     leaf = logits.clone().requires_grad_()
     value = compiled(leaf)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from effiseg.losses import combo_loss, cross_entropy_loss, dice_loss
+from effiseg.losses import Averaging, combo_loss, cross_entropy_loss, dice_loss
 
 
 @pytest.mark.parametrize("dice_weight", [0.0, 0.5, 0.8, 1.0])
@@ -11,8 +11,8 @@ def test_is_the_weighted_sum_values_and_gradients(dice_weight: float) -> None:
     target = torch.randint(0, 5, (2, 6, 7))
     target[0, 0] = 255
     weights = torch.rand(5)
-    whole = combo_loss(logits, target, weights, dice_weight=dice_weight, smooth=0.5, classes="all")
-    dice = dice_loss(logits, target, smooth=0.5, classes="all")
+    whole = combo_loss(logits, target, weights, dice_weight=dice_weight, smooth=0.5, averaging=Averaging(classes="all"))
+    dice = dice_loss(logits, target, smooth=0.5, averaging=Averaging(classes="all"))
     parts = dice_weight * dice + (1 - dice_weight) * cross_entropy_loss(logits, target, weights)
     torch.testing.assert_close(whole, parts, rtol=1e-14, atol=0)
     (whole_gradient,) = torch.autograd.grad(whole, logits)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from effiseg.errors import UsageError
-from effiseg.losses import DiceLoss, cross_entropy_loss, focal_loss
+from effiseg.losses import PixelOptions, cross_entropy_loss, focal_loss
 from effiseg.losses.custom import check_custom_loss, custom_loss
 
 CLASSES = 3
@@ -28,21 +28,26 @@ def batch() -> tuple[Tensor, Tensor]:
 
 def test_a_loss_of_torch_fits_as_it_is(batch: tuple[Tensor, Tensor]) -> None:
     found = custom_loss(nn.CrossEntropyLoss(ignore_index=255), *batch)
-    torch.testing.assert_close(found, cross_entropy_loss(*batch, upsample=True))
+    torch.testing.assert_close(found, cross_entropy_loss(*batch, pixels=PixelOptions(upsample=True)))
 
 
 def test_a_loss_gets_the_options_that_it_names(batch: tuple[Tensor, Tensor]) -> None:
     weights = torch.tensor([1.0, 2.0, 0.5])
     for loss in (focal_loss, partial(focal_loss, gamma=3.0)):
         found = custom_loss(loss, *batch, weights)
-        torch.testing.assert_close(found, loss(*batch, weights, upsample=True))
+        torch.testing.assert_close(found, loss(*batch, weights, pixels=PixelOptions(upsample=True)))
     own = partial(focal_loss, class_weights=torch.tensor([5.0, 1.0, 1.0]))
-    torch.testing.assert_close(custom_loss(own, *batch, weights), own(*batch, upsample=True))
+    torch.testing.assert_close(custom_loss(own, *batch, weights), own(*batch, pixels=PixelOptions(upsample=True)))
 
 
 def test_a_module_is_asked_for_the_parameters_of_its_forward(batch: tuple[Tensor, Tensor]) -> None:
+    class Weighted(nn.Module):
+        def forward(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+            return F.cross_entropy(logits, target, ignore_index=ignore_index)
+
     wide = F.interpolate(batch[0], batch[1].shape[1:], mode="bilinear")
-    torch.testing.assert_close(custom_loss(DiceLoss(), *batch), DiceLoss()(wide, batch[1]))
+    expected = F.cross_entropy(wide, batch[1].long(), ignore_index=255)
+    torch.testing.assert_close(custom_loss(Weighted(), *batch), expected)
 
 
 def test_what_a_plain_loss_sees(batch: tuple[Tensor, Tensor]) -> None:
@@ -60,7 +65,7 @@ def test_what_a_plain_loss_sees(batch: tuple[Tensor, Tensor]) -> None:
     ]
 
 
-@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(ignore_index=255), DiceLoss(), focal_loss])
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(ignore_index=255), focal_loss])
 def test_good_losses_pass(loss: Any) -> None:
     check_custom_loss(loss, CLASSES)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from effiseg.errors import UsageError
-from effiseg.losses import dice_loss
+from effiseg.losses import Averaging, dice_loss
 
 
 def literal_dice(probabilities: torch.Tensor, one_hot: torch.Tensor, smooth: float) -> torch.Tensor:
@@ -37,8 +37,8 @@ def test_equation_11_to_the_letter(smooth: float) -> None:
     p = logits.softmax(1).movedim(1, 0)[:, valid]
     one_hot = torch.stack([target[valid] == k for k in range(4)]).double()
     per_class = literal_dice(p, one_hot, smooth)
-    everything = dice_loss(logits, target, smooth=smooth, classes="all")
-    present = dice_loss(logits, target, smooth=smooth, classes="present")
+    everything = dice_loss(logits, target, smooth=smooth, averaging=Averaging(classes="all"))
+    present = dice_loss(logits, target, smooth=smooth, averaging=Averaging(classes="present"))
     torch.testing.assert_close(everything, per_class.mean(), rtol=1e-13, atol=0)
     torch.testing.assert_close(present, per_class[:3].mean(), rtol=1e-13, atol=0)
 
@@ -46,16 +46,17 @@ def test_equation_11_to_the_letter(smooth: float) -> None:
 @pytest.mark.parametrize("classes", ["present", "all"])
 def test_image_sums_average_the_images(classes: str) -> None:
     logits, target = make_case()
-    images = [dice_loss(logits[i : i + 1], target[i : i + 1], classes=classes) for i in range(3)]
-    found = dice_loss(logits, target, sums="image", classes=classes)
+    images = [dice_loss(logits[i : i + 1], target[i : i + 1], averaging=Averaging(classes=classes)) for i in range(3)]
+    found = dice_loss(logits, target, averaging=Averaging("image", classes))
     torch.testing.assert_close(found, torch.stack(images).mean(), rtol=1e-13, atol=0)
-    assert found != dice_loss(logits, target, sums="batch", classes=classes)
+    assert found != dice_loss(logits, target, averaging=Averaging("batch", classes))
 
 
 def test_one_image_has_equal_sums_either_way() -> None:
     logits, target = make_case()
-    batch = dice_loss(logits[:1], target[:1], sums="batch")
-    torch.testing.assert_close(batch, dice_loss(logits[:1], target[:1], sums="image"), rtol=1e-14, atol=0)
+    batch = dice_loss(logits[:1], target[:1], averaging=Averaging("batch"))
+    image = dice_loss(logits[:1], target[:1], averaging=Averaging("image"))
+    torch.testing.assert_close(batch, image, rtol=1e-14, atol=0)
 
 
 def test_large_maps_keep_their_digits_in_float32() -> None:
@@ -81,7 +82,7 @@ def test_equals_monai() -> None:
             smooth_nr=1.0,
             smooth_dr=1.0,
         )(logits, target.unsqueeze(1))
-        ours = dice_loss(logits, target, sums=sums, classes="all")
+        ours = dice_loss(logits, target, averaging=Averaging(sums, "all"))
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)  # monai's one-hot is float32
         (ours_gradient,) = torch.autograd.grad(ours, logits)
         (theirs_gradient,) = torch.autograd.grad(theirs, logits)
@@ -92,4 +93,4 @@ def test_equals_monai() -> None:
 def test_unknown_options_are_refused(options: dict[str, str]) -> None:
     logits, target = make_case()
     with pytest.raises(UsageError, match=next(iter(options.values()))):
-        dice_loss(logits, target, **options)
+        dice_loss(logits, target, averaging=Averaging(**options))

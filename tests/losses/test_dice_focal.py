@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from effiseg.losses import dice_focal_loss, dice_loss, focal_loss
+from effiseg.losses import Averaging, dice_focal_loss, dice_loss, focal_loss
 
 
 @pytest.mark.parametrize("dice_weight", [0.0, 0.5, 0.8, 1.0])
@@ -12,9 +12,9 @@ def test_equation_14_values_and_gradients(dice_weight: float) -> None:
     target[0, 0] = 255
     weights = torch.rand(5)
     whole = dice_focal_loss(
-        logits, target, weights, dice_weight=dice_weight, gamma=3.0, smooth=0.5, sums="image", classes="all"
+        logits, target, weights, dice_weight=dice_weight, gamma=3.0, smooth=0.5, averaging=Averaging("image", "all")
     )
-    dice = dice_loss(logits, target, smooth=0.5, sums="image", classes="all")
+    dice = dice_loss(logits, target, smooth=0.5, averaging=Averaging("image", "all"))
     focal = focal_loss(logits, target, weights, gamma=3.0)
     parts = dice_weight * dice + (1 - dice_weight) * focal
     torch.testing.assert_close(whole, parts, rtol=1e-14, atol=0)

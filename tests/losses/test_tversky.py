@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from effiseg.losses import dice_loss, focal_tversky_loss, tversky_loss
+from effiseg.losses import Averaging, dice_loss, focal_tversky_loss, tversky_loss
 
 
 def make_case() -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,5 +84,5 @@ def test_equals_monai() -> None:
         smooth_nr=0.5,
         smooth_dr=0.5,
     )(logits, target.unsqueeze(1))
-    ours = tversky_loss(logits, target, alpha=0.3, beta=0.7, classes="all")
+    ours = tversky_loss(logits, target, alpha=0.3, beta=0.7, averaging=Averaging(classes="all"))
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7, check_dtype=False)

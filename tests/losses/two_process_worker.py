@@ -38,16 +38,16 @@ def main(rank: int, size: int, folder: Path) -> None:
         "cross_entropy": (losses.cross_entropy_loss, (), {}),
         "weighted_cross_entropy": (losses.cross_entropy_loss, (weights,), {}),
         "dice": (losses.dice_loss, (), {}),
-        "dice_all": (losses.dice_loss, (), {"classes": "all"}),
-        "dice_image": (losses.dice_loss, (), {"sums": "image"}),
+        "dice_all": (losses.dice_loss, (), {"averaging": losses.Averaging(classes="all")}),
+        "dice_image": (losses.dice_loss, (), {"averaging": losses.Averaging("image")}),
         "focal": (losses.focal_loss, (), {}),
         "weighted_focal": (losses.focal_loss, (weights,), {"gamma": 1.0}),
         "dice_focal": (losses.dice_focal_loss, (weights,), {}),
         "tversky": (losses.tversky_loss, (), {"alpha": 0.3, "beta": 0.7}),
         "focal_tversky": (losses.focal_tversky_loss, (), {"alpha": 0.3, "beta": 0.7}),
         "combo": (losses.combo_loss, (weights,), {}),
-        "upsampled_cross_entropy": (losses.cross_entropy_loss, (weights,), {"upsample": True}),
-        "upsampled_dice_focal": (losses.dice_focal_loss, (weights,), {"upsample": True}),
+        "upsampled_cross_entropy": (losses.cross_entropy_loss, (weights,), {}),
+        "upsampled_dice_focal": (losses.dice_focal_loss, (weights,), {}),
         "nothing_labelled": (losses.dice_focal_loss, (weights,), {}),
     }
     results = {}
@@ -56,12 +56,13 @@ def main(rank: int, size: int, folder: Path) -> None:
         layer = nn.Conv2d(3, K, 1).double()
         model = DistributedDataParallel(layer) if size > 1 else layer
         labels = torch.full_like(target, 255) if name == "nothing_labelled" else target
-        if "upsample" in options:
+        upsample = name.startswith("upsampled")
+        if upsample:
             labels = labels.repeat_interleave(4, 1).repeat_interleave(4, 2)
-        value = function(model(images), labels, *args, **options, across_processes=True)
+        value = function(model(images), labels, *args, **options, pixels=losses.PixelOptions(255, upsample, True))
         value.backward()
         with torch.no_grad():
-            local = function(layer(images), labels, *args, **options)
+            local = function(layer(images), labels, *args, **options, pixels=losses.PixelOptions(255, upsample))
         assert layer.weight.grad is not None
         assert layer.bias is not None
         results[name] = {

@@ -24,19 +24,20 @@ OPTIONS = LossConfig(
     dice_weight=0.3, smooth=0.5, sums="image", classes="all", gamma=1.5, normalize_weights="mean",
     tversky_alpha=0.3, tversky_beta=0.7, focal_tversky_gamma=1.2,
 )  # fmt: skip
-OVERLAP: dict[str, Any] = {"smooth": 0.5, "sums": "image", "classes": "all"}
+OVERLAP: dict[str, Any] = {"smooth": 0.5, "averaging": losses.Averaging("image", "all")}
+PIXELS = losses.PixelOptions(ignore_index=9)
 INDEX: dict[str, Any] = {"alpha": 0.3, "beta": 0.7}
 FOCAL: dict[str, Any] = {"gamma": 1.5, "normalize_weights": "mean"}
 EXPECTED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": lambda x, y: losses.cross_entropy_loss(x, y, WEIGHTS, ignore_index=9),
-    "dice": lambda x, y: losses.dice_loss(x, y, **OVERLAP, ignore_index=9),
-    "focal": lambda x, y: losses.focal_loss(x, y, WEIGHTS, **FOCAL, ignore_index=9),
+    "cross_entropy": lambda x, y: losses.cross_entropy_loss(x, y, WEIGHTS, pixels=PIXELS),
+    "dice": lambda x, y: losses.dice_loss(x, y, **OVERLAP, pixels=PIXELS),
+    "focal": lambda x, y: losses.focal_loss(x, y, WEIGHTS, **FOCAL, pixels=PIXELS),
     "dice_focal": lambda x, y: losses.dice_focal_loss(
-        x, y, WEIGHTS, dice_weight=0.3, **FOCAL, **OVERLAP, ignore_index=9
+        x, y, WEIGHTS, dice_weight=0.3, **FOCAL, **OVERLAP, pixels=PIXELS
     ),
-    "combo": lambda x, y: losses.combo_loss(x, y, WEIGHTS, dice_weight=0.3, **OVERLAP, ignore_index=9),
-    "tversky": lambda x, y: losses.tversky_loss(x, y, **INDEX, **OVERLAP, ignore_index=9),
-    "focal_tversky": lambda x, y: losses.focal_tversky_loss(x, y, gamma=1.2, **INDEX, **OVERLAP, ignore_index=9),
+    "combo": lambda x, y: losses.combo_loss(x, y, WEIGHTS, dice_weight=0.3, **OVERLAP, pixels=PIXELS),
+    "tversky": lambda x, y: losses.tversky_loss(x, y, **INDEX, **OVERLAP, pixels=PIXELS),
+    "focal_tversky": lambda x, y: losses.focal_tversky_loss(x, y, gamma=1.2, **INDEX, **OVERLAP, pixels=PIXELS),
 }
 
 

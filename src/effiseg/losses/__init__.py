@@ -1,20 +1,16 @@
-"""Supervised losses, one a file: pure functions over logits and targets, and modules that hold options."""
+"""Supervised losses, one a file: pure functions over logits and targets."""
 
-from effiseg.losses.combo import ComboLoss, combo_loss
-from effiseg.losses.cross_entropy import CrossEntropyLoss, cross_entropy_loss
-from effiseg.losses.dice import DiceLoss, dice_loss
-from effiseg.losses.dice_focal import DiceFocalLoss, dice_focal_loss
-from effiseg.losses.focal import FocalLoss, focal_loss
-from effiseg.losses.tversky import FocalTverskyLoss, TverskyLoss, focal_tversky_loss, tversky_loss
+from effiseg.losses.combo import combo_loss
+from effiseg.losses.cross_entropy import cross_entropy_loss
+from effiseg.losses.dice import dice_loss
+from effiseg.losses.dice_focal import dice_focal_loss
+from effiseg.losses.focal import focal_loss
+from effiseg.losses.options import Averaging, PixelOptions
+from effiseg.losses.tversky import focal_tversky_loss, tversky_loss
 
 __all__ = [
-    "ComboLoss",
-    "CrossEntropyLoss",
-    "DiceFocalLoss",
-    "DiceLoss",
-    "FocalLoss",
-    "FocalTverskyLoss",
-    "TverskyLoss",
+    "Averaging",
+    "PixelOptions",
     "combo_loss",
     "cross_entropy_loss",
     "dice_focal_loss",

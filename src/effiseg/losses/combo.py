@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from effiseg.losses.dice import dice_term
-from effiseg.losses.overlap import Classes, Sums
+from effiseg.losses.options import Averaging, PixelOptions
 from effiseg.losses.pixels import class_scores, focal_losses
 from effiseg.losses.reduction import (
     divide_or_zero,
@@ -16,29 +16,6 @@ from effiseg.losses.reduction import (
 )
 
 
-def combo_terms(
-    logits: Tensor,
-    target: Tensor,
-    class_weights: Tensor | None = None,
-    *,
-    smooth: float = 1.0,
-    sums: Sums = "batch",
-    classes: Classes = "present",
-    upsample: bool = False,
-    ignore_index: int = 255,
-    across_processes: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """The two parts of `combo_loss`, Dice and cross-entropy, from one log-softmax; arguments as there."""
-    labels = read_labels(logits, target, ignore_index, upsample=upsample)
-    scores = class_scores(logits, labels)
-    weights = None if class_weights is None else weights_for(class_weights, logits)
-    dice = dice_term(scores, labels, smooth=smooth, sums=sums, classes=classes, across_processes=across_processes)
-    pixel_weights = weights_of_pixels(labels, weights, logits)
-    total = (pixel_weights * focal_losses(scores.true_log_p, gamma=0.0)).sum()
-    weight = pixel_weights.sum()
-    return dice, divide_or_zero(*sum_over_processes(total, weight, across_processes=across_processes))
-
-
 def combo_loss(
     logits: Tensor,
     target: Tensor,
@@ -46,11 +23,8 @@ def combo_loss(
     *,
     dice_weight: float = 0.5,
     smooth: float = 1.0,
-    sums: Sums = "batch",
-    classes: Classes = "present",
-    upsample: bool = False,
-    ignore_index: int = 255,
-    across_processes: bool = False,
+    averaging: Averaging = Averaging(),
+    pixels: PixelOptions = PixelOptions(),
 ) -> Tensor:
     """dice_weight · Dice + (1 − dice_weight) · cross-entropy, from one log-softmax.
 
@@ -60,11 +34,8 @@ def combo_loss(
         class_weights: (K,) weights of the cross-entropy, or None.
         dice_weight: share of Dice in 0..1.
         smooth: ε of `dice_loss`.
-        sums: as in `dice_loss`.
-        classes: as in `dice_loss`.
-        upsample: bring the logits to the target's size first; see `cross_entropy_loss`.
-        ignore_index: the value of pixels that count nowhere.
-        across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
+        averaging: of `dice_loss`.
+        pixels: `ignore_index`, `upsample`, `across_processes`.
 
     Returns:
         Scalar; 0 with zero gradients if no pixel is labelled.
@@ -72,58 +43,30 @@ def combo_loss(
     Raises:
         UsageError: shapes do not fit, the target is not integer, or an option has no such value.
     """
-    dice, cross_entropy = combo_terms(
-        logits,
-        target,
-        class_weights,
-        smooth=smooth,
-        sums=sums,
-        classes=classes,
-        upsample=upsample,
-        ignore_index=ignore_index,
-        across_processes=across_processes,
+    terms = combo_terms(
+        logits, target, class_weights, dice_weight=dice_weight, smooth=smooth, averaging=averaging, pixels=pixels
     )
-    return dice_weight * dice + (1 - dice_weight) * cross_entropy
+    return terms["loss"]
 
 
-class ComboLoss(nn.Module):
-    """`combo_loss` with its options held; weights move with `.to` and stay out of the state dict."""
-
-    class_weights: Tensor | None
-
-    def __init__(
-        self,
-        class_weights: Tensor | None = None,
-        *,
-        dice_weight: float = 0.5,
-        smooth: float = 1.0,
-        sums: Sums = "batch",
-        classes: Classes = "present",
-        upsample: bool = False,
-        ignore_index: int = 255,
-        across_processes: bool = False,
-    ) -> None:
-        super().__init__()
-        self.register_buffer("class_weights", class_weights, persistent=False)
-        self.dice_weight = dice_weight
-        self.smooth = smooth
-        self.sums: Sums = sums
-        self.classes: Classes = classes
-        self.upsample = upsample
-        self.ignore_index = ignore_index
-        self.across_processes = across_processes
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss of logits (B, K, h, w) and target (B, h, w), scalar."""
-        return combo_loss(
-            logits,
-            target,
-            self.class_weights,
-            dice_weight=self.dice_weight,
-            smooth=self.smooth,
-            sums=self.sums,
-            classes=self.classes,
-            upsample=self.upsample,
-            ignore_index=self.ignore_index,
-            across_processes=self.across_processes,
-        )
+def combo_terms(
+    logits: Tensor,
+    target: Tensor,
+    class_weights: Tensor | None,
+    *,
+    dice_weight: float,
+    smooth: float,
+    averaging: Averaging,
+    pixels: PixelOptions,
+) -> dict[str, Tensor]:
+    """`combo_loss` as `loss`, and its parts `dice` and `cross_entropy`, unweighted; arguments as there."""
+    labels = read_labels(logits, target, pixels)
+    scores = class_scores(logits, labels)
+    weights = None if class_weights is None else weights_for(class_weights, logits)
+    dice = dice_term(scores, labels, smooth, averaging, pixels)
+    pixel_weights = weights_of_pixels(labels, weights, logits)
+    total = (pixel_weights * focal_losses(scores.true_log_p, gamma=0.0)).sum()
+    weight = pixel_weights.sum()
+    cross_entropy = divide_or_zero(*sum_over_processes(total, weight, across_processes=pixels.across_processes))
+    total = dice_weight * dice + (1 - dice_weight) * cross_entropy
+    return {"loss": total, "dice": dice, "cross_entropy": cross_entropy}

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from effiseg.errors import UsageError
+from effiseg.losses.options import PixelOptions
 from effiseg.losses.reduction import accurate
 
 Loss = Callable[..., Tensor]
@@ -33,7 +34,8 @@ def custom_loss(
     It gets logits (B, K, H, W) in float32, brought to the target's size (bilinear, align_corners=False), and the
     target (B, H, W) int64 with class indices and `ignore_index`. Of the options that the losses of this package
     take, it also gets those that it names as parameters: `class_weights`, `ignore_index`, `across_processes`. A
-    loss that names `upsample` gets `upsample=True` and the logits at their own size, (B, K, h, w).
+    loss that names `upsample` gets `upsample=True` and the logits at their own size, (B, K, h, w); one that names
+    `pixels`, as ours do, gets all of these as `PixelOptions`.
 
     Args:
         loss: a function, a `functools.partial` of one, or an nn.Module.
@@ -51,9 +53,10 @@ def custom_loss(
         "ignore_index": ignore_index,
         "across_processes": across_processes,
         "upsample": True,
+        "pixels": PixelOptions(ignore_index, upsample=True, across_processes=across_processes),
     }
     named = {name: value for name, value in options.items() if name in _parameters(loss)}
-    if "upsample" not in named and logits.shape[-2:] != target.shape[-2:]:
+    if not {"upsample", "pixels"} & set(named) and logits.shape[-2:] != target.shape[-2:]:
         logits = F.interpolate(accurate(logits), target.shape[-2:], mode="bilinear", align_corners=False)
     return loss(accurate(logits), target.long(), **named)
 

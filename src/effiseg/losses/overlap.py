@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from effiseg.errors import UsageError
+from effiseg.losses.options import Averaging, PixelOptions
 from effiseg.losses.pixels import Scores
 from effiseg.losses.reduction import Labels, divide_or_zero, sum_over_processes
-
-Sums = Literal["batch", "image"]
-Classes = Literal["present", "all"]
 
 
 class Overlap(NamedTuple):
@@ -26,14 +24,14 @@ class Overlap(NamedTuple):
     """Σ g: the number of pixels of the class."""
 
 
-def overlap(scores: Scores, labels: Labels, *, sums: Sums, across_processes: bool) -> Overlap:
+def overlap(scores: Scores, labels: Labels, averaging: Averaging, pixels: PixelOptions) -> Overlap:
     """Sum overlap per class; ignored pixels count nowhere.
 
     Args:
         scores: what one softmax gave.
         labels: the target they belong to.
-        sums: one group for the whole batch (and all processes), or one for each image.
-        across_processes: see `sum_over_processes`; images need no summing.
+        averaging: one group for the whole batch (and all processes), or one for each image.
+        pixels: images need no summing over processes.
 
     Raises:
         UsageError: `sums` is neither "batch" nor "image".
@@ -46,14 +44,14 @@ def overlap(scores: Scores, labels: Labels, *, sums: Sums, across_processes: boo
     intersection = true_p.new_zeros(rows).scatter_add(2, labels.class_index, true_p).sum(1)
     counts = torch.zeros(rows, dtype=torch.int64, device=predicted.device)
     labelled = counts.scatter_add_(2, labels.class_index, labels.valid.long()).sum(1)
-    match sums:
+    match averaging.sums:
         case "image":
             return Overlap(intersection, predicted, labelled.to(predicted.dtype))
         case "batch":
             parts = (part.sum(0, keepdim=True) for part in (intersection, predicted, labelled))
-            return Overlap(*sum_over_processes(*parts, across_processes=across_processes))
+            return Overlap(*sum_over_processes(*parts, across_processes=pixels.across_processes))
         case _:
-            raise UsageError(f"sums is 'batch' or 'image', found {sums!r}")
+            raise UsageError(f"sums is 'batch' or 'image', found {averaging.sums!r}")
 
 
 def overlap_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -61,31 +59,27 @@ def overlap_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return divide_or_zero(numerator, denominator) + (denominator == 0)
 
 
-def average_over_classes(
-    losses: Tensor, labelled: Tensor, *, sums: Sums, classes: Classes, across_processes: bool
-) -> Tensor:
+def average_over_classes(losses: Tensor, labelled: Tensor, averaging: Averaging, pixels: PixelOptions) -> Tensor:
     """Average (G, K) losses over classes, then over the groups that have any labelled pixel.
 
     Args:
         losses: (G, K) loss of each class in each group.
         labelled: (G, K) number of labelled pixels.
-        sums: which groups these are; batch sums are global already, images are counted over all processes.
-        classes: "present" averages over the classes with labelled pixels in the group, "all" over all K.
-        across_processes: see `sum_over_processes`.
+        averaging: which groups these are, and over which classes to average.
+        pixels: batch sums are global already, images are counted over all processes.
 
     Raises:
         UsageError: `classes` is neither "present" nor "all".
     """
     occupied = (labelled > 0).any(1)
-    match classes:
+    match averaging.classes:
         case "present":
             counted = labelled > 0
         case "all":
             counted = occupied.unsqueeze(1).expand_as(labelled)
         case _:
-            raise UsageError(f"classes is 'present' or 'all', found {classes!r}")
+            raise UsageError(f"classes is 'present' or 'all', found {averaging.classes!r}")
     group_losses = divide_or_zero((losses * counted).sum(1), counted.sum(1))
-    total, groups = sum_over_processes(
-        group_losses.sum(), occupied.sum(), across_processes=across_processes and sums == "image"
-    )
+    summed = pixels.across_processes and averaging.sums == "image"
+    total, groups = sum_over_processes(group_losses.sum(), occupied.sum(), across_processes=summed)
     return divide_or_zero(total, groups)

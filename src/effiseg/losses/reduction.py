@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from effiseg.errors import UsageError
+from effiseg.losses.options import PixelOptions
 
 
 class Labels(NamedTuple):
@@ -25,29 +26,30 @@ class Labels(NamedTuple):
     """(B, h, w) bool, False where ignored."""
 
 
-def read_labels(logits: Tensor, target: Tensor, ignore_index: int, *, upsample: bool = False) -> Labels:
+def read_labels(logits: Tensor, target: Tensor, pixels: PixelOptions = PixelOptions()) -> Labels:
     """Check a target against its logits and split it.
 
     Args:
         logits: (B, K, h, w) floating.
         target: (B, h, w) integer (uint8 and int64 alike), values 0..K-1 or `ignore_index`.
-        ignore_index: the value of pixels that count nowhere.
-        upsample: allow a target (B, H, W) of another size, to which the logits will be brought.
+        pixels: `ignore_index`, and whether to `upsample`: a target (B, H, W) may then have another size, to which the
+            logits will be brought.
 
     Raises:
         UsageError: shapes do not fit or the target is not integer.
     """
-    size = target.shape[1:] if upsample and target.dim() == 3 else logits.shape[2:]
+    size = target.shape[1:] if pixels.upsample and target.dim() == 3 else logits.shape[2:]
     if logits.dim() != 4 or target.shape != (logits.shape[0], *size):
         raise UsageError(
             f"a loss needs logits (B, K, h, w) and a target (B, h, w) of the same size, found "
-            f"{tuple(logits.shape)} and {tuple(target.shape)}; upsample the logits (upsample=True) or reduce the labels"
+            f"{tuple(logits.shape)} and {tuple(target.shape)}; reduce the labels, or upsample the logits: "
+            "PixelOptions(upsample=True)"
         )
     if target.is_floating_point() or target.dtype == torch.bool:
         raise UsageError(f"a target holds integer class indices, found {target.dtype}; convert it to uint8 or int64")
     # Widened before the comparison: an ignore_index outside uint8 (-100) would wrap around into a class.
     index = target.long()
-    valid = index != ignore_index
+    valid = index != pixels.ignore_index
     return Labels(index.masked_fill(~valid, 0), valid)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from effiseg.losses.overlap import Classes, Overlap, Sums, average_over_classes, overlap, overlap_ratio
+from effiseg.losses.options import Averaging, PixelOptions
+from effiseg.losses.overlap import Overlap, average_over_classes, overlap, overlap_ratio
 from effiseg.losses.pixels import class_scores
 from effiseg.losses.reduction import read_labels
 
@@ -17,11 +18,8 @@ def tversky_loss(
     alpha: float = 0.5,
     beta: float = 0.5,
     smooth: float = 1.0,
-    sums: Sums = "batch",
-    classes: Classes = "present",
-    upsample: bool = False,
-    ignore_index: int = 255,
-    across_processes: bool = False,
+    averaging: Averaging = Averaging(),
+    pixels: PixelOptions = PixelOptions(),
 ) -> Tensor:
     """1 − TI per class, averaged; TI = (TP + ε/2) / (TP + α·FP + β·FN + ε/2), with soft counts.
 
@@ -33,11 +31,8 @@ def tversky_loss(
         alpha: α ≥ 0, weight of false positives.
         beta: β ≥ 0, weight of false negatives.
         smooth: ε ≥ 0.
-        sums: as in `dice_loss`.
-        classes: as in `dice_loss`.
-        upsample: bring the logits to the target's size first; see `cross_entropy_loss`.
-        ignore_index: the value of pixels that count nowhere.
-        across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
+        averaging: of `dice_loss`.
+        pixels: `ignore_index`, `upsample`, `across_processes`.
 
     Returns:
         Scalar in 0..1; 0 with zero gradients if no pixel is labelled.
@@ -45,10 +40,10 @@ def tversky_loss(
     Raises:
         UsageError: shapes do not fit, the target is not integer, or an option has no such value.
     """
-    labels = read_labels(logits, target, ignore_index, upsample=upsample)
-    group = overlap(class_scores(logits, labels), labels, sums=sums, across_processes=across_processes)
+    labels = read_labels(logits, target, pixels)
+    group = overlap(class_scores(logits, labels), labels, averaging, pixels)
     losses = 1 - tversky_index(group, alpha, beta, smooth)
-    return average_over_classes(losses, group.labelled, sums=sums, classes=classes, across_processes=across_processes)
+    return average_over_classes(losses, group.labelled, averaging, pixels)
 
 
 def focal_tversky_loss(
@@ -59,11 +54,8 @@ def focal_tversky_loss(
     beta: float = 0.5,
     gamma: float = 4 / 3,
     smooth: float = 1.0,
-    sums: Sums = "batch",
-    classes: Classes = "present",
-    upsample: bool = False,
-    ignore_index: int = 255,
-    across_processes: bool = False,
+    averaging: Averaging = Averaging(),
+    pixels: PixelOptions = PixelOptions(),
 ) -> Tensor:
     """(1 − TI)^(1/γ) per class, averaged; TI as in `tversky_loss`.
 
@@ -77,11 +69,8 @@ def focal_tversky_loss(
         beta: β ≥ 0, weight of false negatives.
         gamma: γ > 0.
         smooth: ε ≥ 0.
-        sums: as in `dice_loss`.
-        classes: as in `dice_loss`.
-        upsample: bring the logits to the target's size first; see `cross_entropy_loss`.
-        ignore_index: the value of pixels that count nowhere.
-        across_processes: give the loss of the global batch on every process; see `cross_entropy_loss`.
+        averaging: of `dice_loss`.
+        pixels: `ignore_index`, `upsample`, `across_processes`.
 
     Returns:
         Scalar in 0..1; 0 with zero gradients if no pixel is labelled.
@@ -89,13 +78,13 @@ def focal_tversky_loss(
     Raises:
         UsageError: shapes do not fit, the target is not integer, or an option has no such value.
     """
-    labels = read_labels(logits, target, ignore_index, upsample=upsample)
-    group = overlap(class_scores(logits, labels), labels, sums=sums, across_processes=across_processes)
+    labels = read_labels(logits, target, pixels)
+    group = overlap(class_scores(logits, labels), labels, averaging, pixels)
     missed = 1 - tversky_index(group, alpha, beta, smooth)
     exponent = 1 / gamma
     join = 10 * torch.finfo(missed.dtype).eps
     losses = torch.where(missed > join, missed.clamp_min(join) ** exponent, missed * join ** (exponent - 1))
-    return average_over_classes(losses, group.labelled, sums=sums, classes=classes, across_processes=across_processes)
+    return average_over_classes(losses, group.labelled, averaging, pixels)
 
 
 def tversky_index(group: Overlap, alpha: float, beta: float, smooth: float) -> Tensor:
@@ -104,88 +93,3 @@ def tversky_index(group: Overlap, alpha: float, beta: float, smooth: float) -> T
     false_negatives = group.labelled - group.intersection
     numerator = group.intersection + smooth / 2
     return overlap_ratio(numerator, numerator + alpha * false_positives + beta * false_negatives)
-
-
-class TverskyLoss(nn.Module):
-    """`tversky_loss` with its options held."""
-
-    def __init__(
-        self,
-        *,
-        alpha: float = 0.5,
-        beta: float = 0.5,
-        smooth: float = 1.0,
-        sums: Sums = "batch",
-        classes: Classes = "present",
-        upsample: bool = False,
-        ignore_index: int = 255,
-        across_processes: bool = False,
-    ) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.beta = beta
-        self.smooth = smooth
-        self.sums: Sums = sums
-        self.classes: Classes = classes
-        self.upsample = upsample
-        self.ignore_index = ignore_index
-        self.across_processes = across_processes
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss of logits (B, K, h, w) and target (B, h, w), scalar."""
-        return tversky_loss(
-            logits,
-            target,
-            alpha=self.alpha,
-            beta=self.beta,
-            smooth=self.smooth,
-            sums=self.sums,
-            classes=self.classes,
-            upsample=self.upsample,
-            ignore_index=self.ignore_index,
-            across_processes=self.across_processes,
-        )
-
-
-class FocalTverskyLoss(nn.Module):
-    """`focal_tversky_loss` with its options held."""
-
-    def __init__(
-        self,
-        *,
-        alpha: float = 0.5,
-        beta: float = 0.5,
-        gamma: float = 4 / 3,
-        smooth: float = 1.0,
-        sums: Sums = "batch",
-        classes: Classes = "present",
-        upsample: bool = False,
-        ignore_index: int = 255,
-        across_processes: bool = False,
-    ) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.beta = beta
-        self.gamma = gamma
-        self.smooth = smooth
-        self.sums: Sums = sums
-        self.classes: Classes = classes
-        self.upsample = upsample
-        self.ignore_index = ignore_index
-        self.across_processes = across_processes
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss of logits (B, K, h, w) and target (B, h, w), scalar."""
-        return focal_tversky_loss(
-            logits,
-            target,
-            alpha=self.alpha,
-            beta=self.beta,
-            gamma=self.gamma,
-            smooth=self.smooth,
-            sums=self.sums,
-            classes=self.classes,
-            upsample=self.upsample,
-            ignore_index=self.ignore_index,
-            across_processes=self.across_processes,
-        )

@@ -18,6 +18,7 @@ from effiseg.config.training import TrainConfig
 from effiseg.losses.combo import combo_terms
 from effiseg.losses.custom import Loss, custom_loss
 from effiseg.losses.dice_focal import dice_focal_terms
+from effiseg.losses.options import Averaging, PixelOptions
 from effiseg.models.segformer import Features, SegFormer
 from effiseg.training.optimization import build_optimizer
 from effiseg.training.step_timing import StepTiming
@@ -160,44 +161,27 @@ def supervised_loss(
     """
     if config.label_resolution == "quarter":
         labels = F.interpolate(labels[:, None], logits.shape[-2:], mode="nearest")[:, 0]
-    common: dict[str, Any] = {"upsample": True, "ignore_index": ignore_index, "across_processes": across_processes}
-    overlap: dict[str, Any] = {"smooth": config.smooth, "sums": config.sums, "classes": config.classes}
-    index_weights: dict[str, Any] = {"alpha": config.tversky_alpha, "beta": config.tversky_beta}
+    pixels = PixelOptions(ignore_index, upsample=True, across_processes=across_processes)
+    averaging = Averaging(config.sums, config.classes)
+    overlap: dict[str, Any] = {"smooth": config.smooth, "averaging": averaging, "pixels": pixels}
+    focal: dict[str, Any] = {"gamma": config.gamma, "normalize_weights": config.normalize_weights}
+    index: dict[str, Any] = {"alpha": config.tversky_alpha, "beta": config.tversky_beta}
     share = config.dice_weight
     match config.name:
         case "cross_entropy":
-            total = losses.cross_entropy_loss(logits, labels, class_weights, **common)
+            total = losses.cross_entropy_loss(logits, labels, class_weights, pixels=pixels)
         case "dice":
-            total = losses.dice_loss(logits, labels, **overlap, **common)
+            total = losses.dice_loss(logits, labels, **overlap)
         case "focal":
-            total = losses.focal_loss(
-                logits,
-                labels,
-                class_weights,
-                gamma=config.gamma,
-                normalize_weights=config.normalize_weights,
-                **common,
-            )
+            total = losses.focal_loss(logits, labels, class_weights, **focal, pixels=pixels)
         case "dice_focal":
-            dice, focal = dice_focal_terms(
-                logits,
-                labels,
-                class_weights,
-                gamma=config.gamma,
-                normalize_weights=config.normalize_weights,
-                **overlap,
-                **common,
-            )
-            return {"loss": share * dice + (1 - share) * focal, "dice": dice, "focal": focal}
+            return dice_focal_terms(logits, labels, class_weights, dice_weight=share, **focal, **overlap)
         case "combo":
-            dice, cross_entropy = combo_terms(logits, labels, class_weights, **overlap, **common)
-            total = share * dice + (1 - share) * cross_entropy
-            return {"loss": total, "dice": dice, "cross_entropy": cross_entropy}
+            return combo_terms(logits, labels, class_weights, dice_weight=share, **overlap)
         case "tversky":
-            total = losses.tversky_loss(logits, labels, **index_weights, **overlap, **common)
+            total = losses.tversky_loss(logits, labels, **index, **overlap)
         case "focal_tversky":
-            gamma = config.focal_tversky_gamma
-            total = losses.focal_tversky_loss(logits, labels, gamma=gamma, **index_weights, **overlap, **common)
+            total = losses.focal_tversky_loss(logits, labels, gamma=config.focal_tversky_gamma, **index, **overlap)
         case "custom":
             assert loss is not None, "a run with a custom loss is refused without one"
             total = custom_loss(
