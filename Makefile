@@ -2,17 +2,20 @@
 #   make demo      train, distil, evaluate and compare on embedded street scenes
 #   make test      the tests, under 10 minutes on two cores
 #   make test-all  also the heavy ones
+#   make test-312  the tests on Python 3.12, in an environment of their own, where that is installed
 #   make lint      ruff and strict types
 #   make install   the environment with all extras and the test oracles
 
 PYTHON ?= python3
-BIN := .venv/bin
+PYTHON312 ?= python3.12
+VENV := .venv
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
-RUNTIME := .venv/.runtime-installed
-DEVELOPMENT := .venv/.development-installed
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
 DEMO ?= demo
 
-.PHONY: demo test test-all lint install
+.PHONY: demo test test-all test-312 lint install
 
 demo: $(RUNTIME)
 	$(BIN)/effiseg demo --out $(DEMO)
@@ -23,6 +26,10 @@ test: $(DEVELOPMENT)
 test-all: $(DEVELOPMENT)
 	$(BIN)/python -m pytest --timeout 1800
 
+test-312:
+	@if $(PYTHON312) -c "" 2>/dev/null; then $(MAKE) test PYTHON=$(PYTHON312) VENV=.venv-312; \
+	else echo "make test-312: no Python 3.12 answers to $(PYTHON312); nothing was tested on it"; fi
+
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,7 +39,7 @@ install: $(DEVELOPMENT)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "effiseg needs Python 3.11 or newer: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade "pip>=25.1"
 
 $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python

@@ -76,8 +76,8 @@ def test_predict_folder(script: Script, colour_data: Path, teacher_run: Path, tm
 
 
 def test_run_without_torch(script: Script, colour_data: Path, teacher_run: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="an extra")
-    pytest.importorskip("onnxscript", reason="an extra")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is an extra")
+    pytest.importorskip("onnxscript", reason="onnxscript is an extra")
     file, picture, out = tmp_path / "student.onnx", tmp_path / "picture.png", tmp_path / "labels.png"
     assert "equal the model's" in script("run_without_torch.py", "--export", teacher_run, file)
     source = next((colour_data.parent / "images" / "val").iterdir())

@@ -188,7 +188,7 @@ def test_a_wrong_data_argument(
 
 def test_the_cityscapes_preset_is_the_official_table(tmp_path: Path) -> None:
     table = pytest.importorskip(
-        "cityscapesscripts.helpers.labels", reason="the official label table is not installed"
+        "cityscapesscripts.helpers.labels", reason="cityscapesscripts has the official label table"
     ).labels
     spec = load_dataset_spec("cityscapes", tmp_path)
     official = sorted((label for label in table if 0 <= label.trainId < 255), key=lambda label: label.trainId)

@@ -44,7 +44,7 @@ def test_same_seed_same_pixels_and_every_scene_its_own() -> None:
 
 
 def test_only_official_ids(label_counts: NDArray[np.int64]) -> None:
-    labels = pytest.importorskip("cityscapesscripts.helpers.labels", reason="the official table of ids")
+    labels = pytest.importorskip("cityscapesscripts.helpers.labels", reason="cityscapesscripts has the official ids")
     official = {label.id for label in labels.labels if label.id >= 0}
     assert set(np.flatnonzero(label_counts.sum(axis=0)).tolist()) <= official
 

@@ -18,7 +18,7 @@ from effiseg.visualization.label_colours import colour_map
 
 
 def test_tensorboard_gets_a_sheet_of_val(colour_data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="an extra")
+    pytest.importorskip("tensorboard", reason="tensorboard is an extra")
     from lightning.pytorch.loggers import TensorBoardLogger
     from PIL import Image
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

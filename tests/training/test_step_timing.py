@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,6 @@ from effiseg.training.step_timing import PHASES, SHARE_COLUMNS, Phase, StepTimin
 from effiseg.training.trainer import resume, train
 
 Config = Callable[..., TrainConfig]
-CPU = torch.device("cpu")
 
 
 class Clock:
@@ -100,15 +98,6 @@ def test_shares_sum_to_one_and_read_in_percent() -> None:
     assert row == {f"{phase}_share": pytest.approx(value / 100) for phase, value in seconds.items()}
     assert describe_shares(row) == "data 4 %, forward 38 %, backward 51 %, optimizer 5 %"
     assert set(shares(dict.fromkeys(PHASES, 0.0)).values()) == {0.0}
-
-
-def test_boundaries_cost_nothing_beside_a_step() -> None:
-    """Eight a pass; a step of the smallest network on 32x64 pixels takes 20 ms and more."""
-    timing = StepTiming(CPU)
-    begin = time.perf_counter()
-    for _ in range(8000):
-        timing.end("forward")
-    assert (time.perf_counter() - begin) / 1000 < 0.001 * 0.02 * 10  # ten times what it takes, for slow machines
 
 
 def rows_of(run: RunFolder) -> list[dict[str, float]]:

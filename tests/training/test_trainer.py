@@ -155,7 +155,7 @@ def test_validate_every(
 
 
 def test_tensorboard_gets_the_scalars(small_config: Config) -> None:
-    pytest.importorskip("tensorboard", reason="an extra")
+    pytest.importorskip("tensorboard", reason="tensorboard is an extra")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = train(small_config("run", tensorboard=True))
