@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -26,14 +27,13 @@ from typing import Any
 
 import torch
 from doc_section import replace_section
+from floor import best_peaks, floors_ms
 from inference_page import PAGE, markdown
 from inference_targets import targets_of
 from side_by_side import CLASSES, randomize
 
 from effiseg.benchmark.contender import Contender, counterpart_of
-from effiseg.benchmark.floor import best_peaks, floors_ms
 from effiseg.benchmark.latency import Schedule, measure, speedups
-from effiseg.benchmark.process import WorkerProcess
 from effiseg.config.model import Norm, Variant
 from effiseg.environment import available_cores, describe_environment
 from effiseg.errors import EffisegError
@@ -218,12 +218,12 @@ def measure_gpu(setting: Setting) -> dict[str, Any]:
 
 
 def gpu_contenders(setting: Setting, batch_size: int) -> list[Contender]:
-    """B0 in bfloat16, logits and labels: eager, compiled and with CUDA graphs, logits on both sides."""
+    """B0 in bfloat16, logits and labels: eager and compiled, logits on both sides."""
     ours = setting.contender(
         "B0", "b0", ("layer_norm", "layer_norm"), device="cuda", precision="bfloat16", batch_size=batch_size
     )
     found = []
-    for runtime in ("torch", "torch_compile", "torch_cuda_graph"):
+    for runtime in ("torch", "torch_compile"):
         network = replace(ours, runtime=runtime)
         found += [counterpart_of(network), network, replace(network, output="labels")]
     return found
@@ -262,8 +262,11 @@ class Floor:
         self._before = self._measure()
 
     def _measure(self) -> dict[str, Any]:
-        with WorkerProcess("the machine's peak", self._setting.threads) as worker:
-            peaks: dict[str, Any] = worker.ask("peaks", device=self._device, precisions=self._precisions)
+        command = [sys.executable, str(Path(__file__).parent / "floor.py"), self._device, *self._precisions]
+        command += ["--threads", str(self._setting.threads)]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self._setting.threads)}
+        answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
+        peaks: dict[str, Any] = json.loads(answer)
         return peaks
 
     def close(self, variant: Variant) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, Literal
 
 import torch
+from floor import floors_ms, measure_peaks
 from side_by_side import (
     CLASSES,
     IGNORE,
@@ -26,7 +27,6 @@ from torch import Tensor
 from training_loops import LEARNING_RATE, Training, effiseg_training, transformers_training
 
 from effiseg.benchmark.complexity import count_macs
-from effiseg.benchmark.floor import floors_ms, measure_peaks
 from effiseg.benchmark.worker import peak_memory_mib, reset_peak_memory, resident_mib
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig, Variant

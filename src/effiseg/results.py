@@ -193,7 +193,7 @@ class BenchmarkRow:
     form: str
     """fused (the deploy form), trained, published (transformers' network) or file (as the user gave it)."""
     runtime: str
-    """torch, torch_compile, torch_cuda_graph, onnxruntime or openvino."""
+    """torch, torch_compile, onnxruntime or openvino."""
     precision: str
     """float32, bfloat16, float16 or int8."""
     output: str

@@ -63,7 +63,6 @@ def test_a_contender_survives_json(folders: tuple[str, str]) -> None:
         ({"precision": "int8"}, "effiseg export --int8"),
         ({"runtime": "openvino", "precision": "float16"}, "float32 or bfloat16"),
         ({"runtime": "openvino", "device": "cuda"}, "on the CPU"),
-        ({"runtime": "torch_cuda_graph"}, "--device cuda"),
         ({"runtime": "onnxruntime", "precision": "float16", "software": "transformers"}, "float32"),
         ({"source": "a.onnx", "software": "transformers", "form": "file"}, "exported file"),
     ],

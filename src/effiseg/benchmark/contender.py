@@ -12,15 +12,15 @@ from effiseg.files import read_json
 from effiseg.inference.export_record import Output, Precision
 from effiseg.run_folder import resolve_model
 
-Runtime = Literal["torch", "torch_compile", "torch_cuda_graph", "onnxruntime", "openvino"]
-"""The engines; torch_cuda_graph replays torch's kernels from one recording."""
+Runtime = Literal["torch", "torch_compile", "onnxruntime", "openvino"]
+"""The engines."""
 Software = Literal["effiseg", "transformers"]
 """Whose code computes the network, or wrote the file that the engine runs."""
 Form = Literal["fused", "trained", "published", "file"]
 """fused: the deploy form. trained: as it is trained. published: transformers' network. file: as the user gave it."""
 Allocator = Literal["tuned", "default"]
 
-TORCH_RUNTIMES: tuple[Runtime, ...] = ("torch", "torch_compile", "torch_cuda_graph")
+TORCH_RUNTIMES: tuple[Runtime, ...] = ("torch", "torch_compile")
 FILE_RUNTIMES: dict[str, Runtime] = {".onnx": "onnxruntime", ".xml": "openvino"}
 SUFFIXES: dict[Runtime, str] = {runtime: suffix for suffix, runtime in FILE_RUNTIMES.items()}
 SHORT_PRECISION: dict[Precision, str] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8"}
@@ -153,8 +153,6 @@ def why_impossible(contender: Contender) -> str | None:
             return "transformers' SegFormer has LayerNorms of epsilon 1e-5 alone; this model has other norms"
     if runtime not in TORCH_RUNTIMES and contender.device != "cpu":
         return f"{runtime} is measured on the CPU"
-    if runtime == "torch_cuda_graph" and contender.device != "cuda":
-        return "CUDA graphs need --device cuda"
     if contender.form == "file":
         return None
     match precision:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from effiseg.benchmark.contender import Contender
-from effiseg.benchmark.cuda_graph import ReplayedPass
 from effiseg.inference.export_record import Precision
 from effiseg.models.fuse import fuse, torch_form
 from effiseg.models.metadata import ModelMetadata
@@ -45,7 +44,7 @@ def load(contender: Contender) -> Forward:
         ModelError, UsageError: it cannot be loaded, in one line.
     """
     match contender.runtime:
-        case "torch" | "torch_compile" | "torch_cuda_graph":
+        case "torch" | "torch_compile":
             return _load_torch(contender)
         case "onnxruntime" | "openvino":
             return _load_file(contender)
@@ -106,11 +105,10 @@ def _load_torch(contender: Contender) -> Forward:
     call: Callable[[Tensor], Tensor] = network
     if contender.runtime != "torch":
         call = torch.compile(network)
-    replayed = ReplayedPass(call, images) if contender.runtime == "torch_cuda_graph" else None
 
     def run() -> Tensor:
         with torch.inference_mode():
-            return call(images) if replayed is None else replayed()
+            return call(images)
 
     return Forward(run, params, None)
 

@@ -14,12 +14,9 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from effiseg.errors import EffisegError
-
-if TYPE_CHECKING:
-    from effiseg.inference.export_record import Precision
 
 _MIB = 2**20
 
@@ -136,12 +133,6 @@ class Worker:
         from effiseg.benchmark.operators import top_operators
 
         return top_operators(self._contender, self._forward)
-
-    def peaks(self, device: str, precisions: list[Precision]) -> dict[str, Any]:
-        """What the machine can do at most, see `floor.measure_peaks`."""
-        from effiseg.benchmark.floor import measure_peaks
-
-        return measure_peaks(device, precisions)
 
     def environment(self) -> dict[str, Any]:
         """See `describe_environment`."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from effiseg.inference.export_record import Precision
     from effiseg.results import BenchmarkResult, BenchmarkRow
 
-RUNTIMES = ("torch", "torch_compile", "torch_cuda_graph", "onnxruntime", "openvino")
+RUNTIMES = ("torch", "torch_compile", "onnxruntime", "openvino")
 PRECISIONS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
 DEFAULT_SIZE = (512, 1024)
 WIDTH = 170

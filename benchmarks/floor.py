@@ -1,7 +1,12 @@
-"""What a machine can do at most, and how fast a SegFormer could therefore be on it."""
+"""What a machine can do at most, and how fast a SegFormer could therefore be on it.
+
+python benchmarks/floor.py cpu float32 bfloat16 --threads 2     # the machine's best rates as JSON
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from effiseg.allocator import keep_freed_memory
 from effiseg.benchmark.complexity import Layer, layers
 from effiseg.benchmark.forward import DTYPES
 from effiseg.config.model import Variant
@@ -141,3 +147,19 @@ def _best_seconds(run: Callable[[], Any], device: str) -> float:
         wait()
         best, calls = min(best, time.perf_counter() - start), calls + 1
     return best
+
+
+def main() -> None:
+    """Print what `measure_peaks` gives, from a process that holds nothing else."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("device", choices=("cpu", "cuda"))
+    parser.add_argument("precisions", nargs="+", choices=tuple(DTYPES))
+    parser.add_argument("--threads", type=int, required=True)
+    options = parser.parse_args()
+    keep_freed_memory()
+    torch.set_num_threads(options.threads)
+    print(json.dumps(measure_peaks(options.device, options.precisions)))
+
+
+if __name__ == "__main__":
+    main()

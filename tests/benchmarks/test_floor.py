@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from effiseg.benchmark.complexity import count_macs, layers
-from effiseg.benchmark.floor import best_peaks, deployed_layers, floors_ms
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "floor.py"
+sys.path.append(str(SCRIPT.parent))
+from floor import best_peaks, deployed_layers, floors_ms  # noqa: E402
 
 SIZE = (512, 1024)
 
@@ -36,3 +44,11 @@ def test_the_best_of_two_measurements() -> None:
     best = best_peaks([peaks(1.0, 5.0, 3.0, 9.0), peaks(2.0, 4.0, 3.5, 8.0)])
     assert best["gflops"] == {"float32": {"matmul": 2.0, "conv": 5.0, "depthwise": 3.5}}
     assert best["copy_gb_s"] == 9.0
+
+
+def test_the_machine_tells_its_rates() -> None:
+    command = [sys.executable, str(SCRIPT), "cpu", "float32", "--threads", "1"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert found["threads"] == 1
+    assert found["copy_gb_s"] > 0
+    assert all(rate > 0 for rate in found["gflops"]["float32"].values())
