@@ -17,7 +17,7 @@ def make_case() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("smooth", [0.0, 1.0, 3.0])
 def test_halves_are_dice(sums: str, classes: str, smooth: float) -> None:
     logits, target = make_case()
-    options = {"sums": sums, "classes": classes, "smooth": smooth}
+    options = {"averaging": Averaging(sums, classes), "smooth": smooth}
     tversky, dice = tversky_loss(logits, target, **options), dice_loss(logits, target, **options)
     torch.testing.assert_close(tversky, dice, rtol=1e-12, atol=0)
     (tversky_gradient,) = torch.autograd.grad(tversky, logits)
