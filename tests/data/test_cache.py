@@ -22,8 +22,9 @@ from effiseg.data.cache import SampleCache, StoredSize
 from effiseg.data.cache_storage import CacheStorage
 from effiseg.data.dataset import EvaluationDataset, SegmentationDataset, start_worker
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.data.reading import read_pair
-from effiseg.data.samples import Sample, list_samples
+from effiseg.data.file_sample import FileSample
+from effiseg.data.sample import Sample
+from effiseg.data.samples import list_samples
 from effiseg.errors import DataError
 
 SIZES = ((40, 60), (33, 47), (80, 50), (130, 200), (64, 96), (400, 31))
@@ -70,7 +71,7 @@ def entries(folder: Path) -> list[Path]:
 
 def is_pair(cache: SampleCache, sample: Sample) -> bool:
     """Whether the cache returns the pair of the sample's files, not reduced."""
-    image, label = read_pair(sample, cache.spec)
+    image, label = sample.read_pair(cache.spec)
     stored = cache.read_pair(sample)
     return bool((stored.image == image).all() and (stored.label == label).all())
 
@@ -138,7 +139,7 @@ def test_a_later_run_decodes_nothing(spec: DatasetSpec, storage: CacheStorage, m
     first, samples = small_cache(spec, storage)
     assert first.count(samples) == 0
     before = [first.read_pair(sample) for sample in samples]
-    monkeypatch.setattr("effiseg.data.cache.read_pair", lambda *arguments: pytest.fail("decoded again"))
+    monkeypatch.setattr(FileSample, "read_pair", lambda *arguments: pytest.fail("decoded again"))
     second, _ = small_cache(spec, storage)
     assert second.count(samples) == len(samples)
     for sample, old in zip(samples, before, strict=True):

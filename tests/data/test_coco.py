@@ -11,8 +11,7 @@ import yaml
 from PIL import Image
 
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.data.reading import check_samples, read_labels, read_pair
-from effiseg.data.samples import list_samples
+from effiseg.data.samples import check_samples, list_samples
 from effiseg.errors import DataError
 
 SQUARE = [1, 1, 4, 1, 4, 4, 1, 4]
@@ -54,7 +53,7 @@ def make(tmp_path: Path) -> Any:
 
 
 def labels(spec: DatasetSpec, index: int = 0) -> np.ndarray:
-    return read_labels(list_samples(spec, "train")[index], spec)[0]
+    return list_samples(spec, "train")[index].read_labels(spec)[0]
 
 
 def test_categories_are_classes_by_their_names(make: Any) -> None:
@@ -63,7 +62,7 @@ def test_categories_are_classes_by_their_names(make: Any) -> None:
     assert [(sample.id, sample.mask) for sample in samples] == [(x, spec.root / "train.json") for x in "ab"]
     expected = np.zeros(SHAPE, np.uint8)
     expected[1:4, 1:4] = 2
-    image, first = read_pair(samples[0], spec)
+    image, first = samples[0].read_pair(spec)
     assert image.shape == (*SHAPE, 3)
     np.testing.assert_array_equal(first, expected)
     expected[1:4, 1:4] = 1
@@ -100,7 +99,7 @@ def test_run_lengths_are_drawn(make: Any) -> None:
 def test_label_mapping_leads_from_category_numbers_to_classes(make: Any) -> None:
     values = content(annotation(1, 10, 3, [SQUARE]), annotation(2, 10, 91, [[6, 0, 8, 0, 8, 6, 6, 6]]))
     spec = make(values, label_mapping={3: 1, 90: "ignore_label"})
-    found, unlisted = read_labels(list_samples(spec, "train")[0], spec)
+    found, unlisted = list_samples(spec, "train")[0].read_labels(spec)
     assert unlisted == {91: 12}
     assert (found == 1).sum() == 9
     assert (found == 255).sum() == 12

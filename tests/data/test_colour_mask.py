@@ -9,7 +9,6 @@ import yaml
 from PIL import Image
 
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.data.reading import read_labels
 from effiseg.data.samples import list_samples
 from effiseg.errors import DataError
 
@@ -31,7 +30,7 @@ def make(tmp_path: Path) -> Any:
 
 
 def read(spec: DatasetSpec) -> np.ndarray:
-    labels, unlisted = read_labels(list_samples(spec, "train")[0], spec)
+    labels, unlisted = list_samples(spec, "train")[0].read_labels(spec)
     assert unlisted == {}
     assert labels.dtype == np.uint8
     return labels

@@ -15,7 +15,6 @@ from effiseg.data.cache import SampleCache, StoredSize
 from effiseg.data.cache_storage import CacheStorage
 from effiseg.data.convert import convert_dataset
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.data.reading import read_pair
 from effiseg.data.samples import list_samples
 from effiseg.data.statistics import split_statistics
 from effiseg.errors import DataError, UsageError
@@ -78,12 +77,12 @@ def test_every_format_means_the_same_everywhere(tmp_path: Path, mask_format: str
     spec = make(tmp_path / "other", mask_format)
     assert [sample.id for sample in list_samples(spec, "train")] == ["ein Bild ü"]
     for split in ("train", "val"):
-        expected = read_pair(list_samples(plain, split)[0], plain)
+        expected = list_samples(plain, split)[0].read_pair(plain)
         sample = list_samples(spec, split)[0]
         storage = CacheStorage("disk", tmp_path / "inputs")
         storage.folder.mkdir(exist_ok=True)
         cache = SampleCache(spec, storage, StoredSize((64, 64), "keep_ratio"))
-        for image, label in (read_pair(sample, spec), cache.read_pair(sample)[:2], cache.read_pair(sample)[:2]):
+        for image, label in (sample.read_pair(spec), cache.read_pair(sample)[:2], cache.read_pair(sample)[:2]):
             np.testing.assert_array_equal(image, expected[0])
             np.testing.assert_array_equal(label, expected[1])
         assert cache.count([sample]) == 1
@@ -99,18 +98,18 @@ def test_what_is_written_decodes_to_the_same(tmp_path: Path, mask_format: str, l
     assert convert_dataset(spec, tmp_path / "new" / "plain", link=link) == {"train": 1, "val": 1}
     written = load_dataset_spec(tmp_path / "new" / "plain" / "data.yaml")
     assert (written.names, written.palette, written.ignore_index) == (spec.names, spec.palette, spec.ignore_index)
-    assert written.masks.format == "index"
+    assert written.masks.name == "index"
     assert written.label_mapping is None
     for split in ("train", "val"):
         before, after = list_samples(spec, split)[0], list_samples(written, split)[0]
         assert after.id == before.id
         assert after.image.is_symlink() == link
-        for first, second in zip(read_pair(before, spec), read_pair(after, written), strict=True):
+        for first, second in zip(before.read_pair(spec), after.read_pair(written), strict=True):
             np.testing.assert_array_equal(first, second)
         with Image.open(after.mask) as mask:
             assert mask.mode == "P"
             np.testing.assert_array_equal(
-                np.asarray(mask.convert("RGB")), np.array(PALETTE, np.uint8)[read_pair(before, spec)[1]]
+                np.asarray(mask.convert("RGB")), np.array(PALETTE, np.uint8)[before.read_pair(spec)[1]]
             )
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["plain"]
     mode = (tmp_path / "new" / "plain").stat().st_mode
@@ -127,12 +126,11 @@ def test_turned_images_keep_their_labels(tmp_path: Path) -> None:
     with (tmp_path / "set" / "my.yaml").open("a") as stream:
         stream.write("mask_orientation: stored\n")
     spec = load_dataset_spec(tmp_path / "set" / "my.yaml")
+    sample = list_samples(spec, "train")[0]
     convert_dataset(spec, tmp_path / "plain")
     written = load_dataset_spec(tmp_path / "plain" / "data.yaml")
     assert written.masks.orientation == "upright"
-    for first, second in zip(
-        read_pair(sample, spec), read_pair(list_samples(written, "train")[0], written), strict=True
-    ):
+    for first, second in zip(sample.read_pair(spec), list_samples(written, "train")[0].read_pair(written), strict=True):
         np.testing.assert_array_equal(first, second)
 
 
@@ -175,7 +173,7 @@ def test_two_classes_may_be_0_and_255(tmp_path: Path) -> None:
     assert split_statistics(spec, "train").class_counts.tolist() == [60, 36]
     convert_dataset(spec, tmp_path / "plain")
     written = load_dataset_spec(tmp_path / "plain" / "data.yaml")
-    assert np.unique(read_pair(list_samples(written, "val")[0], written)[1]).tolist() == [0, 1]
+    assert np.unique(list_samples(written, "val")[0].read_pair(written)[1]).tolist() == [0, 1]
 
 
 def test_the_command_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

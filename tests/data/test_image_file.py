@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
+from effiseg.data.file_sample import FileSample
+from effiseg.data.formats.index import IndexMasks
 from effiseg.data.image_file import PIXEL_LIMIT_VARIABLE, decode_image, read_header, turn_upright
-from effiseg.data.mask_format import MaskSource
-from effiseg.data.reading import read_labels, read_pair, read_raw_mask
-from effiseg.data.samples import Sample
+from effiseg.data.reading import read_raw_mask
 from effiseg.errors import DataError, UsageError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 9, 3), dtype=np.uint8)
@@ -54,13 +54,13 @@ def spec(make_dataset: Any) -> DatasetSpec:
     return load_dataset_spec(make_dataset())
 
 
-def pair(folder: Path, orientation: int, label: np.ndarray, pixels: np.ndarray = PIXELS) -> Sample:
+def pair(folder: Path, orientation: int, label: np.ndarray, pixels: np.ndarray = PIXELS) -> FileSample:
     Image.fromarray(label).save(folder / "m.png")
-    return Sample("a", turned(folder / "a.png", orientation, pixels), folder / "m.png")
+    return FileSample("a", turned(folder / "a.png", orientation, pixels), folder / "m.png")
 
 
-def oriented(spec: DatasetSpec, orientation: Any) -> DatasetSpec:
-    return replace(spec, masks=MaskSource(orientation=orientation))
+def oriented(sample: FileSample, orientation: Any) -> FileSample:
+    return replace(sample, masks=IndexMasks(orientation=orientation))
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
@@ -69,30 +69,30 @@ def test_the_size_of_a_mask_tells_whether_it_is_turned(tmp_path: Path, spec: Dat
     upright = np.ascontiguousarray(turn_upright(stored, orientation))
     for mask, meaning in ((stored, "stored"), (upright, "upright")):
         sample = pair(tmp_path, orientation, mask)
-        for described in (spec, oriented(spec, meaning)):
-            image, label = read_pair(sample, described)
+        for described in (sample, oriented(sample, meaning)):
+            image, label = described.read_pair(spec)
             assert image.shape == (9, 4, 3)
             np.testing.assert_array_equal(label, upright)
     with pytest.raises(DataError, match=r"found 9x4 .* turned by 90 degrees: turn the mask, or correct mask_orient"):
-        read_pair(pair(tmp_path, 1, upright), spec)
+        pair(tmp_path, 1, upright).read_pair(spec)
     with pytest.raises(DataError, match=r"found 4x9 \(HxW\) against 9x4 of"):
-        read_pair(pair(tmp_path, orientation, stored), oriented(spec, "upright"))
+        oriented(pair(tmp_path, orientation, stored), "upright").read_pair(spec)
 
 
 def test_where_the_size_does_not_tell_the_yaml_must(tmp_path: Path, spec: DatasetSpec) -> None:
     stored = (PIXELS[..., 0] % 3).astype(np.uint8)
     sample = pair(tmp_path, 3, stored)
     with pytest.raises(DataError) as caught:
-        read_labels(sample, spec)
+        sample.read_labels(spec)
     assert str(sample.image) in str(caught.value)
     assert "EXIF orientation is 3" in str(caught.value)
     assert "set mask_orientation to upright" in str(caught.value)
-    np.testing.assert_array_equal(read_labels(sample, oriented(spec, "upright"))[0], stored)
-    np.testing.assert_array_equal(read_labels(sample, oriented(spec, "stored"))[0], stored[::-1, ::-1])
+    np.testing.assert_array_equal(oriented(sample, "upright").read_labels(spec)[0], stored)
+    np.testing.assert_array_equal(oriented(sample, "stored").read_labels(spec)[0], stored[::-1, ::-1])
     square = pair(tmp_path, 6, stored[:, :4], PIXELS[:, :4])
     with pytest.raises(DataError, match="EXIF orientation is 6"):
-        read_labels(square, spec)
-    np.testing.assert_array_equal(read_labels(square, oriented(spec, "stored"))[0], np.rot90(stored[:, :4], -1))
+        square.read_labels(spec)
+    np.testing.assert_array_equal(oriented(square, "stored").read_labels(spec)[0], np.rot90(stored[:, :4], -1))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from effiseg.data.dataset_spec import load_dataset_spec, preset_names
-from effiseg.data.reading import read_labels
 from effiseg.data.samples import list_samples
 
 SHAPE = (2, 4)
@@ -37,7 +36,7 @@ def read(preset: str, root: Path) -> dict[str, list[tuple[str, list[int]]]]:
     """Split → (sample id, the first row of its labels)."""
     spec = load_dataset_spec(preset, root)
     return {
-        split: [(sample.id, read_labels(sample, spec)[0][0].tolist()) for sample in list_samples(spec, split)]
+        split: [(sample.id, sample.read_labels(spec)[0][0].tolist()) for sample in list_samples(spec, split)]
         for split in spec.splits
     }
 

@@ -17,8 +17,7 @@ import effiseg
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.python_data import PythonData, PythonSample
-from effiseg.data.reading import check_samples, read_pair, read_sample_image
-from effiseg.data.samples import list_samples
+from effiseg.data.samples import check_samples, list_samples
 from effiseg.data.statistics import split_statistics
 from effiseg.errors import DataError, UsageError
 from effiseg.training import trainer
@@ -70,12 +69,12 @@ def test_items_are_what_the_files_are(data: PythonData, colour_data: Path) -> No
     assert (ours.names, ours.palette, ours.ignore_index) == (files.names, files.palette, files.ignore_index)
     for split in ("train", "val"):
         samples = list_samples(ours, split)
-        expected = [read_pair(sample, files) for sample in list_samples(files, split)]
+        expected = [sample.read_pair(files) for sample in list_samples(files, split)]
         for sample, (image, label) in zip(samples, expected, strict=True):
-            found = read_pair(sample, ours)
+            found = sample.read_pair(ours)
             assert np.array_equal(found[0], image)
             assert np.array_equal(found[1], label)
-            assert np.array_equal(read_sample_image(sample), image)
+            assert np.array_equal(sample.read_image(), image)
         assert check_samples(ours, samples) == {}
     counted = [split_statistics(spec, "train").class_counts for spec in (ours, files)]
     assert np.array_equal(*counted)
@@ -120,7 +119,7 @@ def test_training_on_objects_equals_training_on_their_files(
 def test_items_that_break_the_rules_are_one_line(item: Any, found: str) -> None:
     spec = PythonData(names=NAMES, train=Items(item)).spec()
     with pytest.raises(DataError, match=found) as caught:
-        read_pair(list_samples(spec, "train")[0], spec)
+        list_samples(spec, "train")[0].read_pair(spec)
     assert str(caught.value).startswith("train[0]")
     assert "\n" not in str(caught.value)
 
@@ -132,13 +131,13 @@ def test_an_error_of_the_dataset_names_the_item() -> None:
 
     spec = PythonData(names=NAMES, train=Broken(0)).spec()
     with pytest.raises(DataError, match=r"train\[0\].*KeyError"):
-        read_pair(list_samples(spec, "train")[0], spec)
+        list_samples(spec, "train")[0].read_pair(spec)
 
 
 def test_tensors_and_wider_integers() -> None:
     image, label = pair(value=2)
     spec = PythonData(names=NAMES, train=Items((torch.from_numpy(image), torch.from_numpy(label).long()))).spec()
-    read = read_pair(list_samples(spec, "train")[0], spec)
+    read = list_samples(spec, "train")[0].read_pair(spec)
     assert (read[0].dtype, read[1].dtype) == (np.uint8, np.uint8)
     assert np.array_equal(read[1], label)
 

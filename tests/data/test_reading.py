@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.data.reading import check_samples, map_labels, read_image, read_mask, read_pair, read_raw_mask
-from effiseg.data.samples import Sample, list_samples
+from effiseg.data.file_sample import FileSample
+from effiseg.data.reading import map_labels, read_image, read_mask, read_raw_mask
+from effiseg.data.samples import check_samples, list_samples
 from effiseg.errors import DataError
 
 
@@ -125,9 +126,9 @@ def test_a_foreign_value_names_file_values_and_fix(tmp_path: Path, spec: Dataset
 def test_sizes_that_differ_name_both_files(tmp_path: Path, spec: DatasetSpec) -> None:
     image = save(tmp_path / "i.png", np.zeros((4, 6, 3), np.uint8))
     mask = save(tmp_path / "m.png", np.zeros((6, 4), np.uint8))
-    for check in (lambda s: read_pair(s, spec), lambda s: check_samples(spec, [s])):
+    for check in (lambda s: s.read_pair(spec), lambda s: check_samples(spec, [s])):
         with pytest.raises(DataError) as caught:
-            check(Sample("i", image, mask))
+            check(FileSample("i", image, mask))
         assert str(image) in str(caught.value)
         assert str(mask) in str(caught.value)
         assert "6x4 (HxW) against 4x6" in str(caught.value)
@@ -149,7 +150,7 @@ def test_real_cityscapes_pairs(cityscapes_samples: Path) -> None:
     samples = list_samples(spec, "train")
     assert [sample.id for sample in samples] == [f"aachen_{i:06d}_000019" for i in range(4)]
     assert check_samples(spec, samples) == {}
-    image, label = read_pair(samples[0], spec)
+    image, label = samples[0].read_pair(spec)
     assert image.shape == (1024, 2048, 3)
     raw = np.asarray(Image.open(samples[0].mask))
     train_ids = np.array([helpers.id2label[value].trainId for value in range(34)])

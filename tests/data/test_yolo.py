@@ -9,7 +9,6 @@ import yaml
 from PIL import Image
 
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.data.reading import read_labels
 from effiseg.data.samples import list_samples
 from effiseg.errors import DataError
 
@@ -39,7 +38,7 @@ def make(tmp_path: Path) -> Any:
 
 
 def read(spec: DatasetSpec) -> tuple[np.ndarray, dict[int, int]]:
-    return read_labels(list_samples(spec, "train")[0], spec)
+    return list_samples(spec, "train")[0].read_labels(spec)
 
 
 def test_polygons_are_drawn_the_smaller_on_the_larger(make: Any) -> None:

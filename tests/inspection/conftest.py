@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from effiseg.config.model import Norm, Variant
-from effiseg.data.dataset import EvaluationDataset, list_samples
+from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
+from effiseg.data.samples import list_samples
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.segformer import SegFormer
 

@@ -16,7 +16,6 @@ from effiseg.config.data import Resize
 from effiseg.config.parsing import read_settings
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.data.reading import read_sample_image
 from effiseg.data.samples import list_samples
 from effiseg.data.transforms import UInt8Array
 from effiseg.environment import resolve_device
@@ -73,7 +72,7 @@ def save_samples(
     by_id = {sample.id: sample for sample in list_samples(spec, split)}
     samples = [by_id[saved.id] for saved in chosen]
     for saved, sample in zip(chosen, samples, strict=True):
-        _save(Image.fromarray(reduced(read_sample_image(sample), PICTURE_WIDTH)), folder / saved.folder / "image.jpg")
+        _save(Image.fromarray(reduced(sample.read_image(), PICTURE_WIDTH)), folder / saved.folder / "image.jpg")
     for number, (row, source) in enumerate(models.items()):
         model = from_pretrained(str(source))
         maps = predicted_label_maps(

@@ -9,7 +9,6 @@ both are what they were when it was written.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import mmap
@@ -29,8 +28,7 @@ import numpy as np
 from effiseg.config.data import AugmentationConfig, Resize
 from effiseg.data.cache_storage import CacheStorage
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.reading import read_pair
-from effiseg.data.samples import Sample
+from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array, resize_image, resize_mask, resized_shape
 from effiseg.files import write_json
 
@@ -121,13 +119,13 @@ class SampleCache:
         """The pair of a sample, stored now if it was not and there is room.
 
         Raises:
-            DataError: as `effiseg.data.reading.read_pair`.
+            DataError: as `Sample.read_pair`.
         """
         state = _state(sample)  # before reading: a file replaced meanwhile must not look like the new one
         path = self.folder / _name(sample)
         if state is not None and (stored := _load(path, state)) is not None:
             return stored
-        pair = self.size.reduce(*read_pair(sample, self.spec))
+        pair = self.size.reduce(*sample.read_pair(self.spec))
         if state is not None:
             self._store(path, state, pair)
         return pair
@@ -155,13 +153,7 @@ class SampleCache:
             "resize": size.resize,
             "largest_scale": size.largest_scale,
             "original_labels": size.original_labels,
-            "classes": spec.num_classes,
-            "ignore_index": spec.ignore_index,
-            "label_mapping": None if spec.label_mapping is None else sorted(spec.label_mapping.items()),
-            "masks": dataclasses.asdict(spec.masks),
-            # A colour means a class, and so does the name of a COCO category.
-            "palette": spec.palette if spec.masks.format == "color" else None,
-            "names": spec.names if spec.masks.format == "coco" else None,
+            **spec.labels_key,
         }
 
     def _clean(self) -> None:
@@ -195,15 +187,17 @@ class SampleCache:
 
 def _name(sample: Sample) -> str:
     """File name of a sample's entry."""
-    paths = f"{os.path.abspath(sample.image)}\0{os.path.abspath(sample.mask)}"  # noqa: PTH100 - no Path, for speed
+    paths = "\0".join(map(os.path.abspath, sample.files))
     return hashlib.blake2b(paths.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _state(sample: Sample) -> bytes | None:
-    """16 bytes that change when a sample's files are replaced; None where one is missing."""
+    """16 bytes that change when a sample's files are replaced; None where one is missing, or it has none."""
     try:
-        files = [os.stat(path) for path in (sample.image, sample.mask)]  # noqa: PTH116
+        files = [os.stat(path) for path in sample.files]  # noqa: PTH116
     except OSError:
+        return None
+    if not files:
         return None
     text = " ".join(f"{file.st_size} {file.st_mtime_ns}" for file in files)
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

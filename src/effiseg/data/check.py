@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +12,11 @@ import numpy.typing as npt
 
 from effiseg.data.check_pair import Examined, examine
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.faults import Fault
 from effiseg.data.findings import RULES, Finding, Kind
 from effiseg.data.parallel import map_in_processes
-from effiseg.data.samples import Fault, Sample, list_samples
+from effiseg.data.sample import Sample
+from effiseg.data.samples import list_samples
 from effiseg.data.similar_images import shared_images, similar_images
 from effiseg.errors import DataError
 from effiseg.progress import Progress
@@ -85,6 +86,8 @@ def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes
     """
     listed, findings = list_splits(spec)
     items = [(split, sample) for split, samples in listed.items() for sample in samples]
+    if not all(sample.can_be_sent for _, sample in items):
+        processes = 1
     examined = list(map_in_processes(partial(examine, spec), items, progress, processes))
     findings += [finding for one in examined for finding in one.findings]
     pictures = [one.picture for one in examined]
@@ -115,47 +118,6 @@ def list_splits(spec: DatasetSpec) -> tuple[dict[str, list[Sample]], list[Findin
         kinds: dict[str, Kind] = {"entry": "split", "mask": "missing_mask", "pairing": "pairing"}
         findings += [Finding(kinds[fault.rule], fault.message, (split,), (fault.file,)) for fault in faults]
     return listed, findings
-
-
-def list_for_training(spec: DatasetSpec) -> tuple[list[Sample], list[Sample]]:
-    """The samples of train and of val (none where there is no such split): what can be checked without decoding.
-
-    Raises:
-        DataError: the first fault of either split, and how many more there are.
-    """
-    faults: list[Fault] = []
-    listed = {split: list_samples(spec, split, faults) for split in ("train", "val") if split in spec.splits}
-    if faults:
-        more = f" (and {len(faults) - 1} more: `effiseg data check` names all)" if len(faults) > 1 else ""
-        raise DataError(f"{faults[0].message}{more}")
-    return listed.get("train") or list_samples(spec, "train"), listed.get("val", [])
-
-
-def describe_overlap(spec: DatasetSpec, train: Sequence[Sample], val: Sequence[Sample]) -> str | None:
-    """One line about image files, links followed, that are in train and val; None where there are none.
-
-    Copies under other names are not seen: that needs their content, which `check_dataset` compares.
-    """
-    first: dict[tuple[int, int], Sample] = {}
-    for sample in val:
-        if (file := _identity(sample)) is not None:
-            first[file] = sample
-    shared = [first[file] for sample in train if (file := _identity(sample)) in first and file is not None]
-    if not shared:
-        return None
-    return (
-        f"{spec.source}: an image belongs to one split; found {len(shared)} of {len(val)} images of val in train too, "
-        f"as {shared[0].image}; scores on val are then of images that were learnt"
-    )
-
-
-def _identity(sample: Sample) -> tuple[int, int] | None:
-    """Device and number of an image file, which tell links from copies; None where it is no file."""
-    try:
-        file = os.stat(sample.image)  # noqa: PTH116 - 100 000 of them
-    except OSError:
-        return None
-    return file.st_dev, file.st_ino
 
 
 def _class_pixels(

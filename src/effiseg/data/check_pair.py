@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,17 +11,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from effiseg.data.colour_mask import labels_of_colours
+from effiseg.data.classes import Classes
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.findings import Finding, Kind
-from effiseg.data.image_file import ImageHeader, decode_image, open_image
-from effiseg.data.reading import map_labels, read_colours, read_labels, read_raw_mask
-from effiseg.data.samples import Sample
+from effiseg.data.mask_errors import MaskColorError, MaskSizeError
+from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError
 
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 THUMBNAIL = 16
 """Side of the grey thumbnail by which images are compared, pixels."""
 
@@ -62,17 +58,16 @@ def examine(spec: DatasetSpec, item: tuple[str, Sample]) -> Examined:
     def found(kind: Kind, message: str, file: Path, values: dict[int, int] | None = None) -> None:
         findings.append(Finding(kind, message, (split,), (str(file),), values or {}))
 
-    header, picture = None, None
+    picture = None
     try:
-        _refuse_truncated(sample.image)
-        pixels, header = decode_image(sample.image)
-        picture = describe_picture(pixels)
+        picture = describe_picture(sample.read_whole_image())
     except DataError as error:
         found("unreadable_image", str(error), sample.image)
+    classes = _lenient(spec) if sample.holds_indices and spec.label_mapping is None else spec
     try:
-        labelled = _lenient_labels(sample, spec, header)
+        labelled = sample.read_labels_alone(classes) if picture is None else sample.read_labels(classes)
     except DataError as error:
-        found(_kind_of_mask_fault(sample, spec), str(error), sample.mask)
+        found(_kind_of_mask_fault(error), str(error), sample.mask)
         labelled = None
     if labelled is None:
         return Examined(findings, picture, None)
@@ -103,62 +98,19 @@ def describe_picture(pixels: UInt8Array) -> Picture:
     return Picture(digest.digest(), int.from_bytes(bits.tobytes(), "big"), thumbnail.astype(np.uint8, copy=False))
 
 
-def _refuse_truncated(path: Path) -> None:
-    """Find a file that ends too early or was damaged: OpenCV decodes such JPEG and PNG files without a word.
-
-    Raises:
-        DataError: the file is not whole.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: image cannot be read ({error.strerror or error})") from None
-    if data.startswith(_JPEG_START) and data.rstrip(b"\0").endswith(_JPEG_END):
-        return  # JPEG has no checksums
-    with open_image(io.BytesIO(data), path) as image:
-        if data.startswith(_PNG_START) and data.endswith(_PNG_END):
-            image.verify()  # the checksums of all chunks, faster than decoding
-        else:
-            image.load()
+def _lenient(classes: Classes) -> Classes:
+    """A mapping of every class to itself makes foreign values countable instead of an error."""
+    return replace(classes, label_mapping={index: index for index in range(classes.num_classes)})
 
 
-def _lenient_labels(
-    sample: Sample, spec: DatasetSpec, header: ImageHeader | None
-) -> tuple[UInt8Array, dict[int, int]] | None:
-    """Labels, and the raw values that are neither classes nor listed.
-
-    Without a header nothing says how large they must be; polygons cannot be drawn then, which gives None.
-    """
-    if spec.masks.format == "index" and spec.label_mapping is None:
-        # A mapping makes foreign values countable instead of an error.
-        spec = replace(spec, label_mapping={index: index for index in range(spec.num_classes)})
-    if header is not None:
-        return read_labels(sample, spec, header)
-    match spec.masks.format:
-        case "index":
-            return map_labels(read_raw_mask(sample.mask), spec, sample.mask)
-        case "color":
-            return labels_of_colours(read_colours(sample.mask), spec, sample.mask), {}
-        case "coco" | "yolo":
-            return None
-
-
-def _kind_of_mask_fault(sample: Sample, spec: DatasetSpec) -> Kind:
-    """Which rule a mask breaks that cannot become labels; it is read again, because this is rare."""
-    if spec.masks.format in ("coco", "yolo"):
-        return "unreadable_mask"
-    try:
-        colours = read_colours(sample.mask)
-    except DataError:
-        return "unreadable_mask"
-    try:
-        if spec.masks.format == "color":
-            labels_of_colours(colours, spec, sample.mask)
-        else:
-            read_raw_mask(sample.mask)
-    except DataError:
-        return "colour_mask"
-    return "size_mismatch"
+def _kind_of_mask_fault(error: DataError) -> Kind:
+    match error:
+        case MaskSizeError():
+            return "size_mismatch"
+        case MaskColorError():
+            return "colour_mask"
+        case _:
+            return "unreadable_mask"
 
 
 def _describe_values(sample: Sample, spec: DatasetSpec, unlisted: dict[int, int]) -> str:

@@ -15,8 +15,8 @@ from PIL import Image
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.image_file import read_header
 from effiseg.data.parallel import map_in_processes
-from effiseg.data.reading import read_labels
-from effiseg.data.samples import Sample, list_samples
+from effiseg.data.sample import Sample
+from effiseg.data.samples import list_samples
 from effiseg.errors import DataError
 from effiseg.files import write_yaml
 from effiseg.progress import Progress
@@ -63,6 +63,8 @@ def convert_dataset(
         for split in spec.splits:
             for kind in ("images", "labels"):
                 (unfinished / kind / split).mkdir(parents=True)
+        if not all(sample.can_be_sent for _, sample in samples):
+            processes = 1
         turned = list(map_in_processes(partial(_convert, spec, unfinished, link), samples, progress, processes))
         write_yaml(unfinished / YAML_NAME, _description(spec, any(turned)))
         umask = os.umask(0)
@@ -90,20 +92,22 @@ def _refuse_used(target: Path) -> None:
 def _convert(spec: DatasetSpec, folder: Path, link: bool, item: tuple[str, Sample]) -> bool:
     """Write one sample; whether its EXIF data turns the image."""
     split, sample = item
-    header = read_header(sample.image)
-    labels, _ = read_labels(sample, spec, header)
-    image = folder / "images" / split / f"{sample.id}{sample.image.suffix}"
+    labels, _ = sample.read_labels(spec)
+    source = sample.files[0] if sample.files else None
+    image = folder / "images" / split / f"{sample.id}{source.suffix if source is not None else '.png'}"
     try:
-        if link:
-            image.symlink_to(sample.image.resolve())
+        if source is None:
+            Image.fromarray(sample.read_image()).save(image)
+        elif link:
+            image.symlink_to(source.resolve())
         else:
-            shutil.copyfile(sample.image, image)
+            shutil.copyfile(source, image)
         picture = Image.fromarray(labels, mode="P")
         picture.putpalette(_palette(spec))
         picture.save(folder / "labels" / split / f"{sample.id}.png")
     except OSError as error:
         raise DataError(f"{image}: cannot be written ({error.strerror or error})") from None
-    return header.orientation != 1
+    return source is not None and read_header(source).orientation != 1
 
 
 def _palette(spec: DatasetSpec) -> list[int]:

@@ -13,8 +13,7 @@ from effiseg.data.dataset import sample_generator
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.parallel import map_in_processes
 from effiseg.data.rare_class_sampler import Draw, RareClassSampler
-from effiseg.data.reading import read_labels
-from effiseg.data.samples import Sample
+from effiseg.data.sample import Sample
 from effiseg.data.transforms import TrainingTransform
 from effiseg.progress import Progress
 
@@ -64,7 +63,7 @@ def _count_crops(
     spec: DatasetSpec, transform: TrainingTransform, seed: int, item: tuple[Sample, list[Place]]
 ) -> npt.NDArray[np.int64]:
     sample, places = item
-    labels, _ = read_labels(sample, spec)
+    labels, _ = sample.read_labels(spec)
     total = np.zeros(256, dtype=np.int64)
     for epoch, place, focus in places:
         crop = transform.crop_labels(labels, sample_generator(seed, epoch, place), focus)

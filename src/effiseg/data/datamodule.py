@@ -9,19 +9,18 @@ import lightning as L
 import numpy as np
 import torch
 import torch.distributed
-from PIL import Image
 from torch.utils.data import DataLoader, Sampler
 
 from effiseg.config.training import TrainConfig
 from effiseg.data.cache import SampleCache, StoredSize
 from effiseg.data.cache_storage import CacheStorage, open_disk_storage, open_ram_storage
-from effiseg.data.check import describe_overlap, list_for_training
 from effiseg.data.dataset import SegmentationDataset, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.image_file import read_header
 from effiseg.data.mask_counts import MaskCounts, count_masks
 from effiseg.data.rare_class_sampler import RareClassSampler
-from effiseg.data.reading import check_samples
-from effiseg.data.samples import Sample
+from effiseg.data.sample import Sample
+from effiseg.data.samples import check_samples, describe_overlap, list_for_training
 from effiseg.progress import progress_bar
 
 Key = tuple[int, int]
@@ -208,8 +207,10 @@ class SegmentationDataModule(L.LightningDataModule):
         knobs = self._augmentation
         if self.train_cache is None or knobs.scale_min == knobs.scale_max == 1:
             return None  # the one reduction that the cache makes is the one that training would make
-        with Image.open(self.train_samples[0].image) as file:
-            original = (file.height, file.width)
+        files = self.train_samples[0].files
+        if not files:
+            return None  # nothing of it is cached
+        original = read_header(files[0]).shape
         stored = self.train_cache.size.of(original)
         if stored == original:
             return None

@@ -17,34 +17,9 @@ from effiseg.config.data import AugmentationConfig, Resize
 from effiseg.data.cache import SampleCache, StoredPair, StoredSize
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.rare_class_sampler import Draw, RareClassSampler
-from effiseg.data.reading import (
-    check_samples,
-    map_labels,
-    read_image,
-    read_mask,
-    read_pair,
-    read_raw_mask,
-)
-from effiseg.data.samples import Sample, list_samples
+from effiseg.data.sample import Sample
 from effiseg.data.transforms import TrainingTransform, UInt8Array, prepare_for_evaluation, prepare_for_windows
 from effiseg.errors import DataError
-
-__all__ = [
-    "EvaluationDataset",
-    "EvaluationSample",
-    "LoaderError",
-    "Sample",
-    "SegmentationDataset",
-    "check_samples",
-    "list_samples",
-    "map_labels",
-    "read_image",
-    "read_mask",
-    "read_pair",
-    "read_raw_mask",
-    "sample_generator",
-    "start_worker",
-]
 
 
 @dataclass(frozen=True)
@@ -117,7 +92,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         """What stands at a place of an epoch, as varied there, for `key` (epoch, place).
 
         Raises:
-            DataError: as `read_pair`.
+            DataError: as `Sample.read_pair`.
         """
         epoch, place = key
         index, focus = Draw(place, None) if self.rare_classes is None else self.rare_classes.draw(epoch, place)
@@ -207,7 +182,7 @@ def _read(sample: Sample, spec: DatasetSpec, cache: SampleCache | None) -> Store
     try:
         if cache is not None:
             return cache.read_pair(sample)
-        image, label = read_pair(sample, spec)
+        image, label = sample.read_pair(spec)
     except DataError as error:
         raise LoaderError(str(error)) from None
     return StoredPair(image, label, (image.shape[0], image.shape[1]))

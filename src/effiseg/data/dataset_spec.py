@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -16,12 +16,14 @@ from typing import Any
 
 import yaml
 
-from effiseg.data.mask_format import FORMAT_KEYS, IGNORE_LABEL, MaskSource, parse_mask_source
+from effiseg.data.classes import IGNORE_LABEL, Classes
+from effiseg.data.formats import FORMAT_KEYS, parse_masks
+from effiseg.data.formats.base import MaskFormat
+from effiseg.data.formats.index import IndexMasks
+from effiseg.data.sample import Sample
 from effiseg.data.yaml_values import Colour, colours, is_integer, optional_text
 from effiseg.errors import DataError
 from effiseg.files import read_text, read_yaml
-
-__all__ = ["IGNORE_LABEL", "SPLITS", "DatasetSpec", "load_dataset_spec", "preset_names", "spec_of_objects"]
 
 SPLITS = ("train", "val", "test")
 MAXIMUM_CLASSES = 255  # labels travel as uint8, and one value must stay free for "ignored"
@@ -32,7 +34,6 @@ OWN_KEYS = (
     "masks_dir",
     "names",
     "ignore_index",
-    "label_mapping",
     "image_suffix",
     "mask_suffix",
     "palette",
@@ -43,44 +44,41 @@ OWN_KEYS = (
 TOLERATED_KEYS = ("nc", "download", "channels")
 
 
-@dataclass(frozen=True)
-class DatasetSpec:
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Classes):
     """What a data set's YAML file says."""
 
     name: str
     """Stem of the YAML file, or the preset's name."""
-    source: Path
-    """The YAML file."""
     root: Path
     """Folder all entries are relative to: the YAML's `path`, or --data_root."""
     splits: dict[str, tuple[str, ...]]
     """train, val, test → folders, globs and .txt lists as written; only the splits that the file names."""
-    masks_dir: tuple[str, ...]
+    masks_dir: tuple[str, ...] = ("labels",)
     """What replaces the path part `images_dir` of an image to give its mask: the first that exists. "*" stands for
     the part that is replaced."""
-    names: tuple[str, ...]
-    """Class names in the order of their indices."""
-    ignore_index: int
-    """Label that counts nowhere; at least num_classes, at most 255."""
-    label_mapping: dict[int, int] | None
-    """Raw mask value → class or ignore_index; None: the masks hold class indices."""
-    image_suffix: str | None
-    """End of image names that is not part of the sample's id; None: the file extension."""
-    mask_suffix: str | None
-    """What follows the sample's id in mask names; None: .png, .bmp, .tif or .tiff."""
-    palette: tuple[Colour, ...]
-    """An RGB colour, 0..255, for every class."""
     images_dir: tuple[str, ...] = ("images",)
     """The path parts that `masks_dir` replaces, as "images" or "images/10k"; the first that an image's path has."""
-    masks: MaskSource = field(default_factory=MaskSource)
+    image_suffix: str | None = None
+    """End of image names that is not part of the sample's id; None: the file extension."""
+    mask_suffix: str | None = None
+    """What follows the sample's id in mask names; None: .png, .bmp, .tif or .tiff."""
+    masks: MaskFormat = field(default_factory=IndexMasks)
     """What the masks are and how they become classes."""
-    objects: Mapping[str, Any] | None = None
-    """Split → what holds its items, for data that is no files; see `effiseg.data.python_data`."""
+    listings: Mapping[str, Callable[[], Sequence[Sample]]] | None = None
+    """Split → what lists its samples, where they are no files; it can be pickled if they can. None: files."""
 
     @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.names)
+    def labels_key(self) -> dict[str, Any]:
+        """Plain values that decide what labels a mask file becomes: what is kept of masks is kept under them."""
+        mapping = None if self.label_mapping is None else sorted(self.label_mapping.items())
+        return {
+            "mask_format": self.masks.name,
+            "orientation": self.masks.orientation,
+            "ignore_index": self.ignore_index,
+            "label_mapping": mapping,
+            **self.masks.content_key(self),
+        }
 
 
 def preset_names() -> list[str]:
@@ -122,16 +120,18 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
         mask_suffix=optional_text(source, values, "mask_suffix"),
         palette=_palette(source, values, len(names)),
         images_dir=_folders(source, values, "images_dir", "images"),
-        masks=parse_mask_source(source, values, names, ignore_index, tuple(splits)),
+        masks=parse_masks(source, values, names, ignore_index, tuple(splits)),
     )
 
 
-def spec_of_objects(source: Path, objects: Mapping[str, Any], values: dict[str, Any]) -> DatasetSpec:
-    """The description of data that comes as Python objects.
+def spec_of_listings(
+    source: Path, listings: Mapping[str, Callable[[], Sequence[Sample]]], values: dict[str, Any]
+) -> DatasetSpec:
+    """The description of data whose samples are no files.
 
     Args:
         source: what to call it in errors.
-        objects: split → what holds its items.
+        listings: split → what lists its samples.
         values: names, palette and ignore_index, as in a YAML file.
 
     Raises:
@@ -142,15 +142,12 @@ def spec_of_objects(source: Path, objects: Mapping[str, Any], values: dict[str, 
         name=str(source).rpartition(".")[2],
         source=source,
         root=Path(),
-        splits={split: (split,) for split in objects},
-        masks_dir=("labels",),
+        splits={split: (split,) for split in listings},
         names=names,
         ignore_index=_ignore_index(source, values, len(names)),
         label_mapping=None,
-        image_suffix=None,
-        mask_suffix=None,
         palette=_palette(source, values, len(names)),
-        objects=objects,
+        listings=listings,
     )
 
 

@@ -13,6 +13,9 @@ from effiseg.data.polygons import Points, fill_polygon, polygon_area
 from effiseg.data.run_lengths import decode_run_lengths
 from effiseg.data.transforms import UInt8Array
 
+DRAWING_RULES = 2
+"""Version of the order and of the border rule: labels drawn by another are not served from a cache."""
+
 
 class RunLengths(NamedTuple):
     """A mask as run lengths."""

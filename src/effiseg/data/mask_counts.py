@@ -23,16 +23,13 @@ import numpy.typing as npt
 from effiseg.data.cache_storage import cache_root
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.parallel import map_in_processes
-from effiseg.data.reading import map_values, read_labels, read_raw_mask
-from effiseg.data.samples import Sample
+from effiseg.data.sample import Sample
 from effiseg.files import atomic_path
 from effiseg.progress import Progress
 
-_FORMAT = 1
+_FORMAT = 2
 _KEPT_TABLES = 64
 """A table of 100 000 masks takes some MB; the oldest ones beyond this number go."""
-_IRRELEVANT = {"name", "source", "root", "splits"}
-"""Fields of a data set's description that no label depends on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +60,13 @@ def count_masks(
         ResourceError: a process that decodes was ended by the system.
     """
     # Before reading: a mask replaced meanwhile must not look like the new one.
-    kept = None if spec.objects is not None else _place(spec, samples)
+    kept = _place(spec, samples)
     if kept is not None and (known := _load(kept, (len(samples), spec.num_classes))) is not None:
         return known
     classes = np.zeros((len(samples), spec.num_classes), dtype=np.uint32)
     ignored = np.zeros(len(samples), dtype=np.int64)
     unlisted: dict[int, int] = {}
-    if spec.objects is not None:  # which may be large, and need not be fit to be sent
+    if not all(sample.can_be_sent for sample in samples):
         processes = 1
     results = map_in_processes(partial(_count_mask, spec), samples, progress, processes)
     for index, (mask_classes, mask_ignored, mask_unlisted) in enumerate(results):
@@ -85,32 +82,19 @@ def count_masks(
 
 def _count_mask(spec: DatasetSpec, sample: Sample) -> tuple[npt.NDArray[np.uint32], int, dict[int, int]]:
     """Class counts (K,), ignored pixels and unlisted values of one mask."""
-    if spec.masks.format != "index" or spec.objects is not None:
-        drawn, unlisted = read_labels(sample, spec)
-        per_label = np.bincount(drawn.reshape(-1), minlength=256)
-        return per_label[: spec.num_classes].astype(np.uint32), int(per_label[spec.ignore_index]), unlisted
-    # Mapping the few values that a mask holds is cheaper than mapping its pixels.
-    raw = read_raw_mask(sample.mask)
-    if raw.dtype == np.uint8:
-        counts = np.bincount(raw.reshape(-1), minlength=256)
-        values = np.flatnonzero(counts)
-        counts = counts[values]
-    else:
-        values, counts = np.unique(raw, return_counts=True)
-    labels, unlisted = map_values(values, counts, spec, sample.mask)
-    per_label = np.zeros(256, dtype=np.int64)
-    np.add.at(per_label, labels, counts)
+    per_label, unlisted = sample.count_labels(spec)
     return per_label[: spec.num_classes].astype(np.uint32), int(per_label[spec.ignore_index]), unlisted
 
 
 def _place(spec: DatasetSpec, samples: Sequence[Sample]) -> Path | None:
-    """File of the table of these masks as they are now; None where one of them is missing."""
-    settings = {key: value for key, value in dataclasses.asdict(spec).items() if key not in _IRRELEVANT}
+    """File of the table of these masks as they are now; None where one of them is missing or no file."""
+    settings = {"classes": spec.num_classes, **spec.labels_key}
     key = hashlib.blake2b(digest_size=16)
-    key.update(json.dumps([_FORMAT, settings], default=str).encode())
+    key.update(json.dumps([_FORMAT, settings]).encode())
     for sample in samples:
-        # The image too: polygons are drawn at its size.
-        for path in (os.path.abspath(sample.image), os.path.abspath(sample.mask)):  # noqa: PTH100 - 100 000 of them
+        if not sample.files:
+            return None
+        for path in map(os.path.abspath, sample.files):
             try:
                 file = os.stat(path)  # noqa: PTH116
             except OSError:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from effiseg.data.dataset_spec import DatasetSpec, spec_of_objects
-from effiseg.data.samples import Sample
+from effiseg.data.classes import Classes
+from effiseg.data.dataset_spec import DatasetSpec, spec_of_listings
+from effiseg.data.reading import Labels, map_labels
+from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError, EffisegError
 
@@ -107,19 +110,39 @@ class PythonData:
         """
         palette = None if self.palette is None else [list(colour) for colour in self.palette]
         values = {"names": list(self.names), "palette": palette, "ignore_index": self.ignore_index}
-        return spec_of_objects(Path(self.reference), self.splits, values)
+        listings = {split: partial(_list_items, split, dataset) for split, dataset in self.splits.items()}
+        return spec_of_listings(Path(self.reference), listings, values)
 
 
 @dataclass(frozen=True)
 class PythonSample(Sample):
     """An item of a Python object; its paths only name it."""
 
+    can_be_sent: ClassVar[bool] = False
+
     dataset: PairDataset
     """The split."""
     index: int
     """Which item."""
 
-    def fetch(self) -> tuple[UInt8Array, npt.NDArray[np.integer[Any]]]:
+    def read_image(self) -> UInt8Array:
+        """See `Sample`."""
+        return self._fetch()[0]
+
+    def read_labels(self, classes: Classes) -> Labels:
+        """See `Sample`."""
+        return map_labels(self._fetch()[1], classes, self.mask)
+
+    def read_pair(self, classes: Classes) -> tuple[UInt8Array, UInt8Array]:
+        """The item is asked for once."""
+        image, raw = self._fetch()
+        return image, map_labels(raw, classes, self.mask).label
+
+    def check(self, classes: Classes) -> dict[int, int]:
+        """The item is asked for once."""
+        return self.read_labels(classes).unlisted
+
+    def _fetch(self) -> tuple[UInt8Array, npt.NDArray[np.integer[Any]]]:
         """Image (H, W, 3) uint8 RGB and label (H, W), whose values are not checked.
 
         Raises:
@@ -150,9 +173,8 @@ class PythonSample(Sample):
         return np.ascontiguousarray(image), label
 
 
-def python_samples(objects: Mapping[str, PairDataset], split: str) -> list[Sample]:
+def _list_items(split: str, dataset: PairDataset) -> list[Sample]:
     """The items of a split, named after their indices."""
-    dataset = objects[split]
     digits = len(str(len(dataset) - 1))
     return [
         PythonSample(

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from effiseg.config.loss import ClassWeightRule
-from effiseg.data.dataset_spec import IGNORE_LABEL, DatasetSpec
+from effiseg.data.classes import IGNORE_LABEL
+from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.mask_counts import MaskCounts, count_masks
 from effiseg.data.samples import list_samples
 from effiseg.progress import Progress

@@ -10,7 +10,7 @@ from torch import Tensor
 from effiseg.config.data import Resize
 from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.samples import Sample
+from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import UsageError
 from effiseg.evaluation.evaluator import check_classes, evaluation_mode, full_size_labels

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from effiseg.data.dataset import map_labels, read_raw_mask
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.reading import read_labels
-from effiseg.data.samples import Sample, list_samples
+from effiseg.data.reading import map_labels, read_raw_mask
+from effiseg.data.sample import Sample
+from effiseg.data.samples import list_samples
 from effiseg.data.transforms import UInt8Array
 from effiseg.environment import available_cores
 from effiseg.errors import DataError
@@ -123,7 +123,7 @@ def _longest_id(stem: str, known: set[str]) -> str | None:
 
 def _counts_of_file(sample: Sample, path: Path, spec: DatasetSpec) -> tuple[Tensor, npt.NDArray[np.int64]]:
     """`confusion_counts` and `boundary_counts` of one prediction."""
-    label, _ = read_labels(sample, spec)
+    label, _ = sample.read_labels(spec)
     prediction = _read_prediction(path, spec)
     if prediction.shape != label.shape:
         raise DataError(
@@ -138,7 +138,7 @@ def _counts_of_file(sample: Sample, path: Path, spec: DatasetSpec) -> tuple[Tens
 def _read_prediction(path: Path, spec: DatasetSpec) -> UInt8Array:
     """(H, W) uint8: a class index, or a value ≥ num_classes for what is no class."""
     raw = read_raw_mask(path)
-    if spec.label_mapping is not None and spec.masks.format == "index":
+    if spec.label_mapping is not None and spec.masks.holds_indices:
         return map_labels(raw, spec, path)[0]
     return np.where((raw >= 0) & (raw < spec.num_classes), raw, _NO_CLASS).astype(np.uint8)
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from effiseg.data.dataset import list_samples, read_image
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.samples import list_samples
 from effiseg.data.transforms import resize_image
 from effiseg.errors import ModelError
 from effiseg.inference.agreement import SAME_NETWORK, Agreement, Tolerance, compare
@@ -131,7 +131,7 @@ def real_images(spec: DatasetSpec, split: str, size: tuple[int, int]) -> npt.NDA
     """`IMAGES` images (B, H, W, 3) uint8 RGB, spread evenly over the split and stretched to `size`."""
     samples = list_samples(spec, split)
     chosen = samples[:: max(1, len(samples) // IMAGES)][:IMAGES]
-    return np.stack([resize_image(read_image(sample.image), size) for sample in chosen])
+    return np.stack([resize_image(sample.read_image(), size) for sample in chosen])
 
 
 def made_up_images(size: tuple[int, int]) -> npt.NDArray[np.uint8]:

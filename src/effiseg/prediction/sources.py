@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from effiseg.data.samples import IMAGE_EXTENSIONS
+from effiseg.data.image_names import IMAGE_EXTENSIONS
 from effiseg.errors import DataError, UsageError
 
 Kind = Literal["image", "video", "stream"]

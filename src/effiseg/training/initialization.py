@@ -14,7 +14,7 @@ from torch import Tensor
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.samples import Sample
+from effiseg.data.sample import Sample
 from effiseg.environment import resolve_device
 from effiseg.errors import ModelError, RunError
 from effiseg.models.initial_weights import CHECKPOINT_SUFFIXES, InitialWeights, read_initial_weights

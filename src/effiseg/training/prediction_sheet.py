@@ -6,7 +6,6 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.reading import read_sample_image
 from effiseg.data.samples import list_samples
 from effiseg.evaluation.label_maps import predicted_label_maps
 from effiseg.models.segformer import SegFormer
@@ -32,6 +31,6 @@ def log_prediction_sheet(
     samples = list_samples(spec, "val")
     samples = samples[:: -(-len(samples) // _SAMPLES)]
     maps = predicted_label_maps(model, samples, spec, device=device)
-    shown = [(read_sample_image(sample), label, found) for sample, (label, found) in zip(samples, maps, strict=True)]
+    shown = [(sample.read_image(), label, found) for sample, (label, found) in zip(samples, maps, strict=True)]
     sheet = prediction_sheet(shown, spec.palette)
     logger.experiment.add_image("val_predictions", sheet, step, dataformats="HWC")

@@ -1,4 +1,4 @@
-"""Annotations in COCO's JSON format, polygons and run lengths, drawn as labels.
+"""Annotations in COCO's JSON format, polygons and run lengths, read and checked.
 
 The format: https://cocodataset.org/#format-data.
 """
@@ -16,9 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.label_drawing import Region, RunLengths, draw_regions
-from effiseg.data.transforms import UInt8Array
+from effiseg.data.label_drawing import Region, RunLengths
 from effiseg.data.yaml_values import is_integer
 from effiseg.errors import DataError
 
@@ -84,55 +82,6 @@ def load_annotations(file: str | Path) -> CocoAnnotations:
     except OSError as error:
         raise DataError(f"{file}: annotations cannot be read ({error.strerror})") from None
     return _load(str(file), state.st_mtime_ns, state.st_size)
-
-
-def draw_coco_labels(image: str | Path, file: str | Path, spec: DatasetSpec) -> tuple[UInt8Array, dict[int, int]]:
-    """The labels of an image.
-
-    A category is the class that label_mapping gives its number, or without label_mapping the class of its name.
-    Crowds are drawn first, then larger regions before smaller ones; of equal ones the later lies on top.
-
-    Args:
-        image: its file.
-        file: the COCO file.
-        spec: the data set.
-
-    Returns:
-        (H, W) uint8 class index or ignore_index, of the size that the file states; and the categories that
-        label_mapping does not list (they are ignored) with their pixels, overlaps counted again.
-
-    Raises:
-        DataError: the file does not list the image, or an annotation of it cannot be drawn.
-    """
-    annotations = load_annotations(file)
-    record = annotations.find(image)
-    if record is None:
-        raise DataError(f"{file}: must list {image}; add it, or remove the image from the split")
-    unlisted: Counter[int] = Counter()
-    regions: list[tuple[Region, int]] = []
-    try:
-        for annotation in annotations.regions.get(record.id, []):
-            label = _label_of(annotation, annotations, spec)
-            if label is None:
-                unlisted[annotation.category] += round(annotation.region.area())
-            regions.append((annotation.region, spec.ignore_index if label is None else label))
-        return draw_regions(regions, record.shape, spec.masks.background), dict(unlisted)
-    except ValueError as error:
-        raise DataError(f"{file}: an annotation of {record.file_name} cannot be drawn: {error}") from None
-
-
-def _label_of(annotation: CocoRegion, annotations: CocoAnnotations, spec: DatasetSpec) -> int | None:
-    """None: label_mapping does not list the category."""
-    if spec.label_mapping is not None:
-        return spec.label_mapping.get(annotation.category)
-    name = annotations.categories.get(annotation.category)
-    if name in spec.names:
-        return spec.names.index(name)
-    raise DataError(
-        f"{annotations.source}: the category {annotation.category} ({name}) of annotation {annotation.id} is none of "
-        f"names; add it there, or give the data set a label_mapping of category ids, for example "
-        f"{annotation.category}: ignore_label"
-    )
 
 
 @lru_cache(maxsize=8)

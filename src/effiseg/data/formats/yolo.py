@@ -1,0 +1,103 @@
+"""Polygons in text files as Ultralytics writes them, one object a line: class x1 y1 x2 y2 …, drawn as labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from effiseg.data.classes import Classes
+from effiseg.data.formats.base import MaskFormat, MaskKeys, parse_background
+from effiseg.data.image_file import ImageHeader
+from effiseg.data.label_drawing import DRAWING_RULES, Region, draw_regions
+from effiseg.data.orientation import turn_labels
+from effiseg.data.reading import Labels
+from effiseg.errors import DataError, UsageError
+from effiseg.files import read_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class YoloMasks(MaskFormat):
+    """A text file of polygons for each image."""
+
+    name: ClassVar[str] = "yolo"
+    keys: ClassVar[tuple[str, ...]] = ("label_mapping", "background")
+    extensions: ClassVar[tuple[str, ...]] = (".txt",)
+    where_missing: ClassVar[str | None] = "where nothing is to be seen, the file is empty"
+
+    background: int
+    """The label of pixels in no polygon, a class or ignore_index."""
+
+    @classmethod
+    def parse(cls, keys: MaskKeys) -> YoloMasks:
+        """See `parse_background`."""
+        return cls(background=parse_background(keys, cls.name), orientation=keys.orientation)
+
+    def read_stored(self, image: Path, mask: Path, classes: Classes) -> None:
+        """Shares of a size have no size."""
+
+    def read(self, image: Path, mask: Path, header: ImageHeader, classes: Classes) -> Labels:
+        """The labels of a text file; an empty one is all background.
+
+        Coordinates are shares of the image's width and height, upright, as tools show it, unless `orientation` says
+        otherwise. Class numbers are indices of names, or what label_mapping makes of them. Larger polygons are drawn
+        before smaller ones. Pixels of unlisted class numbers count overlaps again.
+
+        Raises:
+            DataError: the file cannot be read, or a line is no polygon of a known class.
+        """
+        stored = self.orientation == "stored"
+        shape = header.stored_shape if stored else header.shape
+        unlisted: Counter[int] = Counter()
+        regions: list[tuple[Region, int]] = []
+        for number, line in enumerate(_lines(mask), start=1):
+            if not line.strip():
+                continue
+            found, corners = _parse(mask, number, line)
+            region = Region((corners * np.array([shape[1], shape[0]], dtype=np.float32),))
+            label = found if classes.label_mapping is None else classes.label_mapping.get(found)
+            if label is None:
+                unlisted[found] += round(region.area())
+            elif classes.label_mapping is None and not 0 <= found < classes.num_classes:
+                raise DataError(
+                    f"{mask}: line {number} begins with a class, 0 to {classes.num_classes - 1}; found {found}; "
+                    "correct it, add the class to names, or give the data set a label_mapping"
+                )
+            regions.append((region, classes.ignore_index if label is None else label))
+        labels = draw_regions(regions, shape, self.background)
+        return Labels(turn_labels(labels, header) if stored else labels, dict(unlisted))
+
+    def content_key(self, classes: Classes) -> dict[str, Any]:
+        """Class numbers are indices."""
+        return {"classes": classes.num_classes, "background": self.background, "drawing": DRAWING_RULES}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return read_text(path).splitlines()
+    except UsageError as error:
+        raise DataError(str(error)) from None
+
+
+def _parse(path: str | Path, number: int, line: str) -> tuple[int, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+    """The class and the corners (N, 2), shares of width and height, of a line."""
+    words = line.split()
+    try:
+        found, values = int(words[0]), np.array(words[1:], dtype=np.float32)
+    except ValueError:
+        found, values = 0, np.zeros(0, dtype=np.float32)
+    if len(values) == 4:
+        raise DataError(f"{path}: line {number} must hold a polygon; found a box, which says nothing of its pixels")
+    if len(values) < 6 or len(values) % 2 or not np.isfinite(values).all():
+        raise DataError(
+            f"{path}: line {number} must be a class and at least three corners x y; found {line.strip()[:60]!r}"
+        )
+    if values.min() < -1 or values.max() > 2:
+        raise DataError(
+            f"{path}: line {number} must hold shares of the image's width and height, 0 to 1; found "
+            f"{values.max():g}; divide pixels by the image's size"
+        )
+    return found, values.reshape(-1, 2)

@@ -1,0 +1,104 @@
+"""A sample: an image with its labels, which reads itself, whatever it is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from effiseg.data.classes import Classes
+from effiseg.data.reading import Labels
+from effiseg.data.transforms import UInt8Array
+
+
+@dataclass(frozen=True)
+class Sample(ABC):
+    """One image with its labels.
+
+    A kind of sample says how to read both; what else it says here makes reading it cheaper, or lets it be kept.
+    """
+
+    can_be_sent: ClassVar[bool] = True
+    """Whether it is fit, and small enough, to be handed to other processes for counting."""
+
+    id: str
+    """Its name; unique within the split."""
+    image: Path
+    """The image file, or what stands for it in errors."""
+    mask: Path
+    """The file that holds the mask, or what stands for it in errors."""
+
+    @abstractmethod
+    def read_image(self) -> UInt8Array:
+        """The image, (H, W, 3) uint8 RGB, upright.
+
+        Raises:
+            DataError: it cannot be had, or breaks a rule.
+        """
+
+    @abstractmethod
+    def read_labels(self, classes: Classes) -> Labels:
+        """The labels (H, W), upright, and the raw values that label_mapping does not list.
+
+        Raises:
+            DataError: they cannot be had, are not as large as the image, or hold what is no class.
+        """
+
+    def read_pair(self, classes: Classes) -> tuple[UInt8Array, UInt8Array]:
+        """Image (H, W, 3) uint8 RGB and labels (H, W) uint8, both upright.
+
+        Raises:
+            DataError: as `read_image` and `read_labels`.
+        """
+        return self.read_image(), self.read_labels(classes).label
+
+    def check(self, classes: Classes) -> dict[int, int]:
+        """Read both, and return the raw values that label_mapping does not list, with their pixels.
+
+        Raises:
+            DataError: as `read_image` and `read_labels`.
+        """
+        self.read_image()
+        return self.read_labels(classes).unlisted
+
+    def count_labels(self, classes: Classes) -> tuple[npt.NDArray[np.int64], dict[int, int]]:
+        """Pixels of each label, (256,), and of the raw values that label_mapping does not list.
+
+        Raises:
+            DataError: as `read_labels`.
+        """
+        labels, unlisted = self.read_labels(classes)
+        return np.bincount(labels.reshape(-1), minlength=256), unlisted
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it is read from; while size and time of all of them stay, so does the sample. The image comes first.
+
+        Empty: it is none, or not told.
+        """
+        return ()
+
+    @property
+    def holds_indices(self) -> bool:
+        """Whether its labels are stored as integers, which label_mapping or nothing else makes classes."""
+        return True
+
+    def read_whole_image(self) -> UInt8Array:
+        """The image, after a search for damage that reading passes over.
+
+        Raises:
+            DataError: as `read_image`, or the image is not whole.
+        """
+        return self.read_image()
+
+    def read_labels_alone(self, classes: Classes) -> Labels | None:
+        """The labels of a sample whose image cannot be read, perhaps not upright; None where they need it.
+
+        Raises:
+            DataError: as `read_labels`.
+        """
+        return None
