@@ -37,6 +37,8 @@ class OptimizerConfig:
     """Decoupled weight decay on matrices and convolution kernels; never on biases, norms or their gains."""
     warmup_ratio: float = 0.05
     """Share of all steps over which the learning rate rises linearly from 0."""
+    decay_ratio: float = 1.0
+    """Share of all steps, the last ones, over which the rate falls to 0; 1: from the warm-up's end on."""
     power: float = 1.0
     """Exponent of the polynomial decay to 0."""
     gradient_clip_norm: float | None = None
@@ -53,6 +55,7 @@ class OptimizerConfig:
                 "eps": NOT_NEGATIVE,
                 "weight_decay": NOT_NEGATIVE,
                 "warmup_ratio": SHARE,
+                "decay_ratio": SHARE,
                 "power": NOT_NEGATIVE,
                 "gradient_clip_norm": POSITIVE,
             },
@@ -87,6 +90,8 @@ class TrainConfig:
     """Forward/backward passes that make up one optimizer step."""
     image_size: str = "512x1024"
     """Network input, HEIGHTxWIDTH."""
+    images_per_epoch: int | None = None
+    """Training pictures of one epoch, where the data set is drawn (scenes, shapes); null takes its own number."""
     resize: Resize = "keep_ratio"
     """keep_ratio: scale to fit inside image_size. fixed: scale to exactly image_size."""
     augment: AugmentPreset = "standard"
@@ -146,6 +151,7 @@ class TrainConfig:
             self,
             {
                 "epochs": _COUNT,
+                "images_per_epoch": _COUNT,
                 "batch_size": _COUNT,
                 "accumulate": _COUNT,
                 "devices": _COUNT,

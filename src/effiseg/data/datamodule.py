@@ -21,6 +21,7 @@ from effiseg.data.mask_counts import MaskCounts, count_masks
 from effiseg.data.rare_class_sampler import RareClassSampler
 from effiseg.data.sample import Sample
 from effiseg.data.samples import check_samples, describe_overlap, list_for_training
+from effiseg.errors import UsageError
 from effiseg.progress import progress_bar
 
 Key = tuple[int, int]
@@ -147,6 +148,11 @@ class SegmentationDataModule(L.LightningDataModule):
         """
         if self._train_samples:
             return
+        if self.spec.drawn is not None and (self.config.cache != "off" or self.config.sampler != "uniform"):
+            raise UsageError(
+                f"{self.spec.source}: what is drawn is new in every epoch: leave cache off and sampler uniform; found "
+                f"cache {self.config.cache}, sampler {self.config.sampler}"
+            )
         train, val = list_for_training(self.spec)
         self.split_overlap = describe_overlap(self.spec, train, val)
         first_keys = next(iter(self._sampler(len(train), process_index=0)))

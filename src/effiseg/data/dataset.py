@@ -96,7 +96,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         """
         epoch, place = key
         index, focus = Draw(place, None) if self.rare_classes is None else self.rare_classes.draw(epoch, place)
-        sample = self.samples[index]
+        sample = self.samples[index].of_epoch(self.seed, epoch)
         stored = _read(sample, self.spec, self.cache)
         generator = sample_generator(self.seed, epoch, place)
         image, label = self.transform(stored.image, stored.label, generator, stored.original_shape, focus)

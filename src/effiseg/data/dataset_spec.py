@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ from typing import Any
 import yaml
 
 from effiseg.data.classes import IGNORE_LABEL, Classes
+from effiseg.data.drawn_data import drawn_samples
+from effiseg.data.drawn_source import DrawnSource, parse_drawn_source
 from effiseg.data.formats import FORMAT_KEYS, parse_masks
 from effiseg.data.formats.base import MaskFormat
 from effiseg.data.formats.index import IndexMasks
 from effiseg.data.sample import Sample
 from effiseg.data.yaml_values import Colour, colours, is_integer, optional_text
-from effiseg.errors import DataError
+from effiseg.errors import DataError, UsageError
 from effiseg.files import read_text, read_yaml
+from effiseg.scenes.pictures import NO_CLASS
 
 SPLITS = ("train", "val", "test")
 MAXIMUM_CLASSES = 255  # labels travel as uint8, and one value must stay free for "ignored"
@@ -37,10 +41,12 @@ OWN_KEYS = (
     "image_suffix",
     "mask_suffix",
     "palette",
+    "drawn",
     *FORMAT_KEYS,
 )
 # Ultralytics keys without a meaning here: nc is checked against names, the others are passed over. `download`
 # may hold a script; it is never run.
+_DRAWN_KEYS = {"drawn", "names", "palette", "label_mapping", "ignore_index"}
 TOLERATED_KEYS = ("nc", "download", "channels")
 
 
@@ -67,6 +73,8 @@ class DatasetSpec(Classes):
     """What the masks are and how they become classes."""
     listings: Mapping[str, Callable[[], Sequence[Sample]]] | None = None
     """Split → what lists its samples, where they are no files; it can be pickled if they can. None: files."""
+    drawn: DrawnSource | None = None
+    """What draws the samples, where they are drawn while they are read; `listings` lists them."""
 
     @property
     def labels_key(self) -> dict[str, Any]:
@@ -99,11 +107,13 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
         UsageError: the file does not exist or is not YAML.
     """
     source, is_preset = _find_source(data)
-    if is_preset and data_root is None:
-        raise DataError(f"data set {data}: a preset does not know where your copy lies; add --data_root FOLDER")
     values = read_yaml(source)
+    if is_preset and data_root is None and "drawn" not in values:
+        raise DataError(f"data set {data}: a preset does not know where your copy lies; add --data_root FOLDER")
     _refuse_repeated_keys(source)
     _check_keys(source, values)
+    if "drawn" in values:
+        return _drawn_spec(source, values)
     names = _names(source, values)
     ignore_index = _ignore_index(source, values, len(names))
     splits = _splits(source, values)
@@ -149,6 +159,60 @@ def spec_of_listings(
         palette=_palette(source, values, len(names)),
         listings=listings,
     )
+
+
+def _drawn_spec(source: Path, values: dict[str, Any]) -> DatasetSpec:
+    """The description of a data set that is drawn while it is read."""
+    if foreign := sorted(set(map(str, values)) - _DRAWN_KEYS):
+        raise DataError(f"{source}: what is drawn has no files; found {foreign[0]} beside drawn: leave one out")
+    drawn = parse_drawn_source(source, values["drawn"])
+    values = {"names": list(drawn.names), **values}
+    names = _names(source, values)
+    ignore_index = _ignore_index(source, values, len(names))
+    mapping = _label_mapping(source, values, len(names), ignore_index)
+    if mapping is None and len(names) != len(drawn.names):
+        raise DataError(
+            f"{source}: names must be those of the {len(drawn.names)} classes that are drawn, or label_mapping must "
+            f"lead from their indices to names; found {len(names)} names and no label_mapping"
+        )
+    if mapping is None:
+        mapping = {index: index for index in range(len(names))}
+    return DatasetSpec(
+        name=source.stem,
+        source=source,
+        root=Path(),
+        splits={split: (split,) for split, _ in drawn.counts},
+        names=names,
+        ignore_index=ignore_index,
+        label_mapping={**mapping, NO_CLASS: ignore_index},
+        palette=_palette(source, values, len(names)),
+        listings=_drawn_listings(drawn),
+        drawn=drawn,
+    )
+
+
+def _drawn_listings(drawn: DrawnSource) -> dict[str, Callable[[], Sequence[Sample]]]:
+    return {split: partial(drawn_samples, drawn, split) for split, _ in drawn.counts}
+
+
+def with_images_per_epoch(spec: DatasetSpec, images: int | None) -> DatasetSpec:
+    """The data set with another number of training pictures an epoch, where it is drawn.
+
+    Args:
+        spec: the data set.
+        images: pictures; None: as many as the data set says.
+
+    Raises:
+        UsageError: its pictures are not drawn.
+    """
+    if images is None:
+        return spec
+    if spec.drawn is None:
+        raise UsageError(
+            f"images_per_epoch is for data that is drawn; {spec.source} has as many as there are: leave it out"
+        )
+    drawn = spec.drawn.of_epoch_size(images)
+    return replace(spec, drawn=drawn, listings=_drawn_listings(drawn))
 
 
 def _find_source(data: str | Path) -> tuple[Path, bool]:

@@ -56,6 +56,11 @@ class Sample(ABC):
         """
         return self.read_image(), self.read_labels(classes).label
 
+    def of_epoch(self, seed: int, epoch: int) -> Sample:
+        """What stands at its place in an epoch of a run with that seed; a file is the same in all of them."""
+        del seed, epoch
+        return self
+
     def check(self, classes: Classes) -> dict[int, int]:
         """Read both, and return the raw values that label_mapping does not list, with their pixels.
 

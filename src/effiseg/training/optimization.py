@@ -68,11 +68,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def learning_rate(step: int, total_steps: int, config: OptimizerConfig) -> float:
     """Learning rate of the encoder in optimizer step `step` (0-based).
 
-    Linear warm-up from 0 over the first `warmup_ratio` of the steps, then polynomial decay that would reach 0
-    at step `total_steps` (section 4.3 of the paper).
+    Linear warm-up from 0 over the first `warmup_ratio` of the steps; over the last `decay_ratio` of them polynomial
+    decay that would reach 0 at step `total_steps` (section 4.3 of the paper, where it fills all that the warm-up
+    leaves); between both the rate is constant.
     """
     warmup = int(config.warmup_ratio * total_steps)
     if step < warmup:
         return config.lr * (step + 1) / warmup
-    left = 1 - (step - warmup) / max(1, total_steps - warmup)
+    decay = max(warmup, total_steps - int(config.decay_ratio * total_steps))
+    left = 1 - max(0, step - decay) / max(1, total_steps - decay)
     return config.lr * math.pow(left, config.power)

@@ -19,7 +19,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from effiseg.config.parsing import read_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.datamodule import SegmentationDataModule
-from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_names
+from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_names, with_images_per_epoch
 from effiseg.data.python_data import PythonData
 from effiseg.data.statistics import describe_unlisted, summarize
 from effiseg.environment import describe_environment, resolve_device
@@ -76,7 +76,7 @@ def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: L
         )
     config = with_absolute_paths(config)
     with SignalWatch("nothing was written yet; start it again") as watch:
-        spec = python_data.spec() if python_data else load_dataset_spec(config.data, config.data_root)
+        spec = describe_data(config, python_data)
         if "val" not in spec.splits and (config.select == "best" or config.early_stop_epochs is not None):
             raise UsageError(f"{spec.source}: has no val split, which select best and early_stop_epochs need")
         if loss is not None:
@@ -130,7 +130,7 @@ def resume(folder: str | Path, *, python_data: PythonData | None = None, loss: L
     check_config(config)
     check_objects(config, python_data, loss)
     with sole_process(run), SignalWatch(how_to_resume(run)) as watch:
-        spec = python_data.spec() if python_data else load_dataset_spec(config.data, config.data_root)
+        spec = describe_data(config, python_data)
         if loss is not None:
             check_custom_loss(loss, spec.num_classes, spec.ignore_index)
         data = SegmentationDataModule(config, spec)
@@ -144,6 +144,16 @@ def resume(folder: str | Path, *, python_data: PythonData | None = None, loss: L
             write_json(run.class_statistics, statistics)
         initial = None if run.last_checkpoint.is_file() else load_initialization(config, spec)
         return carry_on(run, config, spec, data, teacher, loss, watch, initial)
+
+
+def describe_data(config: TrainConfig, python_data: PythonData | None) -> DatasetSpec:
+    """The description of the data set that a run trains on.
+
+    Raises:
+        DataError, UsageError: as `load_dataset_spec` and `with_images_per_epoch`.
+    """
+    spec = python_data.spec() if python_data else load_dataset_spec(config.data, config.data_root)
+    return with_images_per_epoch(spec, config.images_per_epoch)
 
 
 @contextmanager
@@ -425,6 +435,8 @@ def class_weight_tensor(run: RunFolder, config: TrainConfig) -> torch.Tensor | N
 
 
 def fingerprint(data: SegmentationDataModule) -> str:
-    """Changes when a training sample is added, removed or renamed."""
+    """Changes when a training sample is added, removed or renamed, or drawn in another way."""
     ids = "\n".join(sample.id for sample in data.train_samples)
+    if data.spec.drawn is not None:
+        ids += f"\n{data.spec.drawn}"
     return hashlib.blake2b(ids.encode(), digest_size=16).hexdigest()

@@ -33,3 +33,11 @@ BUS: Final = 28
 TRAIN: Final = 31
 MOTORCYCLE: Final = 32
 BICYCLE: Final = 33
+
+CLASSES: Final = {
+    "road": ROAD, "sidewalk": SIDEWALK, "building": BUILDING, "wall": WALL, "fence": FENCE, "pole": POLE,
+    "traffic light": TRAFFIC_LIGHT, "traffic sign": TRAFFIC_SIGN, "vegetation": VEGETATION, "terrain": TERRAIN,
+    "sky": SKY, "person": PERSON, "rider": RIDER, "car": CAR, "truck": TRUCK, "bus": BUS, "train": TRAIN,
+    "motorcycle": MOTORCYCLE, "bicycle": BICYCLE,
+}  # fmt: skip
+"""Name of each of the 19 classes, in the order of their train ids → raw id."""
