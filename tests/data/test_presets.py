@@ -171,5 +171,5 @@ def test_mapillary(tmp_path: Path, folder: str) -> None:
 def test_every_preset_is_tried_here_or_with_its_own_data() -> None:
     assert set(preset_names()) == {
         *("ade20k", "bdd100k", "camvid", "camvid_color", "camvid_segnet", "cityscapes", "coco_stuff"),
-        *("idd", "mapillary", "voc"),
+        *("idd", "mapillary", "voc", "scenes", "shapes", "pretraining"),
     }

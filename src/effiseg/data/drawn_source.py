@@ -15,6 +15,7 @@ from effiseg.scenes.pictures import (
     NO_CLASS,
     SEED_SPACES,
     SPLITS,
+    VERSION,
     Family,
     SeedSpace,
     draw_picture,
@@ -50,6 +51,11 @@ class DrawnSource:
     def names(self) -> tuple[str, ...]:
         """Names of all classes, in the order of the families."""
         return tuple(name for family, _ in self.pictures for name in FAMILIES[family])
+
+    @property
+    def identity(self) -> str:
+        """What all of its pictures depend on, in words."""
+        return f"version {VERSION} of {self}"
 
     def of_epoch_size(self, images: int) -> DrawnSource:
         """The same with another number of training pictures an epoch."""

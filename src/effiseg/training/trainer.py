@@ -438,5 +438,5 @@ def fingerprint(data: SegmentationDataModule) -> str:
     """Changes when a training sample is added, removed or renamed, or drawn in another way."""
     ids = "\n".join(sample.id for sample in data.train_samples)
     if data.spec.drawn is not None:
-        ids += f"\n{data.spec.drawn}"
+        ids += f"\n{data.spec.drawn.identity}"
     return hashlib.blake2b(ids.encode(), digest_size=16).hexdigest()
