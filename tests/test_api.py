@@ -18,8 +18,8 @@ import torch
 
 import effiseg
 from effiseg import runs
-from effiseg.config.parsing import flatten, nest
 from effiseg.config.training import OptimizerConfig, TrainConfig
+from effiseg.nested import flatten, nest
 
 SMALL: dict[str, Any] = {"image_size": (32, 64), "batch_size": 4, "workers": 0, "device": "cpu", "epochs": 1}
 DOCUMENTED = ("effiseg.api", "effiseg.data.python_data", "effiseg.runs")

@@ -16,9 +16,10 @@ from effiseg.config.comparison import AblationConfig
 from effiseg.config.data import AugmentPreset, Resize, parse_image_size
 from effiseg.config.export import SUFFIXES, ExportConfig, ExportFormat, ExportOutput, ExportPrecision
 from effiseg.config.loss import LossName
-from effiseg.config.parsing import Layer, file_layers, flatten, make_settings, merge_settings, nest, with_recipe_below
+from effiseg.config.parsing import Layer, file_layers, make_settings, with_recipe_below
 from effiseg.config.training import Cache, Device, Precision, Protocol, TrainConfig
 from effiseg.errors import UsageError
+from effiseg.nested import flatten, merge_settings, nest
 from effiseg.run_folder import is_exported, resolve_model
 
 # What works is imported where it works: evaluating and exporting need nothing of training.

@@ -18,9 +18,10 @@ import torch
 from effiseg.comparison import ablation, samples
 from effiseg.comparison.ablation import PlannedRun, ablate, planned_runs
 from effiseg.config.comparison import AblationConfig
-from effiseg.config.parsing import flatten, make_settings, settings_dict
+from effiseg.config.parsing import make_settings, settings_dict
 from effiseg.errors import ModelError, ResourceError, RunError, UsageError
 from effiseg.metrics.confusion_matrix import class_iou
+from effiseg.nested import flatten
 from effiseg.report.page import write_report
 from effiseg.report.runs import mean_or_none
 from effiseg.report.samples import read_samples

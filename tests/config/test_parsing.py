@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from effiseg.config.command_line import parse_command, parse_layers
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import (
     field_names,
-    flatten,
     make_settings,
-    merge_settings,
-    parse_command,
-    parse_layers,
     read_settings,
     recipe_names,
     recipe_settings,
@@ -25,6 +23,7 @@ from effiseg.config.parsing import (
 )
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
+from effiseg.nested import flatten, merge_settings
 
 
 def parse(*words: object) -> TrainConfig:
@@ -219,9 +218,10 @@ def test_every_setting_is_known_by_name_and_documented(
     shown = " ".join(capsys.readouterr().out.split())
     assert "What it does." in shown
     for name in field_names(settings_type):
-        # "--name VALUE Its sentence. (type: …": a setting without a sentence shows only its type.
-        after = shown.split(f"--{name} ", 2)[-1]
-        assert len(after.split("(type:")[0].split()) > 2, name
+        # "--name VALUE Its sentence. (default: …"
+        sentence = re.search(rf"--{re.escape(name)} \S+ ([^-].*?)\(default: ", shown)
+        assert sentence is not None, name
+        assert len(sentence[1].split()) > 1, name
 
 
 def test_merging_leaves_its_arguments_alone() -> None:

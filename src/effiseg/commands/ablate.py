@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from effiseg.config.command_line import parse_layers, resolve
 from effiseg.config.comparison import AblationConfig
-from effiseg.config.parsing import make_settings, merge_settings, parse_command, parse_layers
+from effiseg.nested import merge_settings
 
 DESCRIPTION = (
     "Train a teacher (unless given) and every row under one loop, metric and budget, evaluate them on one split, "
@@ -14,14 +15,9 @@ DESCRIPTION = (
 
 def run(argv: list[str]) -> int:
     """Parse, compare, print the table."""
-    prog = "effiseg ablate"
-    if "--print_config" in argv:
-        parse_command(AblationConfig, argv, prog=prog, description=DESCRIPTION)
-    layers = parse_layers(AblationConfig, argv, prog=prog, description=DESCRIPTION)
-    config = make_settings(AblationConfig, *layers)
-    shared: dict[str, object] = {}
-    for _, settings in layers:
-        shared = merge_settings(shared, settings)
+    layers = parse_layers(AblationConfig, argv, prog="effiseg ablate", description=DESCRIPTION)
+    config = resolve(AblationConfig, layers, argv)
+    shared = merge_settings({}, *(settings for _, settings in layers))
     from effiseg.runs import compare
 
     comparison = compare(config, shared)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from effiseg.errors import UsageError
+from effiseg.config.command_line import parse_command
 
-HELP = """usage: effiseg demo [--out DIR]
+DESCRIPTION = (
+    "Draw street scenes, train a teacher, the baseline and every strategy on them at a small size, and print the "
+    "comparison. Takes under ten minutes on two cores; called again it goes on where it was cut."
+)
 
-Draw street scenes, train a teacher, the baseline and every strategy on them at a small size, and print the
-comparison. Takes under ten minutes on two cores; called again it goes on where it was cut.
 
-options:
-  --out DIR   folder to write (default: effiseg-demo)"""
+@dataclass
+class DemoConfig:
+    """Settings of the demonstration."""
+
+    out: Path = Path("effiseg-demo")
+    """Folder to write."""
 
 
 def run(argv: list[str]) -> int:
     """Compare, print the table and the floor under the teacher."""
-    if argv in (["-h"], ["--help"]):
-        print(HELP)
-        return 0
-    out = Path(output_folder(argv))
+    out = parse_command(DemoConfig, argv, prog="effiseg demo", description=DESCRIPTION).out
     from effiseg.comparison.demo import demo
     from effiseg.report.results_table import results_table
     from effiseg.report.table import markdown
@@ -41,17 +44,3 @@ def run(argv: list[str]) -> int:
     if (page := report_at_end(comparison)) is not None:
         print(f"report: {page}")
     return 0
-
-
-def output_folder(argv: list[str]) -> str:
-    """DIR of `--out DIR`, or its default.
-
-    Raises:
-        UsageError: anything else on the command line.
-    """
-    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--out=") else [word])]
-    if not words:
-        return "effiseg-demo"
-    if len(words) == 2 and words[0] == "--out":
-        return words[1]
-    raise UsageError(f"the only option is --out DIR; found {shlex.join(argv)}")

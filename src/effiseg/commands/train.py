@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from effiseg.config.parsing import parse_command, recipe_names
+from dataclasses import dataclass
+
+from effiseg.config.command_line import parse_command
+from effiseg.config.parsing import recipe_names
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
+
+PROG = "effiseg train"
+
+
+@dataclass
+class ResumeConfig:
+    """What `effiseg train --resume` is given; the run's own settings decide everything else."""
+
+    resume: str
+    """Run folder to go on with."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, train, print where the model lies."""
-    if "--resume" in argv or any(word.startswith("--resume=") for word in argv):
+    if any(word.partition("=")[0] == "--resume" for word in argv):
         folder = resume_folder(argv)
         from effiseg.runs import resume_run
 
@@ -18,7 +31,7 @@ def run(argv: list[str]) -> int:
         config = parse_command(
             TrainConfig,
             argv,
-            prog="effiseg train",
+            prog=PROG,
             description=f"Train or distil a model. Recipes: {', '.join(recipe_names())}. "
             "`--config paper` lays the paper's protocol over any of them. "
             "`effiseg train --resume RUN` goes on with an interrupted run.",
@@ -35,12 +48,12 @@ def run(argv: list[str]) -> int:
 
 
 def resume_folder(argv: list[str]) -> str:
-    """RUN of `--resume RUN`, which stands alone: the run's own settings decide everything else.
+    """RUN of `--resume RUN`, which stands alone.
 
     Raises:
         UsageError: no folder, or other options beside it.
     """
-    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--resume=") else [word])]
-    if len(words) == 2 and words[0] == "--resume":
-        return words[1]
-    raise UsageError("--resume takes one run folder and no other option: effiseg train --resume RUN")
+    try:
+        return parse_command(ResumeConfig, argv, prog=f"{PROG} --resume", description="").resume
+    except UsageError:
+        raise UsageError(f"--resume takes one run folder and no other option: {PROG} --resume RUN") from None

@@ -16,7 +16,7 @@ from effiseg.comparison.samples import save_samples_of_rows
 from effiseg.comparison.speed import add_latency
 from effiseg.config.comparison import BASELINE_ROW, OWN_SETTINGS, TEACHER_ROW, AblationConfig
 from effiseg.config.data import parse_image_size
-from effiseg.config.parsing import flatten, make_settings, nest, read_settings, recipe_settings, settings_dict
+from effiseg.config.parsing import make_settings, read_settings, recipe_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.environment import describe_environment, resolve_device
@@ -25,6 +25,7 @@ from effiseg.evaluation.chance import chance_miou
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import read_json, write_json, write_yaml
 from effiseg.models.pretrained import from_pretrained, weights_digest
+from effiseg.nested import flatten, nest
 from effiseg.report.results_table import write_results_table
 from effiseg.report.runs import mean_or_none
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult

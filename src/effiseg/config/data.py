@@ -14,20 +14,19 @@ Resize = Literal["keep_ratio", "fixed"]
 AugmentPreset = Literal["standard", "paper", "none"]
 
 
-def parse_image_size(text: str) -> tuple[int, int]:
-    """(height, width) in pixels from "HxW".
+def parse_image_size(text: str, name: str = "image_size") -> tuple[int, int]:
+    """(height, width) in pixels from "HxW", the value of the setting `name`.
 
     Raises:
         UsageError: not of the form HxW, or a side under 32 (the encoder's largest stride).
     """
     match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", str(text))
     if match is None:
-        raise UsageError(f"image_size must be HEIGHTxWIDTH, for example 512x1024; found {text!r}")
+        raise UsageError(f"{name} must be HEIGHTxWIDTH, for example 512x1024; found {text!r}")
     height, width = int(match[1]), int(match[2])
     if min(height, width) < LARGEST_STRIDE:
         raise UsageError(
-            f"image_size must be at least {LARGEST_STRIDE}x{LARGEST_STRIDE} (the encoder's largest stride); "
-            f"found {text}"
+            f"{name} must be at least {LARGEST_STRIDE}x{LARGEST_STRIDE} (the encoder's largest stride); found {text}"
         )
     return height, width
 

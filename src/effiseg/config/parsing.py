@@ -1,4 +1,4 @@
-"""Dataclasses as command lines and YAML files, by jsonargparse, with errors a user can act on.
+"""Settings dataclasses from recipes, YAML files, keyword arguments and flags, with errors a user can act on.
 
 Precedence, weakest first: the dataclass's defaults, the recipe, `--config` files in the order given, flags.
 """
@@ -8,23 +8,22 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from types import NoneType
+from typing import Any, TypeVar, get_args
 
-import jsonargparse
-import yaml
-
+from effiseg.config.values import all_settings, build, section
 from effiseg.errors import UsageError
 from effiseg.files import read_yaml
+from effiseg.nested import flatten, merge_settings, nest
 
 Settings = TypeVar("Settings")
 Layer = tuple[str, dict[str, Any]]
 """Where settings come from, and the settings, nested."""
-
-jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+PathLike = str | os.PathLike[str]
 
 
 def recipe_names() -> list[str]:
@@ -62,122 +61,54 @@ def suggest(wrong: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"
 
 
-def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"loss": {"name": …}} as {"loss.name": …}."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as Python has them as nested plain values: {"loss.name": …} as {"loss": {"name": …}}.
-
-    Args:
-        settings: values by name or dotted name; mappings and settings dataclasses, paths and tuples among them.
-    """
-    nested: dict[str, Any] = {}
-    for key, value in settings.items():
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            value = dataclasses.asdict(value)
-        if isinstance(value, Mapping):
-            value = nest(value)
-        elif isinstance(value, os.PathLike):
-            value = os.fspath(value)
-        elif isinstance(value, tuple):
-            value = list(value)
-        for name in reversed(key.split(".")):
-            value = {name: value}
-        nested = merge_settings(nested, value)
-    return nested
-
-
-def field_names(settings_type: type[Any], prefix: str = "") -> list[str]:
+def field_names(settings_type: type[Any]) -> list[str]:
     """Dotted names of all settings of a dataclass, nested ones included."""
-    names: list[str] = []
-    defaults = settings_type()
-    for item in dataclasses.fields(settings_type):
-        value = getattr(defaults, item.name)
-        if dataclasses.is_dataclass(value):
-            names += field_names(type(value), f"{prefix}{item.name}.")
-        else:
-            names.append(f"{prefix}{item.name}")
+    return list(all_settings(settings_type))
+
+
+def renamed(settings_type: type[Any]) -> Mapping[str, str]:
+    """Old name → present one of the settings that were renamed; old files and flags are still read."""
+    names: Mapping[str, str] = getattr(settings_type, "RENAMED", {})
     return names
-
-
-def merge_settings(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`, nested mappings merged key by key."""
-    merged = dict(base)
-    for key, value in over.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = merge_settings(merged[key], value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def make_settings(settings_type: type[Settings], *layers: Layer) -> Settings:
     """The dataclass made from layers of settings, later ones first.
 
     Args:
-        settings_type: a dataclass with a default for every field.
+        settings_type: a dataclass.
         layers: (where it came from, nested settings) pairs.
 
     Raises:
-        UsageError: an unknown key or a value of the wrong type; the layer is named.
+        UsageError: an unknown key, a value of the wrong type, or none for a setting that has no default.
     """
-    known = field_names(settings_type)
-    merged: dict[str, Any] = {}
-    for source, settings in layers:
-        if isinstance(settings.get("precision"), int):  # YAML reads 32 as a number
-            settings = {**settings, "precision": str(settings["precision"])}
-        for key in flatten(settings):
-            if key not in known:
-                raise UsageError(f"{source}: unknown key {key!r}{suggest(key, known)}")
-        merged = merge_settings(merged, settings)
-    parser = _parser(settings_type, prog="effiseg")
-    try:
-        return _instantiate(parser, settings_type, parser.parse_object(merged))
-    except (jsonargparse.ArgumentError, TypeError) as error:
-        raise UsageError(_one_line(error)) from None
+    return build(settings_type, merge_settings({}, *(known_keys(settings_type, *layer) for layer in layers)))
+
+
+def known_keys(settings_type: type[Any], source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """One layer of settings under their present names.
+
+    Raises:
+        UsageError: a key that is no setting; the layer is named.
+    """
+    known, old = field_names(settings_type), renamed(settings_type)
+    present = nest({old.get(key, key): value for key, value in settings.items()})
+    for key, value in flatten(present).items():
+        if any(name.startswith(f"{key}.") for name in known):
+            section(value, key)  # refuses: it is no mapping
+        if key not in known:
+            raise UsageError(f"{source}: unknown key {key!r}{suggest(key, known)}")
+    return present
 
 
 def settings_dict(settings: Any) -> dict[str, Any]:
-    """The dataclass as nested plain values, ready for YAML."""
-    return dataclasses.asdict(settings)
+    """The dataclass as nested plain values, ready for YAML and JSON."""
+    return nest(dataclasses.asdict(settings))
 
 
-def parse_command(
-    settings_type: type[Settings],
-    argv: Sequence[str],
-    *,
-    prog: str,
-    description: str,
-    with_recipe: bool = False,
-) -> Settings:
-    """Settings from a command line with `--config FILE` (repeatable) and `--print_config`.
-
-    Args:
-        settings_type: dataclass with a default for every field; its field `recipe` names the first layer when
-            `with_recipe`.
-        argv: the words after the command.
-        prog: how the command is called, for its help.
-        description: one paragraph for its help.
-        with_recipe: whether the settings start from a recipe.
-
-    Raises:
-        UsageError: the words cannot be understood; the message names the nearest known option.
-        SystemExit: after --help or --print_config.
-    """
-    layers = parse_layers(settings_type, argv, prog=prog, description=description)
-    settings = make_settings(settings_type, *(with_recipe_below(settings_type, layers) if with_recipe else layers))
-    if "--print_config" in argv:
-        print(yaml.safe_dump(settings_dict(settings), sort_keys=False, allow_unicode=True), end="")
-        raise SystemExit(0)
-    return settings
+def read_settings(settings_type: type[Settings], path: str | Path) -> Settings:
+    """The dataclass from one YAML file such as a run's config.yaml."""
+    return make_settings(settings_type, (str(path), read_yaml(path)))
 
 
 def with_recipe_below(settings_type: type[Any], layers: Sequence[Layer]) -> list[Layer]:
@@ -187,7 +118,7 @@ def with_recipe_below(settings_type: type[Any], layers: Sequence[Layer]) -> list
         UsageError: there is no such recipe.
     """
     recipes = [settings["recipe"] for _, settings in layers if settings.get("recipe")]
-    recipe = str(recipes[-1] if recipes else settings_type().recipe)
+    recipe = str(recipes[-1] if recipes else settings_type.recipe)
     return [(f"recipe {recipe}", recipe_settings(recipe)), *layers, ("recipe", {"recipe": recipe})]
 
 
@@ -200,95 +131,36 @@ def file_layers(names: Iterable[str]) -> list[Layer]:
     return [(name, _shipped_or_file("config", name, "recipes/configs")) for name in names]
 
 
-def parse_layers(settings_type: type[Any], argv: Sequence[str], *, prog: str, description: str) -> list[Layer]:
-    """What a command line says and nothing it leaves to defaults: (source, nested settings), weakest first.
+def keyword_layers(
+    settings_type: type[Any],
+    function: str,
+    given: Mapping[str, Any],
+    config: PathLike | Sequence[PathLike] = (),
+) -> list[Layer]:
+    """The layers of `config`, then the keyword arguments of `function`.
+
+    None is null where a setting can be null, and otherwise leaves the setting as it is.
 
     Raises:
-        UsageError: as `parse_command`.
-        SystemExit: after --help.
+        UsageError: no such file, or a keyword that is no setting.
     """
-    parser = _parser(settings_type, prog=prog, description=description)
-    parser.add_argument(
-        "--config", action="append", default=[], metavar="FILE",
-        help="YAML file of settings, or the name of a shipped one; may be given again, later files win. "
-        "Flags always win over files.",
-    )  # fmt: skip
-    parser.epilog = "--print_config prints the resolved settings and stops."
-    flags, files = _flags_only(parser, settings_type, [word for word in argv if word != "--print_config"])
-    return [*file_layers(files), ("command line", flags)]
+    files = [config] if isinstance(config, str | os.PathLike) else list(config)
+    for old, name in renamed(settings_type).items():
+        if old in given:
+            print(f"{function}: {old} is now {name}", file=sys.stderr)
+    settings = all_settings(settings_type)
+    kept = {
+        name: value
+        for name, value in flatten(known_keys(settings_type, function, given)).items()
+        if value is not None or NoneType in get_args(settings[name].hint)
+    }
+    return [*file_layers([os.fspath(file) for file in files]), (function, nest(kept))]
 
 
-def _parser(settings_type: type[Any], *, prog: str, description: str = "") -> jsonargparse.ArgumentParser:
-    parser = jsonargparse.ArgumentParser(prog=prog, description=description, exit_on_error=False, allow_abbrev=False)
-    parser.add_class_arguments(settings_type, sub_configs=False)
-    return parser
+def keyword_settings(settings_type: type[Settings], function: str, given: Mapping[str, Any]) -> Settings:
+    """The settings that keyword arguments of `function` say.
 
-
-def _flags_only(
-    parser: jsonargparse.ArgumentParser, settings_type: type[Any], argv: Sequence[str]
-) -> tuple[dict[str, Any], list[str]]:
-    try:
-        parsed = parser.parse_args(_bracket_lists(settings_type, argv), defaults=False).as_dict()
-    except (jsonargparse.ArgumentError, TypeError) as error:
-        message = _one_line(error)
-        unknown = re.search(r"[Uu]nrecognized arguments?: (\S+)", message)
-        if unknown is not None:
-            word = unknown[1].split("=")[0]
-            options = [f"--{name}" for name in field_names(settings_type)] + ["--config", "--print_config"]
-            hint = suggest(word, options) if word.startswith("-") else "; options start with --"
-            near = hint if "did you mean" in hint else f"; see {parser.prog} --help"
-            raise UsageError(f"unknown option {word!r}{near}") from None
-        raise UsageError(message) from None
-    files = parsed.pop("config", None) or []
-    known = set(field_names(settings_type))
-    return _only(parsed, known), [str(name) for name in files]
-
-
-def _bracket_lists(settings_type: type[Any], argv: Sequence[str]) -> list[str]:
-    """`--seeds 0,1,2` as `--seeds [0,1,2]`, for every setting that is a list."""
-    defaults = flatten(dataclasses.asdict(settings_type()))
-    lists = {f"--{name}" for name, value in defaults.items() if isinstance(value, list)}
-    words: list[str] = []
-    for word in argv:
-        option, equals, value = word.partition("=")
-        if option in lists and equals and not value.startswith("["):
-            words.append(f"{option}=[{value}]")
-        elif words and words[-1] in lists and not word.startswith(("[", "--")):
-            words.append(f"[{word}]")
-        else:
-            words.append(word)
-    return words
-
-
-def _only(nested: dict[str, Any], known: set[str], prefix: str = "") -> dict[str, Any]:
-    """The part of `nested` whose leaves are known settings; drops the empty branches the parser leaves."""
-    kept: dict[str, Any] = {}
-    for key, value in nested.items():
-        if f"{prefix}{key}" in known:
-            kept[key] = value
-        elif isinstance(value, dict):
-            branch = _only(value, known, f"{prefix}{key}.")
-            if branch:
-                kept[key] = branch
-    return kept
-
-
-def _instantiate(parser: jsonargparse.ArgumentParser, settings_type: type[Settings], parsed: Any) -> Settings:
-    made = parser.instantiate(parsed)
-    return settings_type(**{item.name: made[item.name] for item in dataclasses.fields(cast(Any, settings_type))})
-
-
-def _one_line(error: Exception) -> str:
-    text = re.sub(r"\s+", " ", str(error)).strip()
-    text = re.sub(r"an? typing\.Literal\[([^\]]*)\]", r"one of \1", text)
-    text = re.sub(
-        r"Unable to load config ['\"](.*?)['\"] - .*", r"must be a mapping, or set its keys; found '\1'", text
-    )
-    text = re.sub(r"<class '([^']*)'>", r"\1", text)
-    text = text.replace("Expected a int", "Expected an int")
-    return re.sub(r'Parser key "([^"]+)":', r"--\1:", text)
-
-
-def read_settings(settings_type: type[Settings], path: str | Path) -> Settings:
-    """The dataclass from one YAML file such as a run's config.yaml."""
-    return make_settings(settings_type, (str(path), read_yaml(path)))
+    Raises:
+        UsageError: a keyword that is no setting, or a value of another type.
+    """
+    return make_settings(settings_type, *keyword_layers(settings_type, function, given))

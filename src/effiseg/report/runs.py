@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from effiseg.files import read_json
+from effiseg.nested import flatten
 from effiseg.report.row_titles import BASELINE, TEACHER
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
 from effiseg.run_folder import RunFolder
@@ -42,7 +43,7 @@ def result_of_runs(members: list[MemberRun]) -> AblationResult:
     names = list(dict.fromkeys(member.row for member in scored))
     groups = {name: [member for member in scored if member.row == name] for name in names}
     reference = groups.get(BASELINE, scored)[0] if scored else None
-    base = _flat(reference.config) if reference is not None else {}
+    base = flatten(reference.config) if reference is not None else {}
     rows = [_row(name, group, base) for name, group in groups.items()]
     students = [row for row in rows if row.name != TEACHER] or rows
     first = next((row for row in students if row.name == BASELINE), students[0] if students else None)
@@ -51,7 +52,7 @@ def result_of_runs(members: list[MemberRun]) -> AblationResult:
             row.delta = row.miou - first.miou
     evaluation = reference.evaluation if reference is not None else None
     shares, weights = _class_statistics(members)
-    protocol = {key: base[key] for key in _PROTOCOL if all(_flat(m.config).get(key) == base.get(key) for m in scored)
+    protocol = {key: base[key] for key in _PROTOCOL if all(flatten(m.config).get(key) == base.get(key) for m in scored)
                 and key in base}  # fmt: skip
     if evaluation is not None:
         protocol |= {"split": evaluation.split, "images": evaluation.images}
@@ -76,7 +77,7 @@ def mean_or_none(values: list[float | None]) -> float | None:
 def _row(name: str, group: list[MemberRun], base: dict[str, Any]) -> AblationRow:
     evaluations = [member.evaluation for member in group if member.evaluation is not None]
     mious = [evaluation.miou for evaluation in evaluations if evaluation.miou is not None]
-    own = _flat(group[0].config)
+    own = flatten(group[0].config)
     first = evaluations[0]
     runs = [
         AblationRun(
@@ -122,14 +123,3 @@ def _environment(members: list[MemberRun]) -> dict[str, Any]:
         if member.run is not None and member.run.environment.is_file():
             return dict(read_json(member.run.environment))
     return {}
-
-
-def _flat(config: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings as dotted key → value."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{before}{key}.")
-        else:
-            flat[f"{before}{key}"] = value
-    return flat
