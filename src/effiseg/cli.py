@@ -21,6 +21,7 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("train", "effiseg.commands.train", "Train or distil a model, or go on with an interrupted run."),
+    Command("pretrain", "effiseg.commands.pretrain", "Make starting weights from pictures drawn on the way."),
     Command("evaluate", "effiseg.commands.evaluate", "Score a model, or label PNGs of any software, on a split."),
     Command("predict", "effiseg.commands.predict", "Label images, videos and streams with a model."),
     Command("export", "effiseg.commands.export", "Write a model for ONNX Runtime, OpenVINO or torch, and check it."),

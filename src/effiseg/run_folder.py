@@ -79,6 +79,15 @@ class RunFolder:
         """State of the epoch that was best on val."""
         return self.checkpoints / "best.ckpt"
 
+    def snapshot(self, epoch: int) -> Path:
+        """Model folder of the weights after an epoch, 1-based, that the settings keep."""
+        return self.path / "snapshots" / f"epoch-{epoch:04d}"
+
+    @property
+    def transfer(self) -> Path:
+        """What the model and its snapshots are worth as a start on another data set."""
+        return self.path / "transfer.json"
+
     @property
     def model(self) -> Path:
         """Model folder: the student alone; written when the run is finished."""

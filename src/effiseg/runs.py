@@ -27,6 +27,7 @@ from effiseg.report.table import markdown
 from effiseg.results import AblationResult, EvaluationResult
 from effiseg.run_folder import RunFolder, resolve_model
 from effiseg.training import trainer
+from effiseg.training.transfer import measure_transfer
 
 
 class Run:
@@ -120,6 +121,15 @@ class Run:
             return [
                 {name: float(value) if value else None for name, value in row.items()} for row in csv.DictReader(file)
             ]
+
+    @property
+    def transfer(self) -> list[dict[str, Any]]:
+        """What the model is worth as a start on another data set, one row a start; empty where nothing was measured.
+
+        Each row has `source`, `epoch`, `val_miou` (percent) and `class_iou`.
+        """
+        rows: list[dict[str, Any]] = read_json(self.folder.transfer)["rows"] if self.folder.transfer.is_file() else []
+        return rows
 
     @property
     def report(self) -> Path | None:
@@ -219,7 +229,7 @@ def start_run(config: TrainConfig, *, data: PythonData | None = None, loss: Loss
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
         Interrupted: a signal came; the run can be resumed.
     """
-    return _illustrated(trainer.train(config, python_data=data, loss=loss), data)
+    return _rounded_off(trainer.train(config, python_data=data, loss=loss), data)
 
 
 def resume_run(folder: str | os.PathLike[str], *, data: PythonData | None = None, loss: Loss | None = None) -> Run:
@@ -229,7 +239,7 @@ def resume_run(folder: str | os.PathLike[str], *, data: PythonData | None = None
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
         Interrupted: a signal came; the run can be resumed again.
     """
-    return _illustrated(trainer.resume(os.fspath(folder), python_data=data, loss=loss), data)
+    return _rounded_off(trainer.resume(os.fspath(folder), python_data=data, loss=loss), data)
 
 
 def compare(
@@ -275,8 +285,11 @@ def report_at_end(folder: str | os.PathLike[str], *, quick: bool = False) -> Pat
         return None
 
 
-def _illustrated(run: RunFolder, data: PythonData | None) -> Run:
-    """The run with what its model makes of a few images of val, and its report."""
+def _rounded_off(run: RunFolder, data: PythonData | None) -> Run:
+    """The run with what its model is worth elsewhere, what it makes of a few images of val, and its report."""
+    config = read_settings(TrainConfig, run.config)
+    if config.transfer.data is not None:
+        measure_transfer(run, config)
     try:
         save_run_samples(run, None if data is None else data.spec())
     except (EffisegError, OSError, RuntimeError) as error:  # a run that is done is not lost by a picture

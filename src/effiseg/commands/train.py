@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from effiseg.config.command_line import parse_command
 from effiseg.config.parsing import recipe_names
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from effiseg.runs import Run
 
 PROG = "effiseg train"
 
@@ -40,11 +44,19 @@ def run(argv: list[str]) -> int:
         from effiseg.runs import start_run
 
         finished = start_run(config)
+    print_outcome(finished)
+    return 0
+
+
+def print_outcome(finished: Run) -> None:
+    """Where a finished run's files lie, and what it is worth as a start where that was measured."""
     print(f"model: {finished.folder.model}")
     print(f"results: {finished.folder.results}")
+    for row in finished.transfer:
+        miou = "absent" if row["val_miou"] is None else f"{row['val_miou']:.2f} %"
+        print(f"transfer from {row['source']}: val mIoU {miou}")
     if finished.report is not None:
         print(f"report: {finished.report}")
-    return 0
 
 
 def resume_folder(argv: list[str]) -> str:

@@ -10,6 +10,7 @@ from effiseg.config.data import AugmentationConfig, AugmentPreset, Resize, parse
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig
 from effiseg.config.ranges import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, Interval, check_length, check_ranges
+from effiseg.config.transfer import TransferConfig
 from effiseg.errors import UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -137,6 +138,10 @@ class TrainConfig:
     """Label resolution of the evaluations on val."""
     checkpoint_minutes: float = 10.0
     """Longest time between checkpoints inside an epoch; one is written after every epoch in any case."""
+    keep_epochs: list[int] = field(default_factory=list)
+    """Epochs after which the weights are kept as model folders, RUN/snapshots/epoch-…."""
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    """At the end, measure what the network is worth as a start on another data set."""
     tensorboard: bool = False
     """Also write the scalars for TensorBoard (needs effiseg[tensorboard])."""
     deterministic: bool = False
@@ -163,6 +168,8 @@ class TrainConfig:
                 "ema_decay": (0, 1, False, False),
             },
         )
+        if any(epoch < 1 or epoch > self.epochs for epoch in self.keep_epochs):
+            raise UsageError(f"keep_epochs must be epochs of the run, 1 to {self.epochs}; found {self.keep_epochs}")
         if self.batch_size % (self.accumulate * self.devices):
             raise UsageError(
                 f"batch_size {self.batch_size} must be a multiple of accumulate × devices = "

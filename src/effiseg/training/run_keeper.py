@@ -26,6 +26,7 @@ from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import write_json, write_text
+from effiseg.models.pretrained import save_pretrained
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, save_checkpoint, write_tensors
@@ -259,6 +260,8 @@ class RunKeeper(L.Callback):
             state.history.append(self.epoch_row(trainer))
             self.sums, self.epoch_images = {}, 0
         row = state.history[-1]
+        if trainer.is_global_zero and self.epoch_number in self.config.keep_epochs:
+            save_pretrained(task.evaluated_model, self.run.snapshot(self.epoch_number))
         try:
             result = self.validate(task)
         except StopValidation:

@@ -363,13 +363,19 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
     def absolute(path: str | None) -> str | None:
         return str(Path(path).resolve()) if path is not None and Path(path).exists() else path
 
+    def known_or_absolute(data: str | None) -> str | None:
+        """A preset's name stays one, also beside a folder of that name."""
+        return data if data in preset_names() else absolute(data)
+
     return replace(
         config,
-        # A preset's name stays one, also beside a folder of that name.
-        data=config.data if config.data in preset_names() else absolute(config.data) or config.data,
+        data=known_or_absolute(config.data) or config.data,
         data_root=absolute(config.data_root),
         teacher=absolute(config.teacher),
         init=absolute(config.init),
+        transfer=replace(
+            config.transfer, data=known_or_absolute(config.transfer.data), data_root=absolute(config.transfer.data_root)
+        ),
     )
 
 
