@@ -11,7 +11,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "effiseg"
 # A name may import itself and whatever stands in an earlier layer; names of one layer never import each other.
 LAYERS = [
     {"errors", "version"},
-    {"files", "nested", "environment", "allocator", "results", "progress"},
+    {"files", "nested", "environment", "allocator", "serialization", "progress"},
+    {"results"},
     {"config"},
     {"scenes"},
     {"data", "models", "losses", "metrics", "visualization"},
@@ -34,6 +35,7 @@ TORCH_FREE = {
     "files",
     "nested",
     "allocator",
+    "serialization",
     "results",
     "progress",
     "config",
@@ -43,7 +45,9 @@ TORCH_FREE = {
     "__main__",
 }
 # Whatever draws works from files alone.
-REPORT_MAY_IMPORT = {"errors", "files", "nested", "results", "run_folder", "metrics.bootstrap", "visualization"}
+REPORT_MAY_IMPORT = {
+    "errors", "files", "nested", "serialization", "results", "run_folder", "metrics.bootstrap", "visualization",
+}  # fmt: skip
 HEAVY = {"torch", "lightning", "torchvision", "transformers"}
 
 

@@ -5,15 +5,14 @@ IoU, mIoU and accuracies are percent; a measure that does not exist (a class tha
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Self, TypeVar
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from effiseg.errors import UsageError
-
-T = TypeVar("T")
+from effiseg.serialization import from_plain
 
 PROTOCOLS: dict[str, str] = {
     "full": "labels at their original size",
@@ -157,6 +156,54 @@ class AblationRow:
     settings: dict[str, Any] = field(default_factory=dict)
     """What distinguishes this row's resolved configuration from the baseline's, dotted key → value."""
 
+    @classmethod
+    def over_seeds(
+        cls,
+        name: str,
+        recipe: str,
+        evaluations: Sequence[EvaluationResult],
+        runs: Sequence[AblationRun],
+        settings: dict[str, Any],
+    ) -> Self:
+        """The row of a recipe: means over its seeds' evaluations, counts summed; nothing counted, timed or compared.
+
+        Args:
+            name: the row's.
+            recipe: what it was trained with.
+            evaluations: one a seed, at least one; classes and images are the first one's.
+            runs: the runs behind them; empty for a model that was not trained here.
+            settings: what distinguishes it from the baseline.
+        """
+        first = evaluations[0]
+        mious = [evaluation.miou for evaluation in evaluations if evaluation.miou is not None]
+        return cls(
+            name=name,
+            recipe=recipe,
+            params_m=None,
+            gmacs=None,
+            gmacs_attention=None,
+            miou=statistics.fmean(mious) if mious else None,
+            miou_sd=statistics.stdev(mious) if len(mious) > 1 else None,
+            delta=None,
+            class_iou={c: mean_or_none([e.class_iou.get(c) for e in evaluations]) for c in first.names},
+            confusion=[
+                [sum(cells) for cells in zip(*rows, strict=True)]
+                for rows in zip(*(e.confusion for e in evaluations if e.names == first.names), strict=True)
+            ],
+            image_iou={i: mean_or_none([e.image_iou.get(i) for e in evaluations]) for i in first.image_iou},
+            train_seconds=mean_or_none([run.train_seconds for run in runs]),
+            seeds=[run.seed for run in runs],
+            runs=list(runs),
+            settings=settings,
+        )
+
+    def compare_with(self, reference: AblationRow | None) -> None:
+        """Fill in the difference to the reference's mIoU, where both have one and are not one row."""
+        if reference is not None and reference is not self and None not in (self.miou, reference.miou):
+            assert self.miou is not None
+            assert reference.miou is not None
+            self.delta = self.miou - reference.miou
+
 
 @dataclass
 class AblationResult(ResultsFile):
@@ -256,59 +303,7 @@ class BenchmarkResult(ResultsFile):
     """The command line."""
 
 
-def from_plain(hint: type[T], value: Any, source: object, where: str = "") -> T:
-    """Parsed JSON as a dataclass, nested ones included, checked field by field; unknown keys are left out.
-
-    Args:
-        hint: the dataclass.
-        value: parsed JSON.
-        source: the file it came from, for the error's text.
-        where: dotted place of `value` inside the file.
-
-    Raises:
-        UsageError: a key is missing or holds something else.
-    """
-    if not isinstance(value, Mapping):
-        raise _mismatch(where, "an object", value, source)
-    hints = typing.get_type_hints(hint)
-    filled: dict[str, Any] = {}
-    for entry in fields(hint):  # type: ignore[arg-type]
-        place = f"{where}.{entry.name}" if where else entry.name
-        if entry.name in value:
-            filled[entry.name] = _checked(hints[entry.name], value[entry.name], place, source)
-        elif entry.default is MISSING and entry.default_factory is MISSING:
-            raise UsageError(f"{source}: results need the key {place!r}, which is missing; was it written by effiseg?")
-    return hint(**filled)
-
-
-def _checked(hint: Any, value: Any, where: str, source: object) -> Any:
-    """`value` if it is what the type `hint` says, with nested dataclasses built."""
-    if hint is Any:
-        return value
-    if is_dataclass(hint) and isinstance(hint, type):
-        return from_plain(hint, value, source, where)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        if value is None and type(None) in arguments:
-            return None
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _checked(inner, value, where, source)
-    if origin is list:
-        if not isinstance(value, list):
-            raise _mismatch(where, "a list", value, source)
-        return [_checked(arguments[0], item, f"{where}[{i}]", source) for i, item in enumerate(value)]
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise _mismatch(where, "an object", value, source)
-        return {key: _checked(arguments[1], item, f"{where}[{key!r}]", source) for key, item in value.items()}
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and number:
-        return float(value)
-    if (hint is int and number and isinstance(value, int)) or (hint is str and isinstance(value, str)):
-        return value
-    raise _mismatch(where, {float: "a number", int: "a whole number", str: "a text"}[hint], value, source)
-
-
-def _mismatch(where: str, expected: str, value: Any, source: object) -> UsageError:
-    found = repr(value) if len(repr(value)) <= 40 else type(value).__name__
-    return UsageError(f"{source}: {where or 'the top level'} must be {expected}; found {found}")
+def mean_or_none(values: Sequence[float | None]) -> float | None:
+    """Mean of the numbers among `values`, or None when there is none."""
+    numbers = [value for value in values if value is not None]
+    return math.fsum(numbers) / len(numbers) if numbers else None

@@ -1,13 +1,15 @@
-"""What lies where in a run folder, and which files a MODEL argument means."""
+"""What lies where in a run and in a comparison, and which files a MODEL argument means."""
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from effiseg.errors import ModelError
+from effiseg.errors import ModelError, UsageError
+from effiseg.files import read_text
 
 EXPORTED_SUFFIXES = (".onnx", ".xml")
 """Ends of exported files that can stand for a MODEL."""
@@ -98,10 +100,73 @@ class RunFolder:
         """Evaluation of the finished model."""
         return self.path / "results.json"
 
+    def evaluation(self, split: str) -> Path:
+        """Evaluation of the finished model on a split: training itself leaves the one on val."""
+        return self.results if split == "val" else self.path / f"evaluation-{split}.json"
+
     @property
     def is_run(self) -> bool:
         """Whether a run was started here."""
         return self.config.is_file()
+
+    def read_metrics(self) -> list[dict[str, float | None]]:
+        """The rows of metrics.csv, column → number, None where the cell is empty; no row before the first epoch ends.
+
+        Raises:
+            UsageError: it holds something that is no number.
+        """
+        if not self.metrics.is_file():
+            return []
+        try:
+            return [
+                {name: float(cell) if cell else None for name, cell in row.items()}
+                for row in csv.DictReader(read_text(self.metrics).splitlines())
+            ]
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{self.metrics}: every cell must be a number or empty ({error})") from None
+
+
+@dataclass(frozen=True)
+class ComparisonFolder:
+    """The layout of a comparison."""
+
+    path: Path
+    """The folder; it need not exist yet."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "path", Path(path))
+
+    @property
+    def settings(self) -> Path:
+        """Settings of the comparison; written before the first run is trained."""
+        return self.path / "ablation.yaml"
+
+    @property
+    def results(self) -> Path:
+        """Every row; written anew after each run."""
+        return self.path / "results.json"
+
+    def run(self, row: str, seed: int) -> RunFolder:
+        """The run of a row and a seed."""
+        return RunFolder(self.path / "runs" / f"{row}-seed{seed}")
+
+    def row_of(self, run: RunFolder) -> str:
+        """The row that a run belongs to: kd of kd-seed0."""
+        return run.path.name.rsplit("-seed", 1)[0]
+
+    def started_runs(self) -> list[RunFolder]:
+        """The runs that were started, oldest first."""
+        runs = [RunFolder(path) for path in (self.path / "runs").glob("*") if RunFolder(path).is_run]
+        return sorted(runs, key=lambda run: (run.config.stat().st_mtime_ns, run.path.name))
+
+    def teacher_evaluation(self, split: str) -> Path:
+        """Evaluation of a teacher that was not trained here; may be written before the settings."""
+        return self.path / f"teacher-evaluation-{split}.json"
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether a comparison was started here."""
+        return self.settings.is_file() or any(self.path.glob("teacher-evaluation-*.json"))
 
 
 def resolve_model(argument: str | os.PathLike[str]) -> str:

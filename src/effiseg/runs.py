@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from effiseg.report.page import write_report
 from effiseg.report.results_table import results_table
 from effiseg.report.table import markdown
 from effiseg.results import AblationResult, EvaluationResult
-from effiseg.run_folder import RunFolder, resolve_model
+from effiseg.run_folder import ComparisonFolder, RunFolder, resolve_model
 from effiseg.training import trainer
 from effiseg.training.transfer import measure_transfer
 
@@ -115,12 +114,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, float | None]]:
         """One row an epoch so far: epoch, step, lr, every loss term, val_miou, …; `pandas.DataFrame(run.metrics)`."""
-        if not self.folder.metrics.is_file():
-            return []
-        with self.folder.metrics.open(newline="", encoding="utf-8") as file:
-            return [
-                {name: float(value) if value else None for name, value in row.items()} for row in csv.DictReader(file)
-            ]
+        return self.folder.read_metrics()
 
     @property
     def transfer(self) -> list[dict[str, Any]]:
@@ -178,16 +172,20 @@ class Comparison:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        """The folder: results.json, the tables, runs/, report/."""
-        if not (self.path / "results.json").is_file() or not (self.path / "ablation.yaml").is_file():
+        self.folder = ComparisonFolder(path)
+        """Where every file of the comparison lies."""
+        if not self.folder.results.is_file() or not self.folder.settings.is_file():
             raise RunError(f"{self.path}: not a comparison (no ablation.yaml and results.json)")
+
+    @property
+    def path(self) -> Path:
+        """The folder: results.json, the tables, runs/, report/."""
+        return self.folder.path
 
     @property
     def result(self) -> AblationResult:
         """Everything that was measured, row by row."""
-        file = self.path / "results.json"
-        return AblationResult.from_dict(read_json(file), file)
+        return AblationResult.from_dict(read_json(self.folder.results), self.folder.results)
 
     @property
     def miou(self) -> dict[str, float | None]:

@@ -23,9 +23,8 @@ from effiseg.errors import ModelError, ResourceError, RunError, UsageError
 from effiseg.metrics.confusion_matrix import class_iou
 from effiseg.nested import flatten
 from effiseg.report.page import write_report
-from effiseg.report.runs import mean_or_none
 from effiseg.report.samples import read_samples
-from effiseg.results import AblationResult, EvaluationResult
+from effiseg.results import AblationResult, EvaluationResult, mean_or_none
 from effiseg.run_folder import RunFolder
 from effiseg.training.memory_advice import shortage_error
 

@@ -36,7 +36,7 @@ def test_fields_left_out_take_their_defaults() -> None:
     [
         ({"colour": 1}, "found colour"),
         ({"mean": [1, 2]}, "cannot be read"),
-        ({"resize": "stretch"}, "keep_ratio or fixed, found 'stretch'"),
+        ({"resize": "stretch"}, "keep_ratio or fixed; found 'stretch'"),
         ({"label_mapping": {"a": 1}}, "cannot be read"),
         ({"image_size": 3}, "cannot be read"),
     ],

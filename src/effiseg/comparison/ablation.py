@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from effiseg.comparison.samples import save_samples_of_rows
 from effiseg.comparison.speed import add_latency
 from effiseg.config.comparison import BASELINE_ROW, OWN_SETTINGS, TEACHER_ROW, AblationConfig
 from effiseg.config.data import parse_image_size
+from effiseg.config.model import ModelConfig
 from effiseg.config.parsing import make_settings, read_settings, recipe_settings, settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
@@ -25,11 +25,11 @@ from effiseg.evaluation.chance import chance_miou
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import read_json, write_json, write_yaml
 from effiseg.models.pretrained import from_pretrained, weights_digest
+from effiseg.models.segformer import SegFormer
 from effiseg.nested import flatten, nest
 from effiseg.report.results_table import write_results_table
-from effiseg.report.runs import mean_or_none
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
-from effiseg.run_folder import RunFolder, resolve_model
+from effiseg.run_folder import ComparisonFolder, RunFolder, resolve_model
 from effiseg.training.initialization import load_initialization
 from effiseg.training.teacher import check_teacher, read_teacher
 from effiseg.training.trainer import resume, train, with_absolute_paths
@@ -38,7 +38,6 @@ Message = Callable[[str], None]
 # Settings in which rows may differ without that being a difference between strategies.
 _BOOKKEEPING = frozenset({"out", "recipe", "seed", "teacher", "init_digest"})
 _COMPLEXITY_SIZE = (512, 1024)
-_TEACHER_GLOB = "teacher-evaluation-*.json"
 
 
 @dataclass(frozen=True)
@@ -82,18 +81,18 @@ def ablate(
     spec = load_dataset_spec(config.data, config.data_root)
     if config.split not in spec.splits:
         raise UsageError(f"{spec.source}: has no split {config.split!r}; it has {', '.join(spec.splits)}")
-    out = Path(config.out)
-    if out.exists() and any(out.iterdir()) and not any(out.glob("ablation.yaml")) and not any(out.glob(_TEACHER_GLOB)):
-        raise RunError(f"{out}: exists and is not a comparison; choose another --out")
+    folder = ComparisonFolder(config.out)
+    if folder.path.exists() and any(folder.path.iterdir()) and not folder.is_comparison:
+        raise RunError(f"{folder.path}: exists and is not a comparison; choose another --out")
     shared = changed_settings(config) if shared is None else shared
     plan = [pinned(planned, spec) for planned in planned_runs(config, shared)]
     for planned in plan:
         check_same_settings(planned)
     reference = row_config(config, shared, BASELINE_ROW)
-    given = None if config.teacher is None else given_teacher_row(config, spec, reference, out)
+    given = None if config.teacher is None else given_teacher_row(config, spec, reference, folder)
     if resolve_device(config.device) == "cpu":
         keep_freed_memory()
-    write_yaml(out / "ablation.yaml", settings_dict(config))
+    write_yaml(folder.settings, settings_dict(config))
     done: list[tuple[PlannedRun, EvaluationResult]] = []
     for number, planned in enumerate(plan, 1):
         message(f"[{number}/{len(plan)}] {planned.row}, seed {planned.seed}")
@@ -113,16 +112,16 @@ def ablate(
             ) from None
         done.append((planned, evaluation_of(planned.run, config, spec)))
         result = summarize(config, spec, reference, done, given, complete=number == len(plan), command=command)
-        write_outputs(result, out)
-    folders = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
+        write_outputs(result, folder)
+    models = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
     if config.teacher is not None:
-        folders[TEACHER_ROW] = resolve_model(config.teacher)
+        models[TEACHER_ROW] = resolve_model(config.teacher)
     if config.latency_size is not None:
         message(f"timing every architecture at {config.latency_size}, batch 1")
-        add_latency(result, folders, parse_image_size(config.latency_size), resolve_device(config.device))
-        write_outputs(result, out)
+        add_latency(result, models, parse_image_size(config.latency_size), resolve_device(config.device))
+        write_outputs(result, folder)
     try:
-        save_samples_of_rows(result, folders, config, spec)
+        save_samples_of_rows(result, models, config, spec)
     except (EffisegError, OSError, RuntimeError) as error:  # a comparison that is done is not lost by a picture
         message(f"no pictures were saved: {error}")
     return result
@@ -154,7 +153,7 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
     Raises:
         UsageError: an unknown recipe, or settings that contradict a row.
     """
-    runs = Path(config.out) / "runs"
+    folder = ComparisonFolder(config.out)
     teacher = config.teacher
     plan: list[PlannedRun] = []
 
@@ -163,7 +162,7 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
 
     def add(row: str, recipe: str, seed: int, **own: Any) -> None:
         settings = for_teacher if row == TEACHER_ROW else shared
-        planned = row_config(config, settings, recipe, seed=seed, out=str(runs / f"{row}-seed{seed}"), **own)
+        planned = row_config(config, settings, recipe, seed=seed, out=str(folder.run(row, seed).path), **own)
         if planned.distillation.enabled:
             planned = with_absolute_paths(replace(planned, teacher=teacher))
         plan.append(PlannedRun(row, seed, planned))
@@ -238,10 +237,9 @@ def train_planned(planned: PlannedRun) -> None:
 
 def evaluation_of(run: RunFolder, config: AblationConfig, spec: DatasetSpec) -> EvaluationResult:
     """The finished run's last weights on the comparison's split; measured once and kept in the run folder."""
+    path = run.evaluation(config.split)
     if config.split == "val":
-        value = read_json(run.results)["val"]
-        return EvaluationResult.from_dict(value, run.results)
-    path = run.path / f"evaluation-{config.split}.json"
+        return EvaluationResult.from_dict(read_json(path)["val"], path)
     if path.is_file():
         return EvaluationResult.from_dict(read_json(path), path)
     result = evaluate_model(
@@ -284,10 +282,9 @@ def summarize(
     names = list(dict.fromkeys(planned.row for planned, _ in done))
     rows = [summarize_row(name, [(p, e) for p, e in done if p.row == name], reference) for name in names]
     rows = [*([] if given is None else [given]), *rows]
-    baseline = next((row.miou for row in rows if row.name == BASELINE_ROW), None)
+    baseline = next((row for row in rows if row.name == BASELINE_ROW), None)
     for row in rows:
-        if row.miou is not None and baseline is not None and row.name != BASELINE_ROW:
-            row.delta = row.miou - baseline
+        row.compare_with(baseline)
     rule = reference.loss.class_weights
     weighed = next((planned for planned, _ in done if planned.config.loss.class_weights == rule), done[0][0])
     file = weighed.run.class_statistics
@@ -326,31 +323,11 @@ def summarize_row(name: str, group: list[tuple[PlannedRun, EvaluationResult]], r
     """One row from its seeds' runs."""
     config = group[0][0].config
     evaluations = [evaluation for _, evaluation in group]
-    mious = [e.miou for e in evaluations if e.miou is not None]
     own, base = flatten(settings_dict(config)), flatten(settings_dict(reference))
-    model = config.model
-    work = complexity(model.variant, len(evaluations[0].names), _COMPLEXITY_SIZE, model.patch_norm, model.block_norm)
     runs = [ablation_run(planned, evaluation) for planned, evaluation in group]
-    return AblationRow(
-        name=name,
-        recipe=config.recipe,
-        params_m=work.params / 1e6,
-        gmacs=work.gmacs,
-        gmacs_attention=work.gmacs_attention,
-        miou=statistics.fmean(mious) if mious else None,
-        miou_sd=statistics.stdev(mious) if len(mious) > 1 else None,
-        delta=None,
-        class_iou={c: mean_or_none([e.class_iou[c] for e in evaluations]) for c in evaluations[0].names},
-        confusion=[
-            [sum(cells) for cells in zip(*rows, strict=True)]
-            for rows in zip(*(e.confusion for e in evaluations), strict=True)
-        ],
-        image_iou={i: mean_or_none([e.image_iou[i] for e in evaluations]) for i in evaluations[0].image_iou},
-        train_seconds=mean_or_none([run.train_seconds for run in runs]),
-        seeds=[planned.seed for planned, _ in group],
-        runs=runs,
-        settings={k: v for k, v in own.items() if k not in _BOOKKEEPING and base.get(k) != v},
-    )
+    settings = {k: v for k, v in own.items() if k not in _BOOKKEEPING and base.get(k) != v}
+    row = AblationRow.over_seeds(name, config.recipe, evaluations, runs, settings)
+    return with_complexity(row, config.model, len(evaluations[0].names))
 
 
 def ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> AblationRun:
@@ -366,7 +343,9 @@ def ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> AblationR
     )
 
 
-def given_teacher_row(config: AblationConfig, spec: DatasetSpec, reference: TrainConfig, out: Path) -> AblationRow:
+def given_teacher_row(
+    config: AblationConfig, spec: DatasetSpec, reference: TrainConfig, folder: ComparisonFolder
+) -> AblationRow:
     """The row of a teacher that was not trained here; evaluated once and kept beside the results.
 
     Raises:
@@ -378,33 +357,27 @@ def given_teacher_row(config: AblationConfig, spec: DatasetSpec, reference: Trai
         "weights": weights_digest(model.state_dict()),
         "settings": [config.protocol, config.image_size, config.resize],
     }
-    path = out / _TEACHER_GLOB.replace("*", config.split)
+    path = folder.teacher_evaluation(config.split)
     kept = read_json(path) if path.is_file() else {}
     if kept.get("key") == key:
         evaluation = EvaluationResult.from_dict(kept["evaluation"], path)
     else:
         evaluation = check_teacher(model, config, spec, resolve_device(config.device), config.split)
         write_json(path, {"key": key, "evaluation": evaluation.to_dict()})
-    work = complexity(model.variant, spec.num_classes, _COMPLEXITY_SIZE, model.patch_norm, model.block_norm)
     own = {f"model.{name}": getattr(model, name) for name in ("variant", "patch_norm", "block_norm")}
     base = flatten(settings_dict(reference))
-    return AblationRow(
-        name=TEACHER_ROW,
-        recipe=f"given: {config.teacher}",
-        params_m=work.params / 1e6,
-        gmacs=work.gmacs,
-        gmacs_attention=work.gmacs_attention,
-        miou=evaluation.miou,
-        miou_sd=None,
-        delta=None,
-        class_iou=evaluation.class_iou,
-        confusion=evaluation.confusion,
-        image_iou=evaluation.image_iou,
-        settings={key: value for key, value in own.items() if base[key] != value},
-    )
+    settings = {key: value for key, value in own.items() if base[key] != value}
+    row = AblationRow.over_seeds(TEACHER_ROW, f"given: {config.teacher}", [evaluation], [], settings)
+    return with_complexity(row, model, spec.num_classes)
 
 
-def write_outputs(result: AblationResult, out: Path) -> None:
+def with_complexity(row: AblationRow, model: ModelConfig | SegFormer, num_classes: int) -> AblationRow:
+    """The row with what its network takes to compute."""
+    work = complexity(model.variant, num_classes, _COMPLEXITY_SIZE, model.patch_norm, model.block_norm)
+    return replace(row, params_m=work.params / 1e6, gmacs=work.gmacs, gmacs_attention=work.gmacs_attention)
+
+
+def write_outputs(result: AblationResult, folder: ComparisonFolder) -> None:
     """Write results.json, table.md, table.csv and table.tex."""
-    write_json(out / "results.json", result.to_dict())
-    write_results_table(result, out)
+    write_json(folder.results, result.to_dict())
+    write_results_table(result, folder.path)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from effiseg.config.data import Resize
 from effiseg.errors import ModelError
+from effiseg.serialization import from_plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,48 +94,9 @@ class ModelMetadata:
         Raises:
             ModelError: an unknown field, or a value of the wrong form.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(plain) - known)
-        if unknown:
-            raise ModelError(f"model metadata knows {', '.join(sorted(known))}; found {', '.join(unknown)}")
-        try:
-            return cls(**{name: _parse(name, value) for name, value in plain.items()})
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"model metadata cannot be read: {error}") from None
+        return from_plain(cls, plain, "model metadata cannot be read", error=ModelError, strict=True)
 
 
 def plain_name(name: str) -> str:
     """A class name as names are compared: case, blanks, hyphens and underscores do not matter."""
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
-
-
-def _parse(name: str, value: Any) -> Any:
-    match name:
-        case "names":
-            return tuple(str(item) for item in value)
-        case "palette":
-            return None if value is None else tuple(_triple(colour, int) for colour in value)
-        case "label_mapping":
-            return None if value is None else {int(raw): int(label) for raw, label in value.items()}
-        case "ignore_index":
-            return int(value)
-        case "mean" | "std":
-            return _triple(value, float)
-        case "image_size":
-            return None if value is None else _pair(value)
-        case "resize":
-            if value not in ("keep_ratio", "fixed"):
-                raise ValueError(f"resize must be keep_ratio or fixed, found {value!r}")
-            return value
-        case _:
-            raise AssertionError(name)
-
-
-def _triple(values: Any, kind: type) -> tuple[Any, Any, Any]:
-    first, second, third = (kind(value) for value in values)
-    return first, second, third
-
-
-def _pair(values: Any) -> tuple[int, int]:
-    height, width = (int(value) for value in values)
-    return height, width

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Sequence
@@ -10,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from effiseg.errors import EffisegError, UsageError
-from effiseg.files import read_json, read_text, read_yaml
+from effiseg.files import read_json, read_yaml
 from effiseg.report.row_titles import TEACHER, row_title
 from effiseg.report.runs import MemberRun, result_of_runs
 from effiseg.report.samples import read_samples
 from effiseg.report.study import History, Study
 from effiseg.results import AblationResult, EvaluationResult
-from effiseg.run_folder import RunFolder
-
-SETTINGS = "ablation.yaml"
+from effiseg.run_folder import ComparisonFolder, RunFolder
 
 
 def read_studies(paths: Sequence[str | os.PathLike[str]]) -> list[Study]:
@@ -44,9 +41,9 @@ def read_studies(paths: Sequence[str | os.PathLike[str]]) -> list[Study]:
                 raise _neither(path)
         elif RunFolder(path).is_run:
             members.append(read_run(path.resolve().name, RunFolder(path)))
-        elif is_comparison(path):
+        elif is_comparison(ComparisonFolder(path)):
             studies.append(read_comparison(path))
-        elif is_comparison(path / "comparison"):  # what `effiseg demo` leaves
+        elif is_comparison(ComparisonFolder(path / "comparison")):  # what `effiseg demo` leaves
             studies.append(read_comparison(path / "comparison"))
         else:
             raise _neither(path)
@@ -55,15 +52,9 @@ def read_studies(paths: Sequence[str | os.PathLike[str]]) -> list[Study]:
     return studies
 
 
-def is_comparison(folder: Path) -> bool:
-    """Whether `effiseg ablate` wrote, or began to write, this folder."""
-    return (folder / SETTINGS).is_file() or bool(run_folders(folder)) or _results_file(folder) is not None
-
-
-def run_folders(folder: Path) -> list[RunFolder]:
-    """The runs of a comparison, in the order they were started."""
-    runs = [RunFolder(path) for path in (folder / "runs").glob("*") if RunFolder(path).is_run]
-    return sorted(runs, key=lambda run: (run.config.stat().st_mtime_ns, run.path.name))
+def is_comparison(folder: ComparisonFolder) -> bool:
+    """Whether `effiseg ablate` wrote this folder, or began to, or parts of it were copied."""
+    return folder.settings.is_file() or bool(folder.started_runs()) or _results_file(folder) is not None
 
 
 def read_comparison(folder: Path, results: Path | None = None) -> Study:
@@ -73,13 +64,14 @@ def read_comparison(folder: Path, results: Path | None = None) -> Study:
         folder: where its runs lie.
         results: its results file; None looks for results.json in the folder.
     """
-    results = results or _results_file(folder)
+    layout = ComparisonFolder(folder)
+    results = results or _results_file(layout)
     result = None if results is None else AblationResult.from_dict(read_json(results), results)
     rows = {} if result is None else {Path(run.folder).name: row.name for row in result.rows for run in row.runs}
-    runs = run_folders(folder)
-    if _settings(folder).get("teacher") is not None:  # a run named teacher is left from before another one was given
-        runs = [run for run in runs if _row_of(run) != TEACHER]
-    members = [read_run(rows.get(run.path.name, _row_of(run)), run) for run in runs]
+    runs = layout.started_runs()
+    if _settings(layout).get("teacher") is not None:  # a run named teacher is left from before another one was given
+        runs = [run for run in runs if layout.row_of(run) != TEACHER]
+    members = [read_run(rows.get(run.path.name, layout.row_of(run)), run) for run in runs]
     title = folder.resolve().name
     if title == "comparison":
         title = folder.resolve().parent.name
@@ -89,9 +81,9 @@ def read_comparison(folder: Path, results: Path | None = None) -> Study:
         add_runs(study, members)
     else:
         study = Study(title, results, result)
-        add_evaluations_of_rows(study, folder)
+        add_evaluations_of_rows(study, layout)
         add_runs(study, members)
-    name_missing_runs(study, folder, members)
+    name_missing_runs(study, layout, members)
     _add_samples(study, folder)
     return study
 
@@ -106,21 +98,16 @@ def study_of_runs(members: list[MemberRun]) -> Study:
     return study
 
 
-def add_evaluations_of_rows(study: Study, folder: Path) -> None:
+def add_evaluations_of_rows(study: Study, folder: ComparisonFolder) -> None:
     """Read what every finished run, and a teacher that was not trained here, said of each image."""
     split = str(study.result.settings.get("split", "val"))
     for row in study.rows:
-        files = [evaluation_file(RunFolder(folder / run.folder), split) for run in row.runs]
-        files = files or [folder / f"teacher-evaluation-{split}.json"]
+        files = [RunFolder(folder.path / run.folder).evaluation(split) for run in row.runs]
+        files = files or [folder.teacher_evaluation(split)]
         found = [_evaluation(path) for path in files]
         evaluations = [evaluation for evaluation in found if evaluation is not None]
         if len(evaluations) == len(files):
             study.evaluations[row.name] = evaluations
-
-
-def evaluation_file(run: RunFolder, split: str) -> Path:
-    """Where the evaluation of a finished run on a split lies: training itself leaves the one on val."""
-    return run.results if split == "val" else run.path / f"evaluation-{split}.json"
 
 
 def add_runs(study: Study, members: list[MemberRun]) -> None:
@@ -139,7 +126,7 @@ def add_runs(study: Study, members: list[MemberRun]) -> None:
             study.evaluations.setdefault(member.row, []).append(member.evaluation)
 
 
-def name_missing_runs(study: Study, folder: Path, members: list[MemberRun]) -> None:
+def name_missing_runs(study: Study, folder: ComparisonFolder, members: list[MemberRun]) -> None:
     """Say which planned runs are not finished or not begun."""
     for member in members:
         if member.state is not None:
@@ -151,7 +138,9 @@ def name_missing_runs(study: Study, folder: Path, members: list[MemberRun]) -> N
         planned = [(TEACHER, seed) for seed in settings.get("seeds", [])[:1]] + planned
     there = {member.source.name for member in members}
     there |= {Path(run.folder).name for row in study.rows for run in row.runs}
-    absent = [f"{row_title(row)} (seed {seed})" for row, seed in planned if f"{row}-seed{seed}" not in there]
+    absent = [
+        f"{row_title(row)} (seed {seed})" for row, seed in planned if folder.run(row, seed).path.name not in there
+    ]
     if absent:
         study.gaps.append(f"not begun: {', '.join(absent)}")
 
@@ -173,20 +162,14 @@ def read_history(run: RunFolder) -> History:
     Raises:
         UsageError: it holds something that is no number.
     """
-    if not run.metrics.is_file():
+    rows = run.read_metrics()
+    if not rows or "epoch" not in rows[0]:
         return {}
-    lines = list(csv.DictReader(read_text(run.metrics).splitlines()))
-    if not lines or "epoch" not in lines[0]:
-        return {}
-    try:
-        return {name: [_number(line[name]) for line in lines] for name in lines[0]}
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{run.metrics}: every cell must be a number or empty ({error})") from None
+    return {name: [_finite(row[name]) for row in rows] for name in rows[0]}
 
 
-def _number(text: str) -> float | None:
-    value = float(text) if text else math.nan
-    return value if math.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _evaluation(path: Path) -> EvaluationResult | None:
@@ -200,22 +183,16 @@ def _evaluation(path: Path) -> EvaluationResult | None:
     return None if value is None else EvaluationResult.from_dict(value, path)
 
 
-def _results_file(folder: Path) -> Path | None:
-    path = folder / "results.json"
-    if not path.is_file():
+def _results_file(folder: ComparisonFolder) -> Path | None:
+    if not folder.results.is_file():
         return None
-    value = read_json(path)
-    return path if isinstance(value, dict) and "rows" in value else None
+    value = read_json(folder.results)
+    return folder.results if isinstance(value, dict) and "rows" in value else None
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def _settings(folder: ComparisonFolder) -> dict[str, Any]:
     """What the comparison was started with; nothing where only its runs or results are left."""
-    return read_yaml(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
-
-
-def _row_of(run: RunFolder) -> str:
-    """kd of kd-seed0."""
-    return run.path.name.rsplit("-seed", 1)[0]
+    return read_yaml(folder.settings) if folder.settings.is_file() else {}
 
 
 def _named_apart(members: list[MemberRun]) -> list[MemberRun]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,8 +46,7 @@ def result_of_runs(members: list[MemberRun]) -> AblationResult:
     students = [row for row in rows if row.name != TEACHER] or rows
     first = next((row for row in students if row.name == BASELINE), students[0] if students else None)
     for row in rows:
-        if first is not None and row is not first and row.miou is not None and first.miou is not None:
-            row.delta = row.miou - first.miou
+        row.compare_with(first)
     evaluation = reference.evaluation if reference is not None else None
     shares, weights = _class_statistics(members)
     protocol = {key: base[key] for key in _PROTOCOL if all(flatten(m.config).get(key) == base.get(key) for m in scored)
@@ -68,17 +65,9 @@ def result_of_runs(members: list[MemberRun]) -> AblationResult:
     )
 
 
-def mean_or_none(values: list[float | None]) -> float | None:
-    """Mean of the numbers among `values`, or None when there is none."""
-    numbers = [value for value in values if value is not None]
-    return math.fsum(numbers) / len(numbers) if numbers else None
-
-
 def _row(name: str, group: list[MemberRun], base: dict[str, Any]) -> AblationRow:
     evaluations = [member.evaluation for member in group if member.evaluation is not None]
-    mious = [evaluation.miou for evaluation in evaluations if evaluation.miou is not None]
     own = flatten(group[0].config)
-    first = evaluations[0]
     runs = [
         AblationRun(
             seed=int(member.config.get("seed", 0)),
@@ -88,25 +77,8 @@ def _row(name: str, group: list[MemberRun], base: dict[str, Any]) -> AblationRow
         )
         for member, evaluation in zip(group, evaluations, strict=True)
     ]
-    return AblationRow(
-        name=name,
-        recipe=str(group[0].config.get("recipe", "")),
-        params_m=None,
-        gmacs=None,
-        gmacs_attention=None,
-        miou=statistics.fmean(mious) if mious else None,
-        miou_sd=statistics.stdev(mious) if len(mious) > 1 else None,
-        delta=None,
-        class_iou={c: mean_or_none([e.class_iou.get(c) for e in evaluations]) for c in first.names},
-        confusion=[
-            [sum(cells) for cells in zip(*rows, strict=True)]
-            for rows in zip(*(e.confusion for e in evaluations if e.names == first.names), strict=True)
-        ],
-        image_iou={i: mean_or_none([e.image_iou.get(i) for e in evaluations]) for i in first.image_iou},
-        seeds=[run.seed for run in runs],
-        runs=runs,
-        settings={k: v for k, v in own.items() if k.split(".")[0] not in _OWN and k in base and base[k] != v},
-    )
+    settings = {k: v for k, v in own.items() if k.split(".")[0] not in _OWN and k in base and base[k] != v}
+    return AblationRow.over_seeds(name, str(group[0].config.get("recipe", "")), evaluations, runs, settings)
 
 
 def _class_statistics(members: list[MemberRun]) -> tuple[dict[str, float], dict[str, float]]:

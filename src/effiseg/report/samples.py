@@ -8,15 +8,16 @@ samples/000/0.png, …      the prediction of row 0, …
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from effiseg.errors import DataError, UsageError
+from effiseg.errors import DataError
 from effiseg.files import read_json, write_json
+from effiseg.serialization import from_plain
 from effiseg.visualization.label_colours import UInt8Array
 
 FOLDER = "samples"
@@ -95,17 +96,9 @@ def read_samples(folder: Path) -> SampleIndex | None:
     if not path.is_file():
         return None
     value = read_json(path)
-    try:
-        samples = [SavedSample(**_known(SavedSample, sample)) for sample in value["samples"]]
-        index = SampleIndex(**{**_known(SampleIndex, value), "samples": samples, "folder": path.parent})
-        index.palette = [[int(part) for part in colour] for colour in index.palette]
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path}: is not an index of saved samples ({error}); write it again") from None
-    return index
-
-
-def _known(hint: type, value: dict[str, Any]) -> dict[str, Any]:
-    return {key: value[key] for key in hint.__dataclass_fields__ if key in value}  # type: ignore[attr-defined]
+    if isinstance(value, dict):
+        value.pop("folder", None)
+    return replace(from_plain(SampleIndex, value, f"{path}: is not an index of saved samples"), folder=path.parent)
 
 
 def _read(path: Path, mode: Literal["RGB", "L"]) -> UInt8Array:

@@ -11,6 +11,7 @@ import torch
 
 from effiseg.errors import RunError
 from effiseg.files import atomic_path
+from effiseg.serialization import from_plain
 
 FORMAT = 1
 
@@ -77,9 +78,10 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
     if content.get("format") != FORMAT:
         raise RunError(f"{path}: checkpoint format {content.get('format')!r} is not {FORMAT}; train anew")
     try:
-        return content["task"], content["optimizer"], content["scaler"], TrainingState(**content["state"])
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{path}: a part of the checkpoint is missing or foreign ({error}); train anew") from None
+        state = from_plain(TrainingState, content["state"], path, error=RunError, strict=True)
+        return content["task"], content["optimizer"], content["scaler"], state
+    except KeyError as error:
+        raise RunError(f"{path}: a part of the checkpoint is missing ({error}); train anew") from None
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
