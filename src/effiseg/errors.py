@@ -12,11 +12,33 @@ A message says the rule, what was found, and the likely fix, and names the file.
 EffisegErrors: invariants are asserted and show their traceback.
 """
 
+import unicodedata
+
+_DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+
+
+def printable(text: str) -> str:
+    """Text that may hold names of files, for one line of a terminal or a file.
+
+    Control characters and what is no text (bytes that are no UTF-8 in a name) are written as \\n, \\x1b, \\udcff.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(sign if is_shown(sign) else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def is_shown(sign: str) -> bool:
+    """Whether a character is text: no control, no line end, no change of direction, no byte that is no UTF-8."""
+    return unicodedata.category(sign) not in ("Cc", "Cs", "Zl", "Zp") and sign not in _DIRECTIONS
+
 
 class EffisegError(Exception):
-    """A mistake the user can mend; the message is one line for them to read."""
+    """A mistake the user can mend; the message is one line for them to read, whatever names it holds."""
 
     exit_code = 2
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
 
 class UsageError(EffisegError):

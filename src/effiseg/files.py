@@ -18,6 +18,9 @@ import yaml
 
 from effiseg.errors import UsageError
 
+_KEPT_BYTES = 200
+"""Of a file's name in that of its temporary file."""
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -31,7 +34,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    # Names have at most 255 bytes, and the target's may have them all.
+    beginning = os.fsdecode(os.fsencode(target.name)[:_KEPT_BYTES])
+    handle, name = tempfile.mkstemp(prefix=f".{beginning}.", suffix=".partial", dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:

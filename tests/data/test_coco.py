@@ -76,7 +76,7 @@ def test_pixels_in_no_polygon_are_what_the_yaml_says(make: Any) -> None:
     assert (labels(spec, 1) == 255).all()
 
 
-def test_small_objects_lie_on_large_ones_later_on_equal_ones_and_crowds_below(make: Any) -> None:
+def test_small_objects_lie_on_large_ones_and_later_on_equal_ones_crowds_as_any_other(make: Any) -> None:
     small, large = [2, 2, 3, 2, 3, 3, 2, 3], [0, 0, 8, 0, 8, 6, 0, 6]
     spec = make(content(annotation(1, 10, 3, [small]), annotation(2, 10, 90, [large])))
     assert labels(spec)[2, 2] == 2
@@ -85,7 +85,13 @@ def test_small_objects_lie_on_large_ones_later_on_equal_ones_and_crowds_below(ma
     assert labels(spec)[2, 2] == 1
     crowd = {"counts": [0, 1, 47], "size": list(SHAPE)}
     spec = make(content(annotation(1, 10, 90, [large]), annotation(2, 10, 3, crowd, iscrowd=1)))
-    assert (labels(spec) == 1).all()
+    assert labels(spec)[0, 0] == 2
+    assert (labels(spec) == 1).sum() == 47
+    brush = {"counts": [0, 6, 42], "size": list(SHAPE)}  # as CVAT writes a brush's mask on a polygon
+    for crowd in (0, 1):
+        spec = make(content(annotation(1, 10, 3, brush, iscrowd=crowd), annotation(2, 10, 90, [large])))
+        assert (labels(spec)[:, 0] == 2).all()
+        assert (labels(spec)[:, 1:] == 1).all()
 
 
 def test_run_lengths_are_drawn(make: Any) -> None:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from effiseg.data.polygons import fill_polygon, polygon_area
+from effiseg.data.polygons import fill_contour, fill_polygon, polygon_area, polygon_pixels
 
 
 def filled(points: list[tuple[float, float]], shape: tuple[int, int]) -> np.ndarray:
@@ -58,3 +59,33 @@ def test_what_covers_no_centre_is_empty(points: list[tuple[float, float]]) -> No
 def test_area_is_that_of_the_outline() -> None:
     assert polygon_area(np.array([[0, 0], [4, 0], [4, 3], [0, 3]], dtype=np.float32)) == 12
     assert polygon_area(np.array([[0, 0], [0, 3], [4, 0]], dtype=np.float32)) == 6
+
+
+@pytest.mark.parametrize("method", [cv2.CHAIN_APPROX_NONE, cv2.CHAIN_APPROX_SIMPLE])
+@pytest.mark.parametrize("seed", range(4))
+def test_contours_that_opencv_traced_are_filled_to_the_pixel(seed: int, method: int) -> None:
+    generator = np.random.default_rng(seed)
+    mask = cv2.resize(generator.integers(0, 2, (9, 12), dtype=np.uint8), (90, 70), interpolation=cv2.INTER_NEAREST)
+    mask[::7] = 1  # lines of one pixel
+    mask[3, 3] = mask[65, 80:83] = 1
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, method)
+    found = np.zeros_like(mask, dtype=bool)
+    for contour in contours:
+        points = contour.reshape(-1, 2).astype(np.float32)
+        inside, place = fill_contour(points, mask.shape)
+        assert abs(polygon_pixels(points, "pixels") - inside.sum()) < 1e-3
+        found[place] |= inside
+    holes = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    expected = np.zeros_like(mask)
+    cv2.drawContours(expected, holes, -1, 1, cv2.FILLED)
+    np.testing.assert_array_equal(found, expected.astype(bool))
+    assert (found >= mask.astype(bool)).all()
+
+
+def test_ten_by_ten_pixels_have_a_hundred() -> None:
+    square = np.array([[2, 3], [11, 3], [11, 12], [2, 12]], dtype=np.float32)
+    assert fill_contour(square, (20, 20))[0].sum() == 100
+    assert fill_polygon(square, (20, 20))[0].sum() == 81
+    assert fill_contour(square + 15, (20, 20))[0].sum() == 6  # cut by the image
+    assert not fill_contour(square + 30, (20, 20))[0].any()
+    assert fill_contour(np.array([[1e9, 4], [-1e9, 4]], dtype=np.float32), (20, 20))[0].sum() == 20

@@ -187,8 +187,7 @@ class SampleCache:
 
 def _name(sample: Sample) -> str:
     """File name of a sample's entry."""
-    paths = "\0".join(map(os.path.abspath, sample.files))
-    return hashlib.blake2b(paths.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    return hashlib.blake2b(sample.key.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _state(sample: Sample) -> bytes | None:

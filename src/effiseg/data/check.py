@@ -115,7 +115,12 @@ def list_splits(spec: DatasetSpec) -> tuple[dict[str, list[Sample]], list[Findin
         except DataError as error:
             listed[split] = []
             findings.append(Finding("split", str(error), (split,), (str(spec.source),)))
-        kinds: dict[str, Kind] = {"entry": "split", "mask": "missing_mask", "pairing": "pairing"}
+        kinds: dict[str, Kind] = {
+            "entry": "split",
+            "image": "unreadable_image",
+            "mask": "missing_mask",
+            "pairing": "pairing",
+        }
         findings += [Finding(kinds[fault.rule], fault.message, (split,), (fault.file,)) for fault in faults]
     return listed, findings
 

@@ -7,26 +7,33 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from effiseg.data.coco_names import CocoName, parse_name
+from effiseg.data.image_file import pixel_limit
 from effiseg.data.label_drawing import Region, RunLengths
+from effiseg.data.mask_errors import AnnotationError
+from effiseg.data.regular_file import open_regular
 from effiseg.data.yaml_values import is_integer
 from effiseg.errors import DataError
+
+Id = int | str
+"""A number that a COCO file gives to an image, category or annotation; some tools write text."""
 
 
 class CocoImage(NamedTuple):
     """An image as a COCO file lists it."""
 
-    id: int
+    id: Id
     """The file's number for it."""
-    file_name: str
+    name: CocoName
     """Its name, with folders perhaps."""
     shape: tuple[int, int]
     """(height, width)."""
@@ -51,113 +58,158 @@ class CocoAnnotations:
     """The file."""
     categories: dict[int, str]
     """Number of a category → its name."""
-    regions: Mapping[int, list[CocoRegion]]
+    images: dict[Id, CocoImage]
+    """Number of an image → the image."""
+    regions: Mapping[Id, list[CocoRegion]]
     """Number of an image → its annotations in the file's order."""
-    by_name: dict[str, CocoImage]
-    """file_name → image."""
-    by_last_name: dict[str, CocoImage]
-    """The last part of file_name → image, where that is unique."""
 
-    def find(self, image: str | Path) -> CocoImage | None:
-        """The record of an image file: the one whose file_name is the longest end of its path.
-
-        Failing that, the one whose file_name has the same last part, if it is the only one.
-        """
-        parts = Path(image).parts
-        for start in range(len(parts)):
-            record = self.by_name.get("/".join(parts[start:]))
-            if record is not None:
-                return record
-        return self.by_last_name.get(parts[-1])
+    @property
+    def orphans(self) -> list[str]:
+        """Numbers of the annotations of images that are not listed."""
+        return [str(region.id) for image, regions in self.regions.items() if image not in self.images
+                for region in regions]  # fmt: skip
 
 
-def load_annotations(file: str | Path) -> CocoAnnotations:
+def load_annotations(file: str | Path, least_corners: int = 3) -> CocoAnnotations:
     """A COCO file, parsed once in a process for as long as it does not change.
 
+    Args:
+        file: the JSON file.
+        least_corners: fewest corners of a polygon.
+
     Raises:
-        DataError: it cannot be read, or is not of that format.
+        AnnotationError: it cannot be read, or is not of that format.
     """
     try:
         state = os.stat(file)  # noqa: PTH116 - for every image
     except OSError as error:
-        raise DataError(f"{file}: annotations cannot be read ({error.strerror})") from None
-    return _load(str(file), state.st_mtime_ns, state.st_size)
+        raise AnnotationError(f"{file}: annotations cannot be read ({error.strerror})") from None
+    return _load(str(file), state.st_mtime_ns, state.st_size, least_corners)
 
 
 @lru_cache(maxsize=8)
-def _load(file: str, _changed: int, _size: int) -> CocoAnnotations:
-    try:
-        with open(file, "rb") as stream:  # noqa: PTH123 - paths are strings here
-            content = json.load(stream)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{file}: annotations cannot be read as JSON ({error})") from None
+def _load(file: str, _changed: int, _size: int, least_corners: int) -> CocoAnnotations:
+    content = _read(file)
     parts = [content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations", "categories")]
     if not all(isinstance(part, list) for part in parts):
-        raise DataError(f"{file}: a COCO file holds the lists images, annotations and categories; found others")
-    by_name: dict[str, CocoImage] = {}
-    numbers: set[int] = set()
+        raise AnnotationError(f"{file}: a COCO file holds the lists images, annotations and categories; found others")
+    images: dict[Id, CocoImage] = {}
+    names: set[str] = set()
     for entry in parts[0] or []:
         record = _image(file, entry)
-        if record.file_name in by_name or record.id in numbers:
-            raise DataError(f"{file}: an image is listed once; found {record.file_name!r} (id {record.id}) again")
-        by_name[record.file_name] = record
-        numbers.add(record.id)
-    last_names = Counter(PurePosixPath(name).name for name in by_name)
-    regions: dict[int, list[CocoRegion]] = defaultdict(list)
+        if record.name.path in names or record.id in images:
+            found = f"{record.name.path!r} (id {record.id})"
+            raise AnnotationError(f"{file}: an image is listed once; found {found} again")
+        names.add(record.name.path)
+        images[record.id] = record
+    regions: dict[Id, list[CocoRegion]] = defaultdict(list)
     for entry in parts[1] or []:
-        number, region = _region(file, entry)
+        number, region = _region(file, entry, images, least_corners)
         regions[number].append(region)
-    return CocoAnnotations(
-        source=file,
-        categories=dict(_category(file, entry) for entry in parts[2] or []),
-        regions=regions,
-        by_name=by_name,
-        by_last_name={
-            last: record for name, record in by_name.items() if last_names[last := PurePosixPath(name).name] == 1
-        },
-    )
+    return CocoAnnotations(file, _categories(file, parts[2] or []), images, regions)
+
+
+def _read(file: str) -> Any:
+    try:
+        with open_regular(file, "annotations") as stream:
+            return json.load(stream)
+    except DataError as error:
+        raise AnnotationError(str(error)) from None
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, no text, or a number too long
+        raise AnnotationError(f"{file}: annotations cannot be read as JSON ({error})") from None
 
 
 def _image(file: str, entry: Any) -> CocoImage:
     match entry:
-        case {"id": int(number), "file_name": str(name), "height": int(height), "width": int(width)}:
-            name = str(PurePosixPath(name.replace("\\", "/")))
-            if height > 0 and width > 0 and PurePosixPath(name).name:
-                return CocoImage(number, name, (height, width))
+        case {"id": number, "file_name": str(name), "height": height, "width": width}:
+            number, height, width, parsed = _id(number), _id(height), _id(width), parse_name(name)
+            if number is not None and parsed is not None and is_integer(height) and is_integer(width):
+                if height * width > pixel_limit():
+                    raise _complaint(file, f"an image has at most {pixel_limit()} pixels", entry)
+                if height > 0 and width > 0:
+                    return CocoImage(number, parsed, (height, width))
     raise _complaint(file, "an image has id, file_name, height and width", entry)
 
 
-def _category(file: str, entry: Any) -> tuple[int, str]:
-    match entry:
-        case {"id": int(number), "name": str(name)}:
-            return number, name
-    raise _complaint(file, "a category has id and name", entry)
+def _categories(file: str, entries: list[Any]) -> dict[int, str]:
+    categories: dict[int, str] = {}
+    for entry in entries:
+        match entry:
+            case {"id": number, "name": str(name)} if is_integer(number := _id(number)):
+                if categories.setdefault(number, name) != name:
+                    rule = f"a category has one name; {number} is called {categories[number]!r} too"
+                    raise _complaint(file, rule, entry)
+            case _:
+                raise _complaint(file, "a category has id, a number, and name", entry)
+    return categories
 
 
-def _region(file: str, entry: Any) -> tuple[int, CocoRegion]:
+def _region(file: str, entry: Any, images: Mapping[Id, CocoImage], least_corners: int) -> tuple[Id, CocoRegion]:
     """The image's number and the annotation; corners become arrays, a tenth of the size of lists."""
     match entry:
-        case {"image_id": int(image), "category_id": int(category), "segmentation": list(polygons)} if polygons:
+        case {"image_id": image, "category_id": category, "segmentation": segmentation}:
+            number, category = _id(image), _id(category)
+            region = None if number is None else _pixels(file, entry, segmentation, images.get(number), least_corners)
+            if number is not None and is_integer(category) and region is not None:
+                return number, CocoRegion(entry.get("id"), category, region)
+    raise _complaint(file, "an annotation has image_id, category_id, segmentation (polygons or runs)", entry)
+
+
+def _pixels(file: str, entry: Any, segmentation: Any, image: CocoImage | None, least_corners: int) -> Region | None:
+    """The pixels of an annotation; None where it is of no known form."""
+    match segmentation:
+        case list() as polygons if polygons:
             try:
-                corners = tuple(np.array(polygon, dtype=np.float32).reshape(-1, 2) for polygon in polygons)
-            except (ValueError, TypeError):
+                numbers = [np.array(polygon, dtype=np.float64).reshape(-1) for polygon in polygons]
+            except (ValueError, TypeError, OverflowError):
                 raise _complaint(file, "a polygon is a flat list of x and y in turns", entry) from None
-            if not all(np.isfinite(polygon).all() for polygon in corners):
-                raise _complaint(file, "a polygon's coordinates are finite", entry)
-            shape: Region = Region(corners, bool(entry.get("iscrowd", 0)))
-        case {
-            "image_id": int(image),
-            "category_id": int(category),
-            "segmentation": {"counts": list() | str() as counts, "size": [int(height), int(width)]},
-        } if isinstance(counts, str) or all(map(is_integer, counts)):
-            packed = counts if isinstance(counts, str) else np.array(counts, dtype=np.int64)
-            shape = Region(RunLengths(packed, (height, width)), bool(entry.get("iscrowd", 0)))
+            for polygon, flat in zip(polygons, numbers, strict=True):
+                if image is not None and _looks_like_runs(flat, image.shape):
+                    raise _complaint(
+                        file, 'run lengths are {"counts": …, "size": [height, width]}, not a polygon', entry
+                    )
+                if not isinstance(polygon, list) or len(flat) != len(polygon) or len(flat) % 2:
+                    raise _complaint(file, "a polygon is a flat list of x and y in turns", entry)
+                if len(flat) < 2 * least_corners:
+                    rule = f"a polygon has at least {least_corners} corners, {2 * least_corners} numbers"
+                    raise _complaint(file, rule, entry)
+                if not np.isfinite(flat).all():
+                    raise _complaint(file, "a polygon's coordinates are finite", entry)
+            return Region(tuple(flat.reshape(-1, 2).astype(np.float32) for flat in numbers))
+        case {"counts": list() | str() as counts, "size": [height, width]} if is_integer(height) and is_integer(width):
+            if isinstance(counts, str) or all(map(is_integer, counts)):
+                try:
+                    packed = counts if isinstance(counts, str) else np.array(counts, dtype=np.int64)
+                except OverflowError:
+                    raise _complaint(file, "the runs fill the image", entry) from None
+                return Region(RunLengths(packed, (height, width)))
+    return None
+
+
+def _looks_like_runs(numbers: np.ndarray[Any, np.dtype[np.float64]], shape: tuple[int, int]) -> bool:
+    """Whether what stands for a polygon is run lengths: whole numbers that fill the image, and leave it as points."""
+    height, width = shape
+    if not len(numbers) or numbers.sum() != height * width or (numbers != np.floor(numbers)).any() or numbers.min() < 0:
+        return False
+    return bool(len(numbers) % 2 or len(numbers) < 6 or numbers[0::2].max() > width or numbers[1::2].max() > height)
+
+
+def _id(value: Any) -> Any:
+    """A number, also where a tool wrote it as text or 3.0; other text stays; None for what cannot be one."""
+    match value:
+        case bool():
+            return None
+        case int():
+            return value
+        case float() if value.is_integer():
+            return int(value)
+        case str():
+            return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else value
         case _:
-            raise _complaint(file, "an annotation has image_id, category_id, segmentation (polygons or runs)", entry)
-    return image, CocoRegion(entry.get("id"), category, shape)
+            return None
 
 
-def _complaint(file: str, rule: str, entry: Any) -> DataError:
+def _complaint(file: str, rule: str, entry: Any) -> AnnotationError:
     """The error for an entry of the file."""
     shown = json.dumps(entry, ensure_ascii=False)
-    return DataError(f"{file}: {rule}; found {shown[:100] + '…' if len(shown) > 100 else shown}")
+    return AnnotationError(f"{file}: {rule}; found {shown[:100] + '…' if len(shown) > 100 else shown}")

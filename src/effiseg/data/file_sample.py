@@ -12,11 +12,10 @@ import numpy.typing as npt
 from effiseg.data.classes import Classes
 from effiseg.data.formats.base import MaskFormat
 from effiseg.data.formats.index import IndexMasks
-from effiseg.data.image_file import decode_image, open_image, read_header
+from effiseg.data.image_file import decode_image, open_image, read_encoded, read_header
 from effiseg.data.reading import Labels
 from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array
-from effiseg.errors import DataError
 
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
@@ -28,6 +27,8 @@ class FileSample(Sample):
 
     masks: MaskFormat = field(default_factory=IndexMasks)
     """What the mask file holds; it exists. For COCO it is the split's JSON file."""
+    entry: int | str | None = None
+    """Which entry of a shared mask file is the image's; None: it has its own."""
 
     def read_image(self) -> UInt8Array:
         """See `effiseg.data.image_file.decode_image`."""
@@ -35,17 +36,17 @@ class FileSample(Sample):
 
     def read_labels(self, classes: Classes) -> Labels:
         """See `MaskFormat.read`."""
-        return self.masks.read(self.image, self.mask, read_header(self.image), classes)
+        return self.masks.read(self, read_header(self.image), classes)
 
     def read_pair(self, classes: Classes) -> tuple[UInt8Array, UInt8Array]:
         """The image's header is read once."""
         image, header = decode_image(self.image)
-        return image, self.masks.read(self.image, self.mask, header, classes).label
+        return image, self.masks.read(self, header, classes).label
 
     def check(self, classes: Classes) -> dict[int, int]:
         """The image's header is read once."""
         _, header = decode_image(self.image)
-        return self.masks.read(self.image, self.mask, header, classes).unlisted
+        return self.masks.read(self, header, classes).unlisted
 
     def count_labels(self, classes: Classes) -> tuple[npt.NDArray[np.int64], dict[int, int]]:
         """From the mask alone where its format allows that."""
@@ -55,6 +56,11 @@ class FileSample(Sample):
     def files(self) -> tuple[Path, ...]:
         """The image too: polygons are drawn at its size."""
         return self.image, self.mask
+
+    @property
+    def key(self) -> str:
+        """The files' absolute paths, and the entry."""
+        return super().key if self.entry is None else f"{super().key}\0{self.entry}"
 
     @property
     def holds_indices(self) -> bool:
@@ -68,18 +74,15 @@ class FileSample(Sample):
 
     def read_labels_alone(self, classes: Classes) -> Labels | None:
         """As the mask stores them."""
-        return self.masks.read_stored(self.image, self.mask, classes)
+        return self.masks.read_stored(self, classes)
 
 
 def _refuse_damaged(path: Path) -> None:
     """Find a file that ends too early, or whose checksums are wrong."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: image cannot be read ({error.strerror or error})") from None
+    data = read_encoded(path)
     if data.startswith(_JPEG_START) and data.rstrip(b"\0").endswith(_JPEG_END):
         return  # JPEG has no checksums
-    with open_image(io.BytesIO(data), path) as image:
+    with open_image(path, file=io.BytesIO(data)) as image:
         if data.startswith(_PNG_START) and data.endswith(_PNG_END):
             image.verify()  # the checksums of all chunks, faster than decoding
         else:

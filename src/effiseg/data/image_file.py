@@ -1,12 +1,12 @@
 """Image files: what their header says, and their pixels, upright.
 
 OpenCV decodes, and Pillow where OpenCV cannot. Pillow reads the header first: for the turn that the camera noted in
-the EXIF data, and because a small file may claim to hold more pixels than fit into memory.
+the EXIF data, and because a small file may claim to hold more pixels than fit into memory. It decodes a closed set of
+formats, whatever a file is called: among the others is EPS, for which it starts Ghostscript.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import warnings
@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from effiseg.data.regular_file import open_regular
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError, UsageError
 
@@ -28,6 +29,9 @@ PIXEL_LIMIT_VARIABLE = "EFFISEG_MAX_PIXELS"
 """Environment variable: the largest number of pixels of an image or mask that is decoded."""
 DEFAULT_PIXEL_LIMIT = 178_956_970
 """Half a gigabyte as RGB; what Pillow refuses as well."""
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM")
+"""What Pillow may decode; its DIB is a BMP. JPEG includes its MPO, a JPEG with more pictures behind it."""
+_MOST_BYTES_PER_PIXEL, _MOST_BYTES_BESIDE = 16, 2**26
 _ORIENTATION = 0x0112  # the EXIF and TIFF tag, 1..8
 
 
@@ -78,13 +82,13 @@ def pixel_limit() -> int:
 
 
 @contextmanager
-def open_image(file: str | Path | io.BytesIO, path: str | Path, kind: str = "image") -> Iterator[Image.Image]:
+def open_image(path: str | Path, kind: str = "image", file: BinaryIO | None = None) -> Iterator[Image.Image]:
     """Pillow's image of a file, its pixels not yet decoded, its size checked.
 
     Args:
-        file: the file or its bytes.
-        path: its name, for errors.
+        path: the file.
         kind: image or mask, for errors.
+        file: it, opened already.
 
     Raises:
         DataError: the file cannot be read (also while its pixels are decoded inside), or has too many pixels.
@@ -93,15 +97,15 @@ def open_image(file: str | Path | io.BytesIO, path: str | Path, kind: str = "ima
     if limit > DEFAULT_PIXEL_LIMIT and Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit)  # the user asked for it
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is ours
-            with Image.open(file) as image:
+        with warnings.catch_warnings(), file or open_regular(path, kind) as stream:
+            warnings.simplefilter("ignore")  # of damaged tags; and the limit of pixels here is ours
+            with Image.open(stream, formats=IMAGE_FORMATS) as image:
                 width, height = image.size
                 if width * height > limit:
                     raise Image.DecompressionBombError(f"{height}x{width}")
                 yield image
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image that Pillow can decode; replace the {kind}") from None
+        raise DataError(f"{path}: not an image that Pillow can decode as {_known()}; replace the {kind}") from None
     except Image.DecompressionBombError as error:
         raise DataError(
             f"{path}: at most {limit} pixels are decoded; found more ({error}); reduce or cut the {kind}, or set "
@@ -117,7 +121,7 @@ def read_header(path: str | Path) -> ImageHeader:
     Raises:
         DataError: the file cannot be read, or has too many pixels.
     """
-    with open_image(path, path) as image:
+    with open_image(path) as image:
         return _header(image)
 
 
@@ -129,19 +133,38 @@ def decode_image(path: str | Path) -> tuple[UInt8Array, ImageHeader]:
     Raises:
         DataError: the file cannot be read, is no image, or has too many pixels.
     """
-    try:
-        # imread cannot open every name on every system; fromfile can.
-        encoded = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: image cannot be read ({error.strerror or error})") from None
-    with open_image(io.BytesIO(encoded.tobytes()), path) as image:
+    with open_regular(path, "image") as stream, open_image(path, file=stream) as image:
         header = _header(image)
+        encoded = np.frombuffer(_read_all(stream, image), dtype=np.uint8)
         # Both decoders turn TIFF files themselves.
         turn = 1 if image.format == "TIFF" else header.orientation
         pixels = _decode_with_opencv(encoded)
         if pixels is None:
             pixels = _decode_with_pillow(image, path)
     return np.ascontiguousarray(turn_upright(pixels, turn)), header
+
+
+def read_encoded(path: str | Path) -> bytes:
+    """An image file as it is; the header is read first, because what is no image may be large.
+
+    Raises:
+        DataError: as `open_image`.
+    """
+    with open_regular(path, "image") as stream, open_image(path, file=stream) as image:
+        return _read_all(stream, image)
+
+
+def _read_all(stream: BinaryIO, image: Image.Image) -> bytes:
+    """The bytes of the file that an image was opened in; no more than its pixels can need."""
+    position = stream.tell()
+    stream.seek(0)
+    data = stream.read(image.width * image.height * _MOST_BYTES_PER_PIXEL + _MOST_BYTES_BESIDE)
+    stream.seek(position)
+    return data
+
+
+def _known() -> str:
+    return ", ".join(name for name in IMAGE_FORMATS if name != "DIB")
 
 
 def _header(image: Image.Image) -> ImageHeader:

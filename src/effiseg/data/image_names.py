@@ -2,7 +2,7 @@
 
 Paths are strings and folders are listed once here, so that 100 000 pairs take two seconds.
 """
-# ruff: noqa: PTH113, PTH118, PTH119, PTH122, PTH207
+# ruff: noqa: PTH110, PTH120, PTH112, PTH118, PTH119, PTH122
 
 from __future__ import annotations
 
@@ -12,26 +12,41 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.faults import Fault, noting
-from effiseg.errors import DataError, UsageError
-from effiseg.files import read_text
+from effiseg.data.faults import Fault, ListingNotes, noting
+from effiseg.data.folders import glob_files, walk_files
+from effiseg.data.names import is_hidden
+from effiseg.data.regular_file import read_data_text
+from effiseg.errors import DataError
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 
-def images_of(spec: DatasetSpec, split: str, entry: str, faults: list[Fault] | None) -> list[tuple[str, str | None]]:
+def images_of(
+    spec: DatasetSpec, split: str, entry: str, faults: list[Fault] | None, notes: ListingNotes
+) -> list[tuple[str, str | None]]:
     """The images that one entry of a split names, each with its mask where a list names that too.
 
     Paths are absolute or relative to the working directory.
+
+    Args:
+        spec: the data set.
+        split: the split, for errors.
+        entry: a folder, glob or list.
+        faults: where faults of single lines are noted.
+        notes: where it is noted what was passed over.
+
+    Raises:
+        DataError: the entry leads to no image.
     """
     target = spec.root / Path(entry).expanduser()
     found: list[tuple[str, str | None]]
     if target.is_dir():
-        found = [(image, None) for image in _walk(str(target))]
+        found = [(image, None) for image in _pictures(walk_files(str(target), notes.passed_over), notes)]
     elif target.suffix.lower() == ".txt":
         found = _read_list(spec, split, target, faults)
     else:
-        found = [(os.path.normpath(path), None) for path in glob.glob(str(target), recursive=True) if _is_image(path)]
+        pattern = str(Path(glob.escape(str(spec.root))) / Path(entry).expanduser())
+        found = [(os.path.normpath(path), None) for path in glob_files(pattern, notes.passed_over) if _is_image(path)]
         if not found:
             raise DataError(
                 f"{spec.source}: {split} must lead to images; found neither a folder nor a match for "
@@ -44,17 +59,18 @@ def images_of(spec: DatasetSpec, split: str, entry: str, faults: list[Fault] | N
     return images
 
 
-def _walk(folder: str) -> list[str]:
-    """Every image below `folder`, links to folders included, hidden files left out."""
+def _pictures(files: Iterable[str], notes: ListingNotes) -> list[str]:
+    """Those that are images by their names; of a folder that was walked the others are noted, a mask may tell of them.
+
+    A folder with a mask of the same name beside it is not known here, so nothing is said of any file yet.
+    """
     images: list[str] = []
-    visited: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in visited:  # a link that leads back up
-            folders.clear()
-            continue
-        visited.add(real)
-        images += [os.path.join(parent, name) for name in files if _is_image(name)]
+    for path in files:
+        if _is_image(path):
+            images.append(path)
+            notes.walked.add(os.path.dirname(path))
+        else:
+            notes.others.append(path)
     return images
 
 
@@ -63,12 +79,12 @@ def _read_list(
 ) -> list[tuple[str, str | None]]:
     """What a .txt file names, one image a line, perhaps followed by its mask."""
     try:
-        lines = read_text(list_file).splitlines()
-    except UsageError as error:
+        lines = read_data_text(list_file, "list").split("\n")  # other line ends may stand in names
+    except DataError as error:
         raise DataError(f"{spec.source}: {split}: {error}") from None
     found: list[tuple[str, str | None]] = []
     for number, line in enumerate(lines, start=1):
-        written = line.strip()
+        written = line.strip(" \t\r")
         if not written or written.startswith("#"):
             continue
         with noting(faults, "entry", list_file):
@@ -112,15 +128,21 @@ def _find_file(folders: tuple[str, ...], names: Iterable[str], endings: tuple[st
         for folder in folders:
             for ending in endings:
                 path = os.path.normpath(os.path.join(folder, name + ending))
-                if os.path.isfile(path):
+                # What is no regular file is named when it is refused; a folder may well have a bare id's name.
+                if os.path.exists(path) and not os.path.isdir(path):
                     return path
     return None
 
 
 def _with_fewer_folders(written: str) -> Iterator[str]:
-    """A path, and the ends of an absolute one: it may be another machine's, as "/SegNet/CamVid/train/a.png"."""
+    """A path, and the ends of an absolute one: it may be another machine's, as "/SegNet/CamVid/train/a.png".
+
+    Backslashes are tried as they are, and as the separators of another system.
+    """
     yield written
     parts = written.replace("\\", "/").split("/")
+    if "\\" in written:
+        yield "/".join(parts)
     if parts[0] and not parts[0].endswith(":"):
         return
     for start in range(1, len(parts)):
@@ -130,7 +152,7 @@ def _with_fewer_folders(written: str) -> Iterator[str]:
 
 def _is_image(path: str) -> bool:
     name = os.path.basename(path)
-    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
+    return name.lower().endswith(IMAGE_EXTENSIONS) and not is_hidden(name)
 
 
 def _strip_suffix(name: str, suffix: str | None) -> str | None:
@@ -143,7 +165,7 @@ def _strip_suffix(name: str, suffix: str | None) -> str | None:
 
 
 def stem_of(spec: DatasetSpec, image: str) -> str:
-    """The sample's id in the name of one of a split's images."""
+    """The part of an image's name that its mask shares."""
     stem = _strip_suffix(os.path.basename(image), spec.image_suffix)
     assert stem is not None, image
     return stem

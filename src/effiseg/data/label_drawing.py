@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from effiseg.data.polygons import Points, fill_polygon, polygon_area
-from effiseg.data.run_lengths import decode_run_lengths
+from effiseg.data.polygons import BoolArray, Points, PolygonBorder, fill_contour, fill_polygon, polygon_pixels
+from effiseg.data.run_lengths import decode_run_lengths, run_lengths
 from effiseg.data.transforms import UInt8Array
 
-DRAWING_RULES = 2
-"""Version of the order and of the border rule: labels drawn by another are not served from a cache."""
+DRAWING_RULES = 3
+"""Version of the order and of the border rules: labels drawn by another are not served from a cache."""
 
 
 class RunLengths(NamedTuple):
@@ -32,22 +32,45 @@ class Region:
 
     pixels: tuple[Points, ...] | RunLengths
     """Polygons, whose union it is, or a mask."""
-    is_crowd: bool = False
-    """A group of objects, coarsely outlined."""
 
-    def area(self) -> float:
+    def area(self, border: PolygonBorder = "centers") -> float:
         """Its size in pixels; for several polygons their sum.
 
         Raises:
-            ValueError: as `decode_run_lengths`.
+            ValueError: as `run_lengths`.
         """
         if isinstance(self.pixels, RunLengths):
-            return float(np.count_nonzero(decode_run_lengths(*self.pixels)))
-        return sum(polygon_area(points) for points in self.pixels)
+            return float(run_lengths(self.pixels.counts)[1::2].sum())
+        return sum(polygon_pixels(points, border) for points in self.pixels)
+
+    def places(self, shape: tuple[int, int], border: PolygonBorder) -> Iterator[tuple[BoolArray, tuple[slice, slice]]]:
+        """Its parts in an image of (height, width): a mask, and the rows and columns that it covers.
+
+        Raises:
+            ValueError: run lengths of another size, or that do not fill it.
+        """
+        if isinstance(self.pixels, RunLengths):
+            if self.pixels.shape != shape:  # before they ask for memory
+                raise ValueError(f"its run lengths are of size {list(self.pixels.shape)}, the image of {list(shape)}")
+            yield decode_run_lengths(*self.pixels), (slice(None), slice(None))
+            return
+        for points in self.pixels:
+            yield (fill_polygon if border == "centers" else fill_contour)(points, shape)
 
 
-def draw_regions(regions: Iterable[tuple[Region, int]], shape: tuple[int, int], background: int) -> UInt8Array:
-    """Paint regions: crowds first, then the larger before the smaller, of equal ones the earlier first.
+class Visibility(NamedTuple):
+    """Which regions of a drawing show nowhere."""
+
+    empty: list[int]
+    """Indices of those without a pixel."""
+    hidden: list[int]
+    """Indices of those with pixels, all of them below others."""
+
+
+def draw_regions(
+    regions: Sequence[tuple[Region, int]], shape: tuple[int, int], background: int, border: PolygonBorder = "centers"
+) -> UInt8Array:
+    """Paint regions: the larger before the smaller, of equal ones the earlier first.
 
     Small objects therefore stay visible on large ones, whatever the order of the annotations.
 
@@ -55,6 +78,7 @@ def draw_regions(regions: Iterable[tuple[Region, int]], shape: tuple[int, int], 
         regions: each with its label.
         shape: (height, width) of the image.
         background: label of all other pixels.
+        border: which pixels at their border belong to polygons.
 
     Returns:
         (H, W) uint8 labels.
@@ -63,13 +87,29 @@ def draw_regions(regions: Iterable[tuple[Region, int]], shape: tuple[int, int], 
         ValueError: run lengths of another size, or that do not fill it.
     """
     labels = np.full(shape, background, dtype=np.uint8)
-    for region, label in sorted(regions, key=lambda pair: (not pair[0].is_crowd, -pair[0].area())):
-        if isinstance(region.pixels, RunLengths):
-            if region.pixels.shape != shape:
-                raise ValueError(f"its run lengths are of size {list(region.pixels.shape)}, the image of {list(shape)}")
-            labels[decode_run_lengths(*region.pixels)] = label
-        else:
-            for points in region.pixels:
-                inside, place = fill_polygon(points, shape)
-                labels[place][inside] = label
+    for index in _order([region for region, _ in regions], border):
+        region, label = regions[index]
+        for inside, place in region.places(shape, border):
+            labels[place][inside] = label
     return labels
+
+
+def visibility(regions: Sequence[Region], shape: tuple[int, int], border: PolygonBorder) -> Visibility:
+    """Which of them show nowhere; arguments and errors as `draw_regions`."""
+    owner = np.full(shape, -1, dtype=np.int32)
+    drawn: set[int] = set()
+    for index in _order(regions, border):
+        for inside, place in regions[index].places(shape, border):
+            owner[place][inside] = index
+            if inside.any():
+                drawn.add(index)
+    seen = set(np.unique(owner).tolist())
+    everything = range(len(regions))
+    return Visibility(
+        [index for index in everything if index not in drawn],
+        [index for index in everything if index in drawn and index not in seen],
+    )
+
+
+def _order(regions: Sequence[Region], border: PolygonBorder) -> list[int]:
+    return sorted(range(len(regions)), key=lambda index: -regions[index].area(border))

@@ -92,14 +92,13 @@ def _place(spec: DatasetSpec, samples: Sequence[Sample]) -> Path | None:
     key = hashlib.blake2b(digest_size=16)
     key.update(json.dumps([_FORMAT, settings]).encode())
     for sample in samples:
-        if not sample.files:
-            return None
-        for path in map(os.path.abspath, sample.files):
+        key.update(f"\0{sample.key}".encode(errors="surrogateescape"))
+        for path in sample.files or (None,):
             try:
-                file = os.stat(path)  # noqa: PTH116
-            except OSError:
+                file = os.stat(path)  # type: ignore[arg-type]  # noqa: PTH116 - 100 000 of them
+            except (OSError, TypeError):
                 return None
-            key.update(f"\0{path}\0{file.st_size} {file.st_mtime_ns}".encode(errors="surrogateescape"))
+            key.update(f"\0{file.st_size} {file.st_mtime_ns}".encode())
     return cache_root() / "statistics" / f"{key.hexdigest()}.npz"
 
 

@@ -11,20 +11,25 @@ from functools import cache
 from pathlib import Path
 
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.faults import ListingNotes
 from effiseg.errors import DataError
 
 
 class MaskNames:
     """Finds masks by listing every mask folder once: one system call a folder, not several an image."""
 
-    def __init__(self, spec: DatasetSpec) -> None:
+    def __init__(self, spec: DatasetSpec, notes: ListingNotes) -> None:
         self.spec = spec
+        self.notes = notes
         self.folder_of = cache(self._folder_of)
         self.names_in = cache(self._names_in)
 
     def find(self, image: str, stem: str) -> str:
         """Path of the mask that belongs to `image`."""
-        folder = self.folder_of(os.path.dirname(image))
+        image_folder = os.path.dirname(image)
+        folder = self.folder_of(image_folder)
+        if image_folder in self.notes.walked:
+            self.notes.mask_folders[folder] = image_folder
         names = self.names_in(folder)
         suffix = self.spec.mask_suffix or ""
         extensions = self.spec.masks.extensions

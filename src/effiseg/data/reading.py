@@ -45,7 +45,7 @@ def read_raw_mask(path: str | Path) -> RawMask:
     Raises:
         DataError: the file cannot be read, has too many pixels, or holds colors instead of one value a pixel.
     """
-    with open_image(path, path, "mask") as file:
+    with open_image(path, "mask") as file:
         file.load()  # asarray alone would hide that the file is cut off
         mode = file.mode
         values = np.asarray(file)
@@ -63,7 +63,7 @@ def read_colors(path: str | Path) -> UInt8Array:
     Raises:
         DataError: the file cannot be read, or has too many pixels.
     """
-    with open_image(path, path, "mask") as file:
+    with open_image(path, "mask") as file:
         file.load()
         return np.asarray(file.convert("RGB"))
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+_MOST_BITS = 60
+"""Of a packed length: a number without end would take time that grows with its square."""
+
 
 def decode_run_lengths(
     counts: str | Sequence[int] | npt.NDArray[np.int64], shape: tuple[int, int]
@@ -24,11 +27,27 @@ def decode_run_lengths(
         ValueError: the lengths are no numbers from 0 on, or do not fill the mask.
     """
     height, width = shape
-    lengths = np.array(_unpack(counts) if isinstance(counts, str) else counts, dtype=np.int64)
-    if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != height * width:
-        raise ValueError(f"the runs must fill {height}x{width} pixels; found {int(lengths.sum())}")
+    lengths = run_lengths(counts)
+    if lengths.ndim != 1 or (lengths < 0).any() or _total(lengths) != height * width:
+        raise ValueError(f"the runs must fill {height}x{width} pixels; found {_total(lengths)}")
     ones = np.arange(len(lengths)) % 2 == 1
     return np.repeat(ones, lengths).reshape(width, height).T
+
+
+def _total(lengths: npt.NDArray[np.int64]) -> int:
+    return sum(lengths.reshape(-1).tolist())  # of Python's numbers, which do not overflow
+
+
+def run_lengths(counts: str | Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The lengths of the runs, (N,); arguments as `decode_run_lengths`.
+
+    Raises:
+        ValueError: the text is no packing, or a length is no number of 64 bits.
+    """
+    try:
+        return np.array(_unpack(counts) if isinstance(counts, str) else counts, dtype=np.int64)
+    except OverflowError:
+        raise ValueError("a run is longer than any image") from None
 
 
 def _unpack(text: str) -> list[int]:
@@ -45,6 +64,8 @@ def _unpack(text: str) -> list[int]:
             raise ValueError(f"packed runs are made of the characters 0 to o; found {character!r}")
         value |= (code & 0x1F) << shift
         shift += 5
+        if shift > _MOST_BITS:
+            raise ValueError("a run is longer than any image")
         if code & 0x20:
             continue
         if code & 0x10:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,11 @@ class Sample(ABC):
         Empty: it is none, or not told.
         """
         return ()
+
+    @property
+    def key(self) -> str:
+        """What of its files it is: what is kept of samples is kept under it."""
+        return "\0".join(map(os.path.abspath, self.files))
 
     @property
     def holds_indices(self) -> bool:

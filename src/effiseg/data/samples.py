@@ -1,23 +1,28 @@
 """The samples of a split, and what can be said of them without decoding any."""
-# ruff: noqa: PTH116, PTH120
+# ruff: noqa: PTH100, PTH116, PTH120
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.faults import Fault, noting
+from effiseg.data.faults import Fault, ListingNotes, noting
 from effiseg.data.file_sample import FileSample
 from effiseg.data.image_names import images_of, stem_of
 from effiseg.data.mask_names import MaskNames
+from effiseg.data.names import clean_id
+from effiseg.data.regular_file import refuse_irregular
 from effiseg.data.sample import Sample
 from effiseg.errors import DataError
 
 
-def list_samples(spec: DatasetSpec, split: str, faults: list[Fault] | None = None) -> list[Sample]:
+def list_samples(
+    spec: DatasetSpec, split: str, faults: list[Fault] | None = None, notes: ListingNotes | None = None
+) -> list[Sample]:
     """The samples of a split, sorted by image path; an image named twice counts once.
 
     The id is the image's name without `image_suffix` (or its extension). Names that occur in several folders
@@ -29,11 +34,13 @@ def list_samples(spec: DatasetSpec, split: str, faults: list[Fault] | None = Non
         spec: the data set.
         split: name of the split.
         faults: where faults are noted; the samples that they concern may be missing. None: the first one is raised.
+        notes: where it is noted what was passed over.
 
     Raises:
-        DataError: the data set has no such split, an entry leads to no image, an image has no mask, or two
-            images share a mask; the message names the file.
+        DataError: the data set has no such split, an entry leads to no image or to what is no regular file, an image
+            has no mask, or two images share a mask; the message names the file.
     """
+    notes = notes or ListingNotes()
     if split not in spec.splits:
         raise DataError(f"{spec.source}: no split {split!r}; found {', '.join(spec.splits)}")
     if spec.listings is not None:
@@ -41,29 +48,57 @@ def list_samples(spec: DatasetSpec, split: str, faults: list[Fault] | None = Non
     listed: dict[str, str | None] = {}
     for entry in spec.splits[split]:
         with noting(faults, "entry", spec.source):
-            for image, mask in images_of(spec, split, entry, faults):
+            for image, mask in images_of(spec, split, entry, faults, notes):
                 if mask and listed.get(image, mask) not in (mask, None):
                     raise DataError(f"{image}: an image has one mask; found {listed[image]} and {mask}; remove one")
                 listed[image] = mask or listed.get(image)
-    images = sorted(listed)
-    pairs: list[tuple[str, str, str]] = []
+    images: list[str] = []
+    for image in sorted(listed):
+        with noting(faults, "image", image):
+            refuse_irregular(image, "image")
+            images.append(image)
     shared = spec.masks.shared_file(split)
     if shared is not None:
+        pairs: list[_Pair] = []
         file = str(spec.root / shared)
-        with noting(faults, "pairing", file):
-            listing = spec.masks.listed_images(file, images, split, spec.source)
-            pairs = [(stem_of(spec, image), image, file) for image in listing]
+        with noting(faults, "annotation", file):
+            entries = spec.masks.listed_images(file, images, split, spec)
+            pairs = [_Pair(stem_of(spec, image), image, file, entry) for image, entry in entries.items()]
     else:
-        mask_names = MaskNames(spec)
-        for image in images:
-            stem = stem_of(spec, image)
-            with noting(faults, "mask", image):
-                pairs.append((stem, image, listed[image] or mask_names.find(image, stem)))
-        _refuse_shared([(image, mask) for _, image, mask in pairs], faults)
-    ids = _unique_ids([(stem, image) for stem, image, _ in pairs], faults)
+        pairs = _with_masks(spec, images, listed, faults, notes)
+    ids = _unique_ids([(pair.stem, pair.image) for pair in pairs], faults)
     return [
-        FileSample(name, Path(image), Path(mask), spec.masks) for name, (_, image, mask) in zip(ids, pairs, strict=True)
+        FileSample(name, Path(pair.image), Path(pair.mask), spec.masks, pair.entry)
+        for name, pair in zip(ids, pairs, strict=True)
     ]
+
+
+class _Pair(NamedTuple):
+    stem: str
+    image: str
+    mask: str
+    entry: int | str | None = None
+
+
+def _with_masks(
+    spec: DatasetSpec,
+    images: Sequence[str],
+    written: Mapping[str, str | None],
+    faults: list[Fault] | None,
+    notes: ListingNotes,
+) -> list[_Pair]:
+    """Images, each with the mask that a list names, or else the one that belongs to its name."""
+    pairs: list[_Pair] = []
+    mask_names = MaskNames(spec, notes)
+    for image in images:
+        stem = stem_of(spec, image)
+        with noting(faults, "mask", image):
+            mask = written[image] or mask_names.find(image, stem)
+            refuse_irregular(mask, "mask")
+            pairs.append(_Pair(stem, image, mask))
+    notes.masks.update(pair.mask for pair in pairs)
+    _refuse_shared([(pair.image, pair.mask) for pair in pairs], faults)
+    return pairs
 
 
 def list_for_training(spec: DatasetSpec) -> tuple[list[Sample], list[Sample]]:
@@ -134,19 +169,19 @@ def _refuse_shared(pairs: list[tuple[str, str]], faults: list[Fault] | None) -> 
 
 
 def _unique_ids(stems_and_images: list[tuple[str, str]], faults: list[Fault] | None) -> list[str]:
-    """The stems; where several images share one, preceded by the folders that tell them apart."""
+    """The stems as ids; where several images share one, preceded by the folders that tell them apart."""
     folders: dict[str, list[str]] = defaultdict(list)
     for stem, image in stems_and_images:
-        folders[stem].append(os.path.dirname(image))
+        folders[stem].append(os.path.dirname(os.path.abspath(image)))
     ids: list[str] = []
     for stem, image in stems_and_images:
         if len(folders[stem]) == 1:
-            ids.append(stem)
+            ids.append(clean_id(stem))
             continue
         shared = os.path.commonpath(folders[stem])
-        between = os.path.relpath(os.path.dirname(image), shared)
-        parts = [part for part in Path(between).parts if part != "."]
-        ids.append("__".join([*parts, stem]))
+        between = os.path.relpath(os.path.dirname(os.path.abspath(image)), shared)
+        parts = [clean_id(part) for part in Path(between).parts if part != "."]
+        ids.append(clean_id("__".join([*parts, stem])))
     owner: dict[str, str] = {}
     for name, (_, image) in zip(ids, stems_and_images, strict=True):
         other = owner.setdefault(name, image)

@@ -103,7 +103,7 @@ def read_samples(folder: Path) -> SampleIndex | None:
 
 def _read(path: Path, mode: Literal["RGB", "L"]) -> UInt8Array:
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=("JPEG", "PNG")) as picture:
             if max(picture.size) > _LONGEST_SIDE:
                 raise DataError(f"{path}: saved samples are small; found {picture.size[0]}x{picture.size[1]} pixels")
             # A label map that carries a palette holds the classes all the same.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
-from effiseg.data.formats.base import MaskFormat, MaskKeys
+from effiseg.data.formats.base import MaskFormat, MaskKeys, parse_choice
 from effiseg.data.formats.coco import CocoMasks
 from effiseg.data.formats.color import ColorMasks
 from effiseg.data.formats.index import IndexMasks
@@ -34,19 +34,11 @@ def parse_masks(
     Raises:
         DataError: a key breaks a rule, or has no meaning for the format.
     """
-    chosen = _choice(source, values, "mask_format", [known.name for known in FORMATS])
+    chosen = parse_choice(source, values, "mask_format", [known.name for known in FORMATS])
     mask_format = next(known for known in FORMATS if known.name == chosen)
-    orientation: MaskOrientation = _choice(source, values, "mask_orientation", list(get_args(MaskOrientation)))
+    orientation: MaskOrientation = parse_choice(source, values, "mask_orientation", get_args(MaskOrientation))
     _refuse_foreign_keys(source, values, mask_format)
     return mask_format.parse(MaskKeys(source, values, names, ignore_index, splits, orientation))
-
-
-def _choice(source: Path, values: dict[str, Any], key: str, choices: list[str]) -> Any:
-    """One of the choices; where the key is absent, the first."""
-    value = values.get(key, choices[0])
-    if value not in choices:
-        raise DataError(f"{source}: {key} must be one of {', '.join(choices)}; found {value!r}")
-    return value
 
 
 def _refuse_foreign_keys(source: Path, values: dict[str, Any], mask_format: type[MaskFormat]) -> None:

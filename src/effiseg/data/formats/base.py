@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,40 @@ import numpy.typing as npt
 from effiseg.data.classes import IGNORE_LABEL, Classes
 from effiseg.data.image_file import ImageHeader
 from effiseg.data.orientation import MaskOrientation, fit_labels
+from effiseg.data.polygons import PolygonBorder
 from effiseg.data.reading import Labels
 from effiseg.data.yaml_values import optional_text
 from effiseg.errors import DataError
 
 MASK_EXTENSIONS = (".png", ".bmp", ".tif", ".tiff")
+
+
+class MaskedImage(Protocol):
+    """An image file and where its mask is."""
+
+    @property
+    def image(self) -> Path:
+        """The image file."""
+
+    @property
+    def mask(self) -> Path:
+        """The file that holds its mask."""
+
+    @property
+    def entry(self) -> int | str | None:
+        """Which entry of a shared file is its mask; None: it has its own."""
+
+
+class DataPlace(Protocol):
+    """Where a data set lies; its description."""
+
+    @property
+    def source(self) -> Path:
+        """The YAML file, for errors."""
+
+    @property
+    def root(self) -> Path:
+        """The data set's folder."""
 
 
 class MaskKeys(NamedTuple):
@@ -68,7 +97,7 @@ class MaskFormat(ABC):
         """
 
     @abstractmethod
-    def read_stored(self, image: Path, mask: Path, classes: Classes) -> Labels | None:
+    def read_stored(self, sample: MaskedImage, classes: Classes) -> Labels | None:
         """The labels as a mask stores them, not turned; None where drawing them needs the image's header.
 
         Raises:
@@ -79,21 +108,20 @@ class MaskFormat(ABC):
     def content_key(self, classes: Classes) -> dict[str, Any]:
         """Plain values that decide what labels a mask becomes, beside ignore_index, label_mapping and orientation."""
 
-    def read(self, image: Path, mask: Path, header: ImageHeader, classes: Classes) -> Labels:
+    def read(self, sample: MaskedImage, header: ImageHeader, classes: Classes) -> Labels:
         """The labels of an image, upright.
 
         Args:
-            image: its file.
-            mask: the file that holds its mask.
+            sample: the image and where its mask is.
             header: of the image.
             classes: what labels there are.
 
         Raises:
             DataError: the mask cannot be read, is of another size, or holds what is no class.
         """
-        stored = self.read_stored(image, mask, classes)
+        stored = self.read_stored(sample, classes)
         assert stored is not None
-        fitted = fit_labels(stored.label, header, self.orientation, image, mask, classes.source)
+        fitted = fit_labels(stored.label, header, self.orientation, sample.image, sample.mask, classes.source)
         return Labels(fitted, stored.unlisted)
 
     def count(self, mask: Path, classes: Classes) -> tuple[npt.NDArray[np.int64], dict[int, int]] | None:
@@ -108,19 +136,37 @@ class MaskFormat(ABC):
         """The one file that holds the masks of a split, as the YAML file says it; None: each image has its own."""
         return None
 
-    def listed_images(self, file: str, images: Sequence[str], split: str, source: Path) -> list[str]:
-        """Which images a shared file has masks of.
+    def listed_images(self, file: str, images: Sequence[str], split: str, place: DataPlace) -> dict[str, int | str]:
+        """Which images a shared file has masks of, each with its entry.
 
         Args:
             file: the shared file.
             images: those of the split.
             split: its name, for errors.
-            source: the data set's description, for errors.
+            place: where the data set lies.
 
         Raises:
             DataError: the file cannot be read, lists none of them, or cannot tell two apart.
         """
         raise AssertionError(f"mask_format {self.name} has no shared file")
+
+
+def parse_choice(source: Path, values: dict[str, Any], key: str, choices: Sequence[str]) -> Any:
+    """One of the choices; where the key is absent, the first.
+
+    Raises:
+        DataError: it is none of them.
+    """
+    value = values.get(key, choices[0])
+    if value not in choices:
+        raise DataError(f"{source}: {key} must be one of {', '.join(choices)}; found {value!r}")
+    return value
+
+
+def parse_border(keys: MaskKeys) -> PolygonBorder:
+    """`polygon_border`; errors as `parse_choice`."""
+    border: PolygonBorder = parse_choice(keys.source, keys.values, "polygon_border", get_args(PolygonBorder))
+    return border
 
 
 def parse_background(keys: MaskKeys, mask_format: str) -> int:

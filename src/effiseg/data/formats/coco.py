@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from effiseg.data.classes import Classes
-from effiseg.data.coco_file import CocoAnnotations, CocoRegion, load_annotations
-from effiseg.data.formats.base import MaskFormat, MaskKeys, parse_background
+from effiseg.data.coco_file import CocoAnnotations, CocoImage, CocoRegion, Id, load_annotations
+from effiseg.data.coco_names import match_names
+from effiseg.data.formats.base import DataPlace, MaskedImage, MaskFormat, MaskKeys, parse_background, parse_border
 from effiseg.data.label_drawing import DRAWING_RULES, Region, draw_regions
+from effiseg.data.mask_errors import AnnotationError
+from effiseg.data.polygons import PolygonBorder
 from effiseg.data.reading import Labels
 from effiseg.errors import DataError
 
@@ -21,12 +23,14 @@ class CocoMasks(MaskFormat):
     """Polygons and run lengths in one JSON file for each split."""
 
     name: ClassVar[str] = "coco"
-    keys: ClassVar[tuple[str, ...]] = ("label_mapping", "annotations", "background")
+    keys: ClassVar[tuple[str, ...]] = ("label_mapping", "annotations", "background", "polygon_border")
 
     annotations: dict[str, str]
     """Split → JSON file, relative to the data set's folder."""
     background: int
     """The label of pixels in no polygon, a class or ignore_index."""
+    border: PolygonBorder = "centers"
+    """Which pixels at their border belong to polygons."""
 
     @classmethod
     def parse(cls, keys: MaskKeys) -> CocoMasks:
@@ -40,62 +44,70 @@ class CocoMasks(MaskFormat):
             found = ", ".join(map(str, value))
             raise DataError(f"{source}: annotations must name a file for each of {', '.join(splits)}; found {found}")
         files = {str(split): str(file) for split, file in value.items()}
-        return cls(annotations=files, background=parse_background(keys, cls.name), orientation=keys.orientation)
+        return cls(
+            annotations=files,
+            background=parse_background(keys, cls.name),
+            border=parse_border(keys),
+            orientation=keys.orientation,
+        )
 
-    def read_stored(self, image: Path, mask: Path, classes: Classes) -> Labels:
+    def read_stored(self, sample: MaskedImage, classes: Classes) -> Labels:
         """The labels of an image, of the size that the file states.
 
         A category is the class that label_mapping gives its number, or without label_mapping the class of its name.
-        Crowds are drawn first, then larger regions before smaller ones; of equal ones the later lies on top. Pixels
+        Larger regions are drawn before smaller ones; of equal ones the later lies on top, crowds as any other. Pixels
         of unlisted categories count overlaps again.
 
         Raises:
-            DataError: the file does not list the image, or an annotation of it cannot be drawn.
+            AnnotationError: the file does not list the image, or an annotation of it cannot be drawn.
         """
-        annotations = load_annotations(mask)
-        record = annotations.find(image)
-        if record is None:
-            raise DataError(f"{mask}: must list {image}; add it, or remove the image from the split")
+        annotations = load_annotations(sample.mask, self._least_corners)
+        record = _record(sample, annotations)
         unlisted: Counter[int] = Counter()
         regions: list[tuple[Region, int]] = []
         try:
             for annotation in annotations.regions.get(record.id, []):
                 label = _label_of(annotation, annotations, classes)
                 if label is None:
-                    unlisted[annotation.category] += round(annotation.region.area())
+                    unlisted[annotation.category] += round(annotation.region.area(self.border))
                 regions.append((annotation.region, classes.ignore_index if label is None else label))
-            return Labels(draw_regions(regions, record.shape, self.background), dict(unlisted))
+            return Labels(draw_regions(regions, record.shape, self.background, self.border), dict(unlisted))
         except ValueError as error:
-            raise DataError(f"{mask}: an annotation of {record.file_name} cannot be drawn: {error}") from None
+            name = record.name.path
+            raise AnnotationError(f"{sample.mask}: an annotation of {name} cannot be drawn: {error}") from None
 
     def content_key(self, classes: Classes) -> dict[str, Any]:
         """The name of a category means a class."""
-        return {"names": classes.names, "background": self.background, "drawing": DRAWING_RULES}
+        return {"names": classes.names, "background": self.background, "drawing": [DRAWING_RULES, self.border]}
+
+    @property
+    def _least_corners(self) -> int:
+        """Lines of one pixel's width are traced with one or two."""
+        return 3 if self.border == "centers" else 1
 
     def shared_file(self, split: str) -> str:
         """See `MaskFormat`."""
         return self.annotations[split]
 
-    def listed_images(self, file: str, images: Sequence[str], split: str, source: Path) -> list[str]:
-        """See `MaskFormat`; others are passed over."""
-        annotations = load_annotations(file)
-        found: dict[int, str] = {}
-        for image in images:
-            record = annotations.find(image)
-            if record is None:
-                continue
-            other = found.setdefault(record.id, image)
-            if other != image:
-                raise DataError(
-                    f"{file}: image {record.file_name!r} must mean one file of {split}; found {other} and {image}; "
-                    "write the folder into file_name, or remove one"
-                )
+    def listed_images(self, file: str, images: Sequence[str], split: str, place: DataPlace) -> dict[str, Id]:
+        """See `MaskFormat` and `match_names`; others are passed over."""
+        records = list(load_annotations(file, self._least_corners).images.values())
+        found = match_names([record.name for record in records], images, place.root, file, split)
         if not found:
-            raise DataError(
-                f"{file}: must list the images of {split}; found none of {len(images)}, as {images[0]} "
-                f"(correct annotations or {split} in {source})"
+            as_example = f", as {images[0]}" if images else ""
+            raise AnnotationError(
+                f"{file}: must list the images of {split}; found none of {len(images)}{as_example} "
+                f"(correct annotations or {split} in {place.source})"
             )
-        return list(found.values())
+        return {image: records[found[image]].id for image in images if image in found}
+
+
+def _record(sample: MaskedImage, annotations: CocoAnnotations) -> CocoImage:
+    record = None if sample.entry is None else annotations.images.get(sample.entry)
+    if record is None:
+        file, image = sample.mask, sample.image
+        raise AnnotationError(f"{file}: must list {image}; add it, or remove the image from the split")
+    return record
 
 
 def _label_of(annotation: CocoRegion, annotations: CocoAnnotations, classes: Classes) -> int | None:
@@ -105,7 +117,7 @@ def _label_of(annotation: CocoRegion, annotations: CocoAnnotations, classes: Cla
     name = annotations.categories.get(annotation.category)
     if name in classes.names:
         return classes.names.index(name)
-    raise DataError(
+    raise AnnotationError(
         f"{annotations.source}: the category {annotation.category} ({name}) of annotation {annotation.id} is none of "
         f"names; add it there, or give the data set a label_mapping of category ids, for example "
         f"{annotation.category}: ignore_label"

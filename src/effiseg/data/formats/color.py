@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from effiseg.data.classes import Classes
-from effiseg.data.formats.base import MaskFormat, MaskKeys
+from effiseg.data.formats.base import MaskedImage, MaskFormat, MaskKeys
 from effiseg.data.mask_errors import MaskColorError
 from effiseg.data.reading import Labels, read_colors
 from effiseg.data.transforms import UInt8Array
@@ -59,19 +59,19 @@ class ColorMasks(MaskFormat):
             seen.add(color)
         return cls(ignored=ignored, ignores_others=others, orientation=keys.orientation)
 
-    def read_stored(self, image: Path, mask: Path, classes: Classes) -> Labels:
+    def read_stored(self, sample: MaskedImage, classes: Classes) -> Labels:
         """Only the very colors of the palette count.
 
         Raises:
             MaskColorError: colors that the data set's description does not know; the most frequent ones are named.
         """
-        pixels = read_colors(mask)
+        pixels = read_colors(sample.mask)
         codes = pixels[..., 0].astype(np.int32) << 16 | pixels[..., 1].astype(np.int32) << 8 | pixels[..., 2]
         found = _table(classes.palette, self.ignored, classes.ignore_index)[codes]
         unknown = found == _UNKNOWN
         if unknown.any():
             if not self.ignores_others:
-                raise _foreign_colors_error(codes[unknown], classes.source, mask)
+                raise _foreign_colors_error(codes[unknown], classes.source, sample.mask)
             found[unknown] = classes.ignore_index
         labels: UInt8Array = found.astype(np.uint8)
         return Labels(labels, {})

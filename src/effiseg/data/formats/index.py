@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from effiseg.data.classes import Classes
-from effiseg.data.formats.base import MaskFormat, MaskKeys
+from effiseg.data.formats.base import MaskedImage, MaskFormat, MaskKeys
 from effiseg.data.reading import Labels, map_labels, map_values, read_raw_mask
 
 
@@ -26,9 +26,9 @@ class IndexMasks(MaskFormat):
         """There are no keys of its own."""
         return cls(orientation=keys.orientation)
 
-    def read_stored(self, image: Path, mask: Path, classes: Classes) -> Labels:
+    def read_stored(self, sample: MaskedImage, classes: Classes) -> Labels:
         """See `MaskFormat`."""
-        return map_labels(read_raw_mask(mask), classes, mask)
+        return map_labels(read_raw_mask(sample.mask), classes, sample.mask)
 
     def content_key(self, classes: Classes) -> dict[str, Any]:
         """Without a label_mapping the number of classes decides."""

@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from effiseg.data.classes import Classes
-from effiseg.data.formats.base import MaskFormat, MaskKeys, parse_background
+from effiseg.data.formats.base import MaskedImage, MaskFormat, MaskKeys, parse_background, parse_border
 from effiseg.data.image_file import ImageHeader
 from effiseg.data.label_drawing import DRAWING_RULES, Region, draw_regions
 from effiseg.data.orientation import turn_labels
+from effiseg.data.polygons import PolygonBorder
 from effiseg.data.reading import Labels
-from effiseg.errors import DataError, UsageError
-from effiseg.files import read_text
+from effiseg.data.regular_file import read_data_text
+from effiseg.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,22 +25,24 @@ class YoloMasks(MaskFormat):
     """A text file of polygons for each image."""
 
     name: ClassVar[str] = "yolo"
-    keys: ClassVar[tuple[str, ...]] = ("label_mapping", "background")
+    keys: ClassVar[tuple[str, ...]] = ("label_mapping", "background", "polygon_border")
     extensions: ClassVar[tuple[str, ...]] = (".txt",)
     where_missing: ClassVar[str | None] = "where nothing is to be seen, the file is empty"
 
     background: int
     """The label of pixels in no polygon, a class or ignore_index."""
+    border: PolygonBorder = "centers"
+    """Which pixels at their border belong to polygons."""
 
     @classmethod
     def parse(cls, keys: MaskKeys) -> YoloMasks:
         """See `parse_background`."""
-        return cls(background=parse_background(keys, cls.name), orientation=keys.orientation)
+        return cls(background=parse_background(keys, cls.name), border=parse_border(keys), orientation=keys.orientation)
 
-    def read_stored(self, image: Path, mask: Path, classes: Classes) -> None:
+    def read_stored(self, sample: MaskedImage, classes: Classes) -> None:
         """Shares of a size have no size."""
 
-    def read(self, image: Path, mask: Path, header: ImageHeader, classes: Classes) -> Labels:
+    def read(self, sample: MaskedImage, header: ImageHeader, classes: Classes) -> Labels:
         """The labels of a text file; an empty one is all background.
 
         Coordinates are shares of the image's width and height, upright, as tools show it, unless `orientation` says
@@ -49,44 +52,38 @@ class YoloMasks(MaskFormat):
         Raises:
             DataError: the file cannot be read, or a line is no polygon of a known class.
         """
+        mask = sample.mask
         stored = self.orientation == "stored"
         shape = header.stored_shape if stored else header.shape
         unlisted: Counter[int] = Counter()
         regions: list[tuple[Region, int]] = []
-        for number, line in enumerate(_lines(mask), start=1):
+        for number, line in enumerate(read_data_text(mask, "mask").splitlines(), start=1):
             if not line.strip():
                 continue
             found, corners = _parse(mask, number, line)
             region = Region((corners * np.array([shape[1], shape[0]], dtype=np.float32),))
             label = found if classes.label_mapping is None else classes.label_mapping.get(found)
             if label is None:
-                unlisted[found] += round(region.area())
+                unlisted[found] += round(region.area(self.border))
             elif classes.label_mapping is None and not 0 <= found < classes.num_classes:
                 raise DataError(
                     f"{mask}: line {number} begins with a class, 0 to {classes.num_classes - 1}; found {found}; "
                     "correct it, add the class to names, or give the data set a label_mapping"
                 )
             regions.append((region, classes.ignore_index if label is None else label))
-        labels = draw_regions(regions, shape, self.background)
+        labels = draw_regions(regions, shape, self.background, self.border)
         return Labels(turn_labels(labels, header) if stored else labels, dict(unlisted))
 
     def content_key(self, classes: Classes) -> dict[str, Any]:
         """Class numbers are indices."""
-        return {"classes": classes.num_classes, "background": self.background, "drawing": DRAWING_RULES}
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return read_text(path).splitlines()
-    except UsageError as error:
-        raise DataError(str(error)) from None
+        return {"classes": classes.num_classes, "background": self.background, "drawing": [DRAWING_RULES, self.border]}
 
 
 def _parse(path: str | Path, number: int, line: str) -> tuple[int, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
     """The class and the corners (N, 2), shares of width and height, of a line."""
     words = line.split()
     try:
-        found, values = int(words[0]), np.array(words[1:], dtype=np.float32)
+        found, values = _class_number(words[0]), np.array(words[1:], dtype=np.float32)
     except ValueError:
         found, values = 0, np.zeros(0, dtype=np.float32)
     if len(values) == 4:
@@ -101,3 +98,18 @@ def _parse(path: str | Path, number: int, line: str) -> tuple[int, np.ndarray[tu
             f"{values.max():g}; divide pixels by the image's size"
         )
     return found, values.reshape(-1, 2)
+
+
+def _class_number(word: str) -> int:
+    """A whole number, also where a table wrote it as 0.0.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return int(word)
+    except ValueError:
+        number = float(word)
+        if not number.is_integer():
+            raise
+        return int(number)

@@ -1,0 +1,163 @@
+"""Which image file a COCO file means by a name that another machine may have written."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from effiseg.data.mask_errors import AnnotationError
+
+_EXACT = 1_000_000
+"""What an agreement in place is worth more than one in order; no path has so many folders."""
+
+
+class CocoName(NamedTuple):
+    """A file_name."""
+
+    path: str
+    """As it is written, with plain slashes."""
+    folders: tuple[str, ...]
+    """The folders before its last part."""
+    last: str
+    """The file's own name."""
+    is_foreign: bool
+    """Whether it begins with a root, a drive, an address or "..": its folders are then another machine's."""
+
+
+def parse_name(written: str) -> CocoName | None:
+    """The parts of a file_name; None where it names no file."""
+    path = written.replace("\\", "/")
+    foreign = False
+    if address := re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
+        path, foreign = re.sub(r"(\.\w+)[?#].*$", r"\1", path[address.end() :]), True
+    elif re.match(r"[A-Za-z]:/|/|~", path):
+        path, foreign = re.sub(r"^[A-Za-z]:", "", path), True
+    path = posixpath.normpath(path)
+    foreign = foreign or path.startswith("../")
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    return CocoName(path, tuple(parts[:-1]), parts[-1], foreign) if parts else None
+
+
+def match_names(names: Sequence[CocoName], images: Iterable[str], root: Path, file: str, split: str) -> dict[str, int]:
+    """Which of the names each image is called by; images that none of them means are left out.
+
+    Folders that a name carries must end the image's path, or occur in it in their order; more of them count for more.
+    A name without folders, or whose folders are another machine's, means the image of its last part, where that is
+    the only one of the listed and of the images that nothing else means; another machine's folders help where they
+    end a path.
+
+    Args:
+        names: those that the COCO file lists.
+        images: paths of the images found.
+        root: the data set's folder; folders above it agree with nothing unless folders below it do too.
+        file: the COCO file, for errors.
+        split: the split, for errors.
+
+    Returns:
+        Image → index of its name.
+
+    Raises:
+        AnnotationError: a name means two images equally well, or an image is meant by two names.
+    """
+    listed: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(names):
+        listed[name.last].append(index)
+    by_last: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        by_last[os.path.basename(image)].append(image)  # noqa: PTH119 - 100 000 of them
+    found: dict[str, int] = {}
+    for last, candidates in by_last.items():
+        if last in listed:
+            found |= _match_last(names, listed[last], candidates, root, file, split)
+    return found
+
+
+def _match_last(
+    names: Sequence[CocoName], listed: list[int], images: list[str], root: Path, file: str, split: str
+) -> dict[str, int]:
+    """`match_names` among names and images of one last part."""
+    claims: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    for image in images:
+        above, below = _folders(image, root)
+        agreements = sorted(((_agreement(names[index], above, below), index) for index in listed), reverse=True)
+        best, index = agreements[0]
+        if best > 0:
+            if len(agreements) > 1 and agreements[1][0] == best:
+                raise AnnotationError(
+                    f"{file}: {image} must be listed once; found {names[index].path!r} and "
+                    f"{names[agreements[1][1]].path!r}; write its whole path below {root}"
+                )
+            claims[index].append((best, image))
+    found: dict[str, int] = {}
+    for index, claimed in claims.items():
+        claimed.sort(reverse=True)
+        if len(claimed) > 1 and claimed[0][0] == claimed[1][0]:
+            raise _two_images(names[index], claimed[1][1], claimed[0][1], file, split)
+        found[claimed[0][1]] = index
+    left = [index for index in listed if index not in claims]
+    free = [image for image in images if image not in found]
+    if len(left) == 1 and free and (names[left[0]].is_foreign or not names[left[0]].folders):
+        if len(free) > 1:
+            first, second = sorted(free)[:2]
+            raise _two_images(names[left[0]], first, second, file, split)
+        found[free[0]] = left[0]
+    return found
+
+
+def _folders(image: str, root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Folders of an image above the data set's folder, that included, and below it."""
+    parts = Path(os.path.abspath(image)).parts[1:-1]  # noqa: PTH100 - links stay as they are
+    above = Path(os.path.abspath(root)).parts[1:]  # noqa: PTH100
+    return (above, parts[len(above) :]) if parts[: len(above)] == above else ((), parts)
+
+
+def _agreement(name: CocoName, above: tuple[str, ...], below: tuple[str, ...]) -> int:
+    """How well a name's folders agree with an image's; 0: they say nothing; negative: they say it is another."""
+    folders, path = name.folders, above + below
+    if name.is_foreign:
+        return _common_end(folders, path)
+    if not folders:
+        return 0
+    if path[-len(folders) :] == folders:
+        return _EXACT + len(folders)
+    # Folders down to the data set's own may lead the name; what follows must occur below it.
+    for start in range(len(folders)):
+        if path[len(above) - start : len(above)] == folders[:start] and _in_order(folders[start:], below):
+            return len(folders)
+    return -1
+
+
+def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
+    length = 0
+    while length < min(len(one), len(other)) and one[-1 - length] == other[-1 - length]:
+        length += 1
+    return length
+
+
+def _in_order(wanted: Sequence[str], parts: Sequence[str]) -> bool:
+    rest = iter(parts)
+    return all(part in rest for part in wanted)
+
+
+def _two_images(name: CocoName, first: str, second: str, file: str, split: str) -> AnnotationError:
+    return AnnotationError(
+        f"{file}: image {name.path!r} must mean one file of {split}; found {first} and {second}; "
+        "write the folder into file_name, or remove one"
+    )
+
+
+def near_match(name: CocoName, images: Iterable[str]) -> str | None:
+    """An image whose name differs from a listed one only in writing: case, %20, composed or decomposed letters."""
+    wanted = _folded(name.last)
+    return next((image for image in images if _folded(os.path.basename(image)) == wanted), None)  # noqa: PTH119
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unquote(name)).casefold()

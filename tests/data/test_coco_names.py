@@ -1,0 +1,91 @@
+"""Which image a COCO file means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from effiseg.data.coco_names import match_names, near_match, parse_name
+from effiseg.errors import DataError
+
+ROOT = Path("/data/cam1/set")
+
+
+def match(listed: list[str], images: list[str]) -> dict[str, str]:
+    """Image → name, images below ROOT."""
+    names = [parse_name(name) for name in listed]
+    assert None not in names
+    found = match_names(names, [str(ROOT / image) for image in images], ROOT, "a.json", "val")  # type: ignore[arg-type]
+    return {str(Path(image).relative_to(ROOT)): listed[index] for image, index in found.items()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "y.png",
+        "./y.png",
+        "images/y.png",
+        "images\\y.png",
+        "train/y.png",
+        "set/images/train/y.png",
+        "set/images/y.png",
+        "images/train/y.png",
+        "../images/y.png",
+        "..\\..\\other\\y.png",
+        "/home/her/other/y.png",
+        "C:\\exports\\other\\y.png",
+        "D:/exports/y.png",
+        "\\\\server\\share\\y.png",
+        "https://host/bucket/other/y.png?token=a/b.png",
+        "s3://bucket/other/y.png",
+        "file:///home/her/y.png",
+        "/data/local-files/?d=other/y.png",
+        "~/y.png",
+        "x/../images/y.png",
+    ],
+)
+def test_one_image_is_found_by_any_of_its_names(name: str) -> None:
+    assert match([name], ["images/train/y.png"]) == {"images/train/y.png": name}
+
+
+@pytest.mark.parametrize("name", ["cam1/0001.jpg", "cam1\\0001.jpg", "images/cam1/0001.jpg", "x/images/cam2/0001.jpg",
+                                  "cam2/images/0001.jpg", "set/cam1/0001.jpg", "./cam1/0001.jpg"])  # fmt: skip
+def test_folders_that_do_not_agree_mean_another_image(name: str) -> None:
+    assert match([name], ["images/cam2/0001.jpg"]) == {}
+
+
+@pytest.mark.parametrize("prefix", ["", "images/", "/mnt/x/", "C:\\x\\", "https://h/", "../"])
+def test_each_camera_gets_its_own(prefix: str) -> None:
+    listed = [f"{prefix}{camera}/0001.jpg" for camera in ("cam1", "cam2", "cam3")]
+    images = [f"images/{camera}/0001.jpg" for camera in ("cam3", "cam2")]
+    assert match(listed, images) == {images[0]: listed[2], images[1]: listed[1]}
+
+
+def test_a_longer_agreement_counts_more() -> None:
+    images = ["images/b.png", "images/x/b.png"]
+    assert match(["x/b.png", "b.png"], images) == {images[0]: "b.png", images[1]: "x/b.png"}
+    assert match(["images/b.png"], images) == {images[0]: "images/b.png"}
+    assert match(["b/x/1.png", "x/1.png"], ["a/b/x/1.png", "c/x/1.png"]) == {
+        "a/b/x/1.png": "b/x/1.png",
+        "c/x/1.png": "x/1.png",
+    }
+
+
+def test_last_names_count_where_they_are_the_only_ones() -> None:
+    assert match(["/p/b.png", "/q/b.png"], ["images/b.png"]) == {}
+    for name in ("b.png", "/p/b.png"):
+        with pytest.raises(DataError, match=r"must mean one file of val; found .*/x/b\.png and .*/y/b\.png"):
+            match([name], ["x/b.png", "y/b.png"])
+    with pytest.raises(DataError, match="must be listed once; found"):
+        match(["a/1.png", "b/1.png"], ["a/b/c/1.png"])
+
+
+def test_what_is_written_otherwise_is_near() -> None:
+    images = ["/x/Straße ü.JPG", "/x/b.png"]
+    for written in ("Straße ü.jpg", "stra%C3%9Fe%20%C3%BC.JPG", "Straße u\u0308.JPG"):
+        name = parse_name(f"y/{written}")
+        assert name is not None
+        assert near_match(name, images) == images[0]
+        assert match([written], ["Straße ü.JPG"]) == {}
+    assert parse_name("..") is None
