@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from effiseg.allocator import keep_freed_memory
 from effiseg.benchmark.complexity import Layer, layers
 from effiseg.benchmark.forward import DTYPES
+from effiseg.config.engine import Precision
 from effiseg.config.model import Variant
-from effiseg.inference.export_record import Precision
 
 _SECONDS_A_KERNEL = 0.6
 _COPIED_BYTES = {"cpu": 2**28, "cuda": 2**31}

@@ -34,11 +34,12 @@ from side_by_side import CLASSES, randomize
 
 from effiseg.benchmark.contender import Contender, counterpart_of
 from effiseg.benchmark.latency import Schedule, measure, speedups
+from effiseg.config.engine import EngineName, Precision
 from effiseg.config.model import Norm, Variant
+from effiseg.engines import FILE_ENGINES
 from effiseg.environment import available_cores, describe_environment
 from effiseg.errors import EffisegError
 from effiseg.files import read_json, write_json
-from effiseg.inference.export_record import Precision
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.results import BenchmarkResult
@@ -150,12 +151,12 @@ def b0_contenders(setting: Setting) -> list[Contender]:
     """B0 with LayerNorms in float32: every engine on both sides, labels, and transformers under both allocators."""
     ours = setting.contender("B0", "b0", ("layer_norm", "layer_norm"))
     theirs = counterpart_of(ours)
-    labels = replace(ours, output="labels", runtime="openvino")
+    labels = replace(ours, output="labels", engine="openvino")
     if setting.quick:
         return [theirs, ours, labels]
     found = [theirs, replace(theirs, allocator="default"), ours]
-    for runtime in ("onnxruntime", "openvino"):
-        found += [replace(theirs, runtime=runtime), replace(ours, runtime=runtime)]
+    for engine in (known.name for known in FILE_ENGINES):
+        found += [replace(theirs, engine=engine), replace(ours, engine=engine)]
     return [*found, replace(ours, output="labels"), labels]
 
 
@@ -164,24 +165,24 @@ def b0_precision_contenders(setting: Setting) -> list[Contender]:
     ours = setting.contender("B0", "b0", ("layer_norm", "layer_norm"))
     found = [counterpart_of(ours)]
     for network in (
-        replace(ours, runtime="torch_compile"),
-        replace(ours, runtime="openvino", precision="bfloat16"),
+        replace(ours, engine="torch_compile"),
+        replace(ours, engine="openvino", precision="bfloat16"),
     ):
         found += [counterpart_of(network), network]
-    found += [replace(ours, runtime="openvino", precision="bfloat16", output="labels")]
+    found += [replace(ours, engine="openvino", precision="bfloat16", output="labels")]
     found += [replace(ours, precision="bfloat16")]
     return [*found, *int8_contenders(setting, ours)]
 
 
 def int8_contenders(setting: Setting, like: Contender) -> list[Contender]:
-    """The trained model quantized by `effiseg export --int8`, for both engines; none without --model and --data."""
+    """The trained model quantized by `effiseg export`, for every engine; none without --model and --data."""
     found = []
-    for runtime, file_format, suffix in (("onnxruntime", "onnx", ".onnx"), ("openvino", "openvino", ".xml")):
-        path = setting.folder / f"int8{suffix}"
+    for engine in FILE_ENGINES:
+        path = setting.folder / f"int8{engine.suffix}"
         size = "x".join(map(str, setting.image_size))
-        if setting.model and setting.data and export(setting, file_format, path, "--int8", "--image_size", size):
+        if setting.model and setting.data and export(setting, path, "int8", "--image_size", size):
             found.append(
-                replace(like, form="file", runtime=runtime, precision="int8", source=str(path), file=str(path))  # type: ignore[arg-type]
+                replace(like, form="file", engine=engine.name, precision="int8", source=str(path), file=str(path))
             )
     return found
 
@@ -192,9 +193,9 @@ def b0_norm_contenders(setting: Setting) -> list[Contender]:
     found = []
     for name, pair in norms.items():
         network = setting.contender(name, "b0", pair)
-        found += [network, replace(network, runtime="onnxruntime"), replace(network, runtime="openvino")]
-        found += [replace(network, runtime="openvino", precision="bfloat16")]
-        found += [replace(network, runtime="openvino", output="labels")]
+        found += [network, replace(network, engine="onnxruntime"), replace(network, engine="openvino")]
+        found += [replace(network, engine="openvino", precision="bfloat16")]
+        found += [replace(network, engine="openvino", output="labels")]
     return found
 
 
@@ -202,10 +203,11 @@ def b2_contenders(setting: Setting) -> list[Contender]:
     """B2, every engine on both sides, and DyT+DyL in the fastest."""
     ours = setting.contender("B2", "b2", ("layer_norm", "layer_norm"))
     found = []
-    for runtime in ("torch", "onnxruntime", "openvino"):
-        found += [replace(counterpart_of(ours), runtime=runtime), replace(ours, runtime=runtime)]
-    found += [replace(ours, runtime="openvino", precision="bfloat16")]
-    found += [setting.contender("B2 DyT+DyL", "b2", ("dyt", "dyl"), runtime="openvino")]
+    engines: tuple[EngineName, ...] = ("torch", *(known.name for known in FILE_ENGINES))
+    for engine in engines:
+        found += [replace(counterpart_of(ours), engine=engine), replace(ours, engine=engine)]
+    found += [replace(ours, engine="openvino", precision="bfloat16")]
+    found += [setting.contender("B2 DyT+DyL", "b2", ("dyt", "dyl"), engine="openvino")]
     return found
 
 
@@ -223,8 +225,9 @@ def gpu_contenders(setting: Setting, batch_size: int) -> list[Contender]:
         "B0", "b0", ("layer_norm", "layer_norm"), device="cuda", precision="bfloat16", batch_size=batch_size
     )
     found = []
-    for runtime in ("torch", "torch_compile"):
-        network = replace(ours, runtime=runtime)
+    engines: tuple[EngineName, ...] = ("torch", "torch_compile")
+    for engine in engines:
+        network = replace(ours, engine=engine)
         found += [counterpart_of(network), network, replace(network, output="labels")]
     return found
 
@@ -288,25 +291,22 @@ def measure_accuracy(setting: Setting) -> dict[str, Any]:
     assert setting.model is not None
     found: dict[str, Any] = {"model": setting.model, "miou": {}, "skipped": {}}
     found["miou"]["torch float32"] = evaluated(setting, setting.model)
-    for runtime, file_format, suffix, own in (
-        ("onnxruntime", "onnx", ".onnx", "float16"),
-        ("openvino", "openvino", ".xml", "bfloat16"),
-    ):
-        for precision, options in (("float32", ()), (own, ("--half",)), ("int8", ("--int8",))):
-            path = setting.folder / f"accuracy-{precision}{suffix}"
-            name = f"{runtime} {precision}"
-            if export(setting, file_format, path, *options):
+    for engine in FILE_ENGINES:
+        for precision in engine.precisions:
+            path = setting.folder / f"accuracy-{precision}{engine.suffix}"
+            name = f"{engine.name} {precision}"
+            if export(setting, path, precision):
                 found["miou"][name] = evaluated(setting, str(path))
             else:
                 found["skipped"][name] = "effiseg export did not write it"
     return found
 
 
-def export(setting: Setting, file_format: str, path: Path, *options: str) -> bool:
+def export(setting: Setting, path: Path, precision: Precision, *options: str) -> bool:
     """Whether `effiseg export` wrote the file; what it said instead goes to stderr."""
     assert setting.model is not None
-    data = setting.data if "--int8" in options else ()
-    done = effiseg("export", setting.model, "--format", file_format, "--out", str(path), *options, *data)
+    data = setting.data if precision == "int8" else ()
+    done = effiseg("export", setting.model, "--out", str(path), "--precision", precision, *options, *data)
     return done.returncode == 0
 
 

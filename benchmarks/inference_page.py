@@ -57,7 +57,7 @@ def part_lines(title: str, part: Mapping[str, Any]) -> list[str]:
     ]
     for row in rows:
         cells = [
-            f"{row['model']}, {row['software']}", row["runtime"], row["precision"], row["output"],
+            f"{row['model']}, {row['software']}", row["engine"], row["precision"], row["output"],
             str(row["batch_size"]), row["allocator"], number(row["latency_ms"], 1), number(row["p95_ms"], 1),
             number(row["fps"], 2), number(row["peak_memory_mib"], 0), number(row["file_mb"], 1),
             number(None if row["label_agreement"] is None else 100 * row["label_agreement"], 3),
@@ -79,17 +79,17 @@ def over_roofline(row: Mapping[str, Any], part: Mapping[str, Any]) -> float | No
 def across_engines(rows: list[Mapping[str, Any]]) -> list[str]:
     """On a GPU, our passes beside transformers' eager and compiled ones of the same batch size."""
     lines = []
-    theirs = {(row["runtime"], row["batch_size"]): row["fps"] for row in rows if row["software"] == "transformers"}
+    theirs = {(row["engine"], row["batch_size"]): row["fps"] for row in rows if row["software"] == "transformers"}
     for row in rows:
         if row["device"] != "cuda" or row["software"] != "effiseg" or row["output"] != "logits":
             continue
         words = [
-            f"{row['fps'] / theirs[runtime, row['batch_size']]:.2f}× transformers {name}"
-            for runtime, name in (("torch", "eager"), ("torch_compile", "compiled"))
-            if (runtime, row["batch_size"]) in theirs
+            f"{row['fps'] / theirs[engine, row['batch_size']]:.2f}× transformers {name}"
+            for engine, name in (("torch", "eager"), ("torch_compile", "compiled"))
+            if (engine, row["batch_size"]) in theirs
         ]
         if words:
-            lines += [f"Ours in {row['runtime']}, batch {row['batch_size']}: {', '.join(words)}.", ""]
+            lines += [f"Ours in {row['engine']}, batch {row['batch_size']}: {', '.join(words)}.", ""]
     return lines
 
 

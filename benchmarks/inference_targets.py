@@ -18,16 +18,16 @@ def targets_of(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     part = parts.get("b0", {})
     rows: list[Row] = part.get("rows", [])
-    default = find(rows, software="transformers", runtime="torch", precision="float32", allocator="default")
+    default = find(rows, software="transformers", engine="torch", precision="float32", allocator="default")
     pairs = [
         ("fused eager vs transformers eager, float32", "torch", 2.6),
         ("ONNX Runtime, ours vs transformers' file, float32", "onnxruntime", 1.75),
         ("OpenVINO, ours vs transformers' file, float32", "openvino", 1.5),
     ]
     found = []
-    for name, runtime, wanted in pairs:
-        mine = logits(rows, runtime)
-        other = find(rows, software="transformers", runtime=runtime, precision="float32", allocator="tuned")
+    for name, engine, wanted in pairs:
+        mine = logits(rows, engine)
+        other = find(rows, software="transformers", engine=engine, precision="float32", allocator="tuned")
         found.append(at_least(name, wanted, other, mine))
     exact = [
         row for row in rows
@@ -46,11 +46,11 @@ def targets_of(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
         at_least(
             f"fastest precision that loses at most {MOST_LOST_POINTS} points of mIoU vs transformers eager",
             6.0,
-            find(precise, software="transformers", runtime="torch", precision="float32"),
+            find(precise, software="transformers", engine="torch", precision="float32"),
             fastest(accurate) if "accuracy" in parts else None,
         )
     )
-    plain, labels = logits(rows, "openvino"), find(rows, runtime="openvino", precision="float32", output="labels")
+    plain, labels = logits(rows, "openvino"), find(rows, engine="openvino", precision="float32", output="labels")
     found.append(at_most("labels out over logits out, OpenVINO float32", 1.10, labels, plain))
     floor = part.get("floors_ms", {}).get("float32 batch 1", {}).get("arithmetic")
     found.append(at_most("OpenVINO float32 over the arithmetic's floor", 1.8, plain, floor))
@@ -62,9 +62,9 @@ def find(rows: list[Row], **wanted: Any) -> Row | None:
     return next((row for row in rows if all(row[key] == value for key, value in wanted.items())), None)
 
 
-def logits(rows: list[Row], runtime: str) -> Row | None:
+def logits(rows: list[Row], engine: str) -> Row | None:
     """Our float32 row of an engine, logits out."""
-    return find(rows, software="effiseg", runtime=runtime, precision="float32", output="logits")
+    return find(rows, software="effiseg", engine=engine, precision="float32", output="logits")
 
 
 def fastest(rows: list[Row]) -> Row | None:
@@ -76,7 +76,7 @@ def keeps_accuracy(row: Row, accuracy: Mapping[str, Any] | None) -> bool:
     """Whether the trained model in this engine and precision keeps the mIoU that it has as trained."""
     if accuracy is None:
         return False
-    found = accuracy["miou"].get(f"{row['runtime']} {row['precision']}")
+    found = accuracy["miou"].get(f"{row['engine']} {row['precision']}")
     return found is not None and found >= accuracy["miou"]["torch float32"] - MOST_LOST_POINTS
 
 

@@ -26,22 +26,23 @@ from doc_section import replace_section
 
 from effiseg.allocator import keep_freed_memory
 from effiseg.config.data import parse_image_size
-from effiseg.config.export import SUFFIXES, ExportConfig, ExportFormat, ExportPrecision
+from effiseg.config.engine import ExportFormat
+from effiseg.config.export import ExportConfig
 from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.engines import FILE_ENGINES, format_named, load_exported
 from effiseg.environment import describe_environment
 from effiseg.evaluation.evaluator import evaluate_exported
 from effiseg.export.exporter import export_model
 from effiseg.export.verification import made_up_images
 from effiseg.files import read_json, write_json
-from effiseg.inference.runtimes import load_exported
 from effiseg.inference.timing import interleaved_medians
 from effiseg.models.pretrained import from_pretrained
 from effiseg.run_folder import resolve_model
 
 DEFAULT_JSON = Path(__file__).parent / "results" / "quantization.json"
 PAGE = Path(__file__).parents[1] / "docs" / "deployment.md"
+FORMATS = [engine.format for engine in FILE_ENGINES]
 SETTINGS = ("data", "data_root", "split", "image_size", "calibration_images", "evaluation_images", "repeats")
-PRECISIONS: tuple[ExportPrecision, ...] = ("float32", "half", "int8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,7 +123,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data_root")
     parser.add_argument("--split", default="val")
     parser.add_argument("--image_size", type=parse_image_size, help="default: the model's own")
-    parser.add_argument("--formats", nargs="+", choices=("onnx", "openvino"), default=["onnx", "openvino"])
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
     parser.add_argument("--calibration_images", type=int, default=64)
     parser.add_argument("--evaluation_images", type=int, help="default: the whole split")
     parser.add_argument("--repeats", type=int, default=20)
@@ -133,15 +134,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure(
     run: str, file_format: ExportFormat, options: argparse.Namespace, tell: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """One row a precision, in the order of `PRECISIONS`; `tell` hears what is being done."""
+    """One row a precision, in the order of the format's own; `tell` hears what is being done."""
     model = from_pretrained(resolve_model(run))
     spec = load_dataset_spec(options.data, options.data_root)
     with tempfile.TemporaryDirectory(prefix="effiseg-quantization-") as folder:
         rows, loaded = [], {}
-        for precision in PRECISIONS:
+        written_as = format_named(file_format)
+        for precision in written_as.precisions:
             config = ExportConfig(
-                file_format, Path(folder) / f"{precision}{SUFFIXES[file_format]}", options.image_size,
-                precision=precision, data=options.data, data_root=options.data_root, split=options.split,
+                Path(folder) / f"{precision}{written_as.suffix}", image_size=options.image_size, precision=precision,
+                data=options.data, data_root=options.data_root, split=options.split,
                 calibration_images=options.calibration_images, evaluation_images=1,
             )  # fmt: skip
             tell(f"exporting {precision}")
@@ -174,7 +176,7 @@ def measure(
         image = made_up_images(size)[:1]
         calls: dict[str, Callable[[], object]] = {name: partial(call, image) for name, call in loaded.items()}
         latency = interleaved_medians(calls, options.repeats)
-    for row, precision in zip(rows, PRECISIONS, strict=True):
+    for row, precision in zip(rows, written_as.precisions, strict=True):
         row["miou_change"] = row["miou"] - rows[0]["miou"]
         row["latency_ms"] = latency[precision]
     return rows

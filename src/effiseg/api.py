@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.data import AugmentPreset, Resize, parse_image_size
-from effiseg.config.export import SUFFIXES, ExportConfig, ExportFormat, ExportOutput, ExportPrecision
+from effiseg.config.engine import ExportFormat, Output, Precision
+from effiseg.config.export import ExportConfig
 from effiseg.config.loss import LossName
 from effiseg.config.parsing import Layer, file_layers, make_settings, with_recipe_below
-from effiseg.config.training import Cache, Device, Precision, Protocol, TrainConfig
+from effiseg.config.training import Cache, Device, Protocol, TrainConfig
+from effiseg.config.training import Precision as TrainingPrecision
 from effiseg.errors import UsageError
 from effiseg.nested import flatten, merge_settings, nest
 from effiseg.run_folder import is_exported, resolve_model
@@ -57,7 +59,7 @@ def train(
     optimizer: Mapping[str, Any] | None = None,
     seed: int | None = None,
     device: Device | None = None,
-    precision: Precision | None = None,
+    precision: TrainingPrecision | None = None,
     workers: int | None = None,
     cache: Cache | None = None,
     **settings: Any,
@@ -170,7 +172,7 @@ def evaluate(
     """Score a model on a split, as `effiseg evaluate` does.
 
     Args:
-        model: a network, run, model folder, transformers folder, Hub id, or exported .onnx or .xml file.
+        model: a network, run, model folder, transformers folder, Hub id, or a file that `effiseg export` wrote.
         data: a data set's YAML file, a preset's name together with `data_root`, or a `PythonData`.
         split: train, val or test.
         data_root: folder of the data set.
@@ -198,9 +200,9 @@ def evaluate(
     """
     from effiseg.data.dataset_spec import load_dataset_spec
     from effiseg.data.python_data import PythonData
+    from effiseg.engines import load_exported
     from effiseg.environment import resolve_device
     from effiseg.evaluation.evaluator import evaluate_exported, evaluate_model
-    from effiseg.inference.runtimes import load_exported
     from effiseg.models.pretrained import from_pretrained
     from effiseg.models.segformer import SegFormer
 
@@ -317,23 +319,23 @@ def export_model(
     format: ExportFormat | None = None,
     image_size: ImageSize | None = None,
     dynamic: bool = False,
-    precision: ExportPrecision = "float32",
-    output: ExportOutput = "logits",
+    precision: Precision = "float32",
+    output: Output = "logits",
     data: PathLike | None = None,
     data_root: PathLike | None = None,
     split: str = "val",
     calibration_images: int = 64,
     evaluation_images: int | None = None,
 ) -> ExportReport:
-    """Write a model for ONNX Runtime, OpenVINO or torch, checked, as `effiseg export` does.
+    """Write a model as a file for an engine, checked, as `effiseg export` does.
 
     Args:
         model: a network, run, model folder, transformers folder or Hub id.
-        out: the file: .onnx, .xml (OpenVINO) or .pt2 (torch.export).
-        format: onnx, openvino or torch_export; default: what the suffix says.
+        out: the file; its suffix says the format.
+        format: what is written; default: what the suffix says.
         image_size: the one size the file takes; default: the model's own.
         dynamic: take any batch, height and width, from 64 on.
-        precision: float32, half or int8; int8 needs `data`.
+        precision: what the file computes in, as far as its format can; int8 needs `data`.
         output: logits at a quarter of the input's size, or labels at its size.
         data: data set whose images check the file and calibrate int8.
         data_root: folder of the data set.
@@ -355,12 +357,8 @@ def export_model(
         >>> result.images
         3
     """
-    path = Path(out)
-    formats = {suffix: name for name, suffix in SUFFIXES.items()}
-    if format is None and path.suffix not in formats:
-        raise UsageError(f"out must end in {', '.join(formats)}, or give format; found {path}")
     config = ExportConfig(
-        format=format or formats[path.suffix], out=path, image_size=pixels(image_size), dynamic=dynamic,
+        format=format, out=Path(out), image_size=pixels(image_size), dynamic=dynamic,
         precision=precision, output=output, data=None if data is None else os.fspath(data),
         data_root=None if data_root is None else os.fspath(data_root), split=split,
         calibration_images=calibration_images, evaluation_images=evaluation_images,
@@ -374,6 +372,9 @@ def export_as(model: Model, config: ExportConfig) -> ExportReport:
     Raises:
         UsageError, ModelError, DataError: what is wrong, in one line; no file is left.
     """
+    from effiseg.export.checks import format_to_write
+
+    format_to_write(config)  # before torch is loaded
     from effiseg.export.exporter import export_model as export
     from effiseg.models.pretrained import from_pretrained
     from effiseg.models.segformer import SegFormer

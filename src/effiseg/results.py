@@ -239,8 +239,8 @@ class BenchmarkRow:
     """effiseg or transformers: whose code computes it, or wrote the file that the engine runs."""
     form: str
     """fused (the deploy form), trained, published (transformers' network) or file (as the user gave it)."""
-    runtime: str
-    """torch, torch_compile, onnxruntime or openvino."""
+    engine: str
+    """What runs it: a word of `--engine`."""
     precision: str
     """float32, bfloat16, float16 or int8."""
     output: str
@@ -301,6 +301,17 @@ class BenchmarkResult(ResultsFile):
     """What `describe_environment` gave."""
     command: str
     """The command line."""
+
+    @classmethod
+    def from_dict(cls, value: Any, source: object = "results") -> Self:
+        """See `ResultsFile`; files of earlier versions say `runtime` for the engine."""
+        if isinstance(value, Mapping) and isinstance(value.get("rows"), list):
+            rows = [
+                {"engine": row["runtime"], **row} if isinstance(row, Mapping) and "runtime" in row else row
+                for row in value["rows"]
+            ]
+            value = {**value, "rows": rows}
+        return super().from_dict(value, source)
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:

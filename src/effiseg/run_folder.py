@@ -8,11 +8,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from effiseg.engines import MODEL_SUFFIXES, engine_of, format_of
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import read_text
 
-EXPORTED_SUFFIXES = (".onnx", ".xml")
-"""Ends of exported files that can stand for a MODEL."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
@@ -174,17 +173,18 @@ def resolve_model(argument: str | os.PathLike[str]) -> str:
 
     Args:
         argument: a run folder, a model folder, a transformers folder, a Hub id (`org/name`), or a file that
-            `effiseg export` wrote (.onnx, .xml).
+            `effiseg export` wrote.
 
     Returns:
         Path of a folder with a config.json, the Hub id as given, or the file; see `is_exported`.
 
     Raises:
-        ModelError: no such folder or file, a run that has no model yet, a folder that is neither, or a .pt2.
+        ModelError: no such folder or file, a run that has no model yet, a folder that is neither, or an exported file
+            that is never opened.
     """
     text = os.fspath(argument)
     path = Path(text).expanduser()
-    expected = "a run folder, a model folder (config.json + model.safetensors), a Hub id (org/name), .onnx or .xml"
+    expected = f"a run folder, a model folder (config.json + model.safetensors), a Hub id (org/name), {MODEL_SUFFIXES}"
     if path.is_dir():
         run = RunFolder(path)
         if (path / "config.json").is_file():
@@ -196,8 +196,11 @@ def resolve_model(argument: str | os.PathLike[str]) -> str:
         raise ModelError(f"{text}: holds neither config.json nor model/config.json; MODEL must be {expected}")
     if is_exported(path) and path.is_file():
         return str(path)
-    if path.suffix == ".pt2":
-        raise ModelError(f"{text}: a .pt2 file is never opened, loading one can run code; MODEL must be {expected}")
+    written = format_of(path)
+    if written is not None and written.never_opened:
+        raise ModelError(
+            f"{text}: a {written.suffix} file is never opened, {written.never_opened}; MODEL must be {expected}"
+        )
     if path.exists():
         raise ModelError(f"{text}: is a file; MODEL must be {expected}")
     # `runs/b0` has the form of a Hub id; where a folder `runs` exists it is a mistyped path.
@@ -208,4 +211,4 @@ def resolve_model(argument: str | os.PathLike[str]) -> str:
 
 def is_exported(model: str | os.PathLike[str]) -> bool:
     """Whether a resolved MODEL is an exported file, to be run by its engine, and not a model folder."""
-    return Path(model).suffix.lower() in EXPORTED_SUFFIXES
+    return engine_of(model) is not None

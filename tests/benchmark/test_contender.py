@@ -33,7 +33,7 @@ def test_every_engine_precision_and_counterpart(folders: tuple[str, str]) -> Non
     found, skipped = contenders_of(
         [plain], ["torch", "onnxruntime"], ["float32", "bfloat16"], COMMON, against_transformers=True
     )
-    assert [(c.software, c.runtime, c.precision) for c in found] == [
+    assert [(c.software, c.engine, c.precision) for c in found] == [
         (software, *rest)
         for rest in (("torch", "float32"), ("torch", "bfloat16"), ("onnxruntime", "float32"))
         for software in ("effiseg", "transformers")
@@ -51,19 +51,19 @@ def test_norms_that_transformers_has_not(folders: tuple[str, str]) -> None:
 def test_a_contender_survives_json(folders: tuple[str, str]) -> None:
     contender = Contender(model="a", source=folders[0], image_size=(64, 96), threads=2, allocator="default")
     assert Contender.from_dict(json.loads(json.dumps(contender.to_dict()))) == contender
-    assert contender.name == "a effiseg torch fp32 logits default allocator"
-    assert counterpart_of(contender).name == "a transformers torch fp32 logits default allocator"
+    assert contender.name == "a effiseg torch float32 logits default allocator"
+    assert counterpart_of(contender).name == "a transformers torch float32 logits default allocator"
     assert not contender.needs_file
-    assert replace(contender, runtime="openvino").needs_file
+    assert replace(contender, engine="openvino").needs_file
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"precision": "int8"}, "effiseg export --int8"),
-        ({"runtime": "openvino", "precision": "float16"}, "float32 or bfloat16"),
-        ({"runtime": "openvino", "device": "cuda"}, "on the CPU"),
-        ({"runtime": "onnxruntime", "precision": "float16", "software": "transformers"}, "float32"),
+        ({"precision": "int8"}, "effiseg export --precision int8"),
+        ({"engine": "openvino", "precision": "float16"}, "float32 or bfloat16"),
+        ({"engine": "openvino", "device": "cuda"}, "on the CPU"),
+        ({"engine": "onnxruntime", "precision": "float16", "software": "transformers"}, "float32"),
         ({"source": "a.onnx", "software": "transformers", "form": "file"}, "exported file"),
     ],
 )

@@ -25,7 +25,7 @@ CONTENDER = Contender(model="m", source="m", image_size=(32, 64), threads=1)
 def row(samples: list[float], **fields: Any) -> BenchmarkRow:
     made = BenchmarkRow(
         **{
-            "name": "a", "model": "m", "software": "effiseg", "form": "fused", "runtime": "torch",
+            "name": "a", "model": "m", "software": "effiseg", "form": "fused", "engine": "torch",
             "precision": "float32", "output": "logits", "image_size": [32, 64], "batch_size": 1, "device": "cpu",
             "threads": 1, "allocator": "tuned", "samples_ms": samples, **fields,
         }
@@ -72,7 +72,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
 
 
 def files(*names: str) -> list[Contender]:
-    return [replace(CONTENDER, model=name, form="file", runtime="onnxruntime", file=f"{name}.onnx") for name in names]
+    return [replace(CONTENDER, model=name, form="file", engine="onnxruntime", file=f"{name}.onnx") for name in names]
 
 
 def test_contenders_take_turns_there_and_back(fake: type[FakeWorker]) -> None:
@@ -112,7 +112,7 @@ def test_statistics() -> None:
 def test_ratios_are_of_medians_and_only_between_counterparts() -> None:
     ours = row([10.0, 10.0, 70.0], name="ours")
     theirs = row([30.0, 30.0, 30.0], name="theirs", software="transformers", form="published")
-    other = row([5.0], name="other", software="transformers", form="published", runtime="openvino")
+    other = row([5.0], name="other", software="transformers", form="published", engine="openvino")
     alone = row([5.0], name="alone", precision="bfloat16")
     speedups([ours, theirs, other, alone])
     assert (ours.speedup, ours.counterpart) == (3.0, "theirs")

@@ -21,9 +21,9 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module(name)
 
 
-def row(software: str, runtime: str, milliseconds: float, **fields: Any) -> dict[str, Any]:
+def row(software: str, engine: str, milliseconds: float, **fields: Any) -> dict[str, Any]:
     return {
-        "name": f"{software} {runtime}", "software": software, "runtime": runtime, "precision": "float32",
+        "name": f"{software} {engine}", "software": software, "engine": engine, "precision": "float32",
         "output": "logits", "allocator": "tuned", "latency_ms": milliseconds, "label_agreement": 1.0,
         "operators": [{"type": "Convolution", "ms": 1.0, "share": 0.5}], **fields,
     }  # fmt: skip
@@ -88,7 +88,7 @@ def test_the_gpu_part_beside_every_form_of_transformers(monkeypatch: pytest.Monk
         for contender in contenders:
             assert (contender.device, contender.precision) == ("cuda", "bfloat16")
             milliseconds = contender.batch_size * (20 if contender.software == "transformers" else 10)
-            milliseconds /= speed[contender.runtime]
+            milliseconds /= speed[contender.engine]
             made = contender.to_dict() | {"label_agreement": 1.0, "latency_ms": milliseconds}
             made |= {"fps": 1000 * contender.batch_size / milliseconds, "speedup": None, "file_mb": None}
             rows.append(made | {"p95_ms": milliseconds, "peak_memory_mib": 9.0, "name": contender.name})

@@ -54,14 +54,14 @@ def test_against_transformers(model: str, tmp_path: Path, capsys: pytest.Capture
         ([], UsageError, "MODEL"),
         (["nowhere"], ModelError, "nowhere: no such folder"),
         (["no.onnx"], ModelError, "no.onnx: no such file"),
-        (["MODEL", "--runtime", "torch,tensorrt"], UsageError, "'tensorrt'"),
+        (["MODEL", "--engine", "torch,tensorrt"], UsageError, "'tensorrt'"),
         (["MODEL", "--precision", "fp8"], UsageError, "'fp8'"),
-        (["MODEL", "--precision", "int8"], UsageError, "effiseg export --int8"),
-        (["MODEL", "--precision", "bf16", "--runtime", "onnxruntime"], UsageError, "no bfloat16"),
+        (["MODEL", "--precision", "int8"], UsageError, "effiseg export --precision int8"),
+        (["MODEL", "--precision", "bfloat16", "--engine", "onnxruntime"], UsageError, "no bfloat16"),
         (["MODEL", "--image_size", "16x16"], UsageError, "at least 32x32"),
         (["MODEL", "--threads", "0"], UsageError, "from 1 on"),
         (["MODEL", "--against", "mmseg"], UsageError, "'mmseg'"),
-        (["MODEL", "--runtimes", "torch"], UsageError, "did you mean '--runtime'"),
+        (["MODEL", "--engines", "torch"], UsageError, "did you mean '--engine'"),
         (["MODEL", "MODEL"], UsageError, "asked for twice"),
     ],
 )
@@ -73,7 +73,16 @@ def test_mistakes(model: str, arguments: list[str], kind: type[EffisegError], me
 
 
 def test_lists_name_each_once() -> None:
-    options = parse(["a", "--runtime", "openvino, torch,openvino", "--precision", "fp32,bf16"])
-    assert options.runtime == ["openvino", "torch"]
-    assert options.precision == ["fp32", "bf16"]
+    options = parse(["a", "--engine", "openvino, torch,openvino", "--precision", "float32,bfloat16"])
+    assert options.engine == ["openvino", "torch"]
+    assert options.precision == ["float32", "bfloat16"]
     assert options.image_size == (512, 1024)
+
+
+def test_former_words_are_understood_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    options = parse(["a", "--runtime=openvino", "--precision", "fp32,bfloat16"])
+    assert (options.engine, options.precision) == (["openvino"], ["float32", "bfloat16"])
+    assert capsys.readouterr().err.splitlines() == [
+        "effiseg benchmark: --runtime is now --engine",
+        "effiseg benchmark: --precision fp32 is now --precision float32",
+    ]

@@ -15,9 +15,9 @@ from effiseg.commands.evaluate import run as evaluate
 from effiseg.commands.export import parse
 from effiseg.commands.export import run as export
 from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.engines import load_exported
 from effiseg.errors import EffisegError, ModelError, UsageError
 from effiseg.evaluation.evaluator import evaluate_exported, evaluate_model
-from effiseg.inference.runtimes import load_exported
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
@@ -109,8 +109,17 @@ def test_a_pt2_is_never_opened(tmp_path: Path) -> None:
         (["--format", "tflite", "--out", "m.x"], "invalid choice: 'tflite'"),
         (["--format", "onnx", "--out", "m.onnx", "--dynamic", "--image_size", "64x64"], "found both"),
         (["--format", "onnx", "--out", "m.onnx", "--half", "--int8", "--data", "d"], "found both"),
-        (["--format", "onnx", "--out", "m.onnx", "--int8"], "--int8 needs images to calibrate on; add --data"),
+        (
+            ["--format", "onnx", "--out", "m.onnx", "--precision", "int8"],
+            "--precision int8 needs images to calibrate on; add",
+        ),
         (["--format", "torch_export", "--out", "m.pt2", "--half"], "--half is for --format onnx and openvino"),
+        (
+            ["--out", "m.pt2", "--precision", "int8", "--data", "d"],
+            "--precision int8 is for --format onnx and openvino",
+        ),
+        (["--out", "m.onnx", "--precision", "bfloat16"], "is for --format openvino; found onnx, which has float32, fl"),
+        (["--out", "m.tflite"], r"--out must end in \.onnx, \.xml, \.pt2, which says the format; found m\.tflite"),
         (["--format", "onnx", "--out", "m.onnx", "--data_root", "d"], "--data_root concerns --data"),
         (["--format", "onnx"], "--out"),
     ],
@@ -159,9 +168,25 @@ def test_a_missing_package_is_named(
 def test_nothing_is_reported_to_anybody() -> None:
     pytest.importorskip("openvino")
     code = (
-        "from effiseg.inference.openvino_runtime import import_openvino; import_openvino('x'); import sys; "
+        "from effiseg.engines.openvino import import_openvino; import_openvino('x'); import sys; "
         "import openvino.tools.ovc.telemetry_utils as t; assert 'stub' in t.tm.__name__, t.tm; "
         "assert sys.modules['openvino_telemetry'] is None"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "precision"),
+    [
+        (["--out", "m.onnx", "--half"], "float16"),
+        (["--format", "openvino", "--half", "--out=m.xml"], "bfloat16"),
+        (["--out", "m.xml", "--int8", "--data", "d"], "int8"),
+    ],
+)
+def test_former_words_are_understood_with_a_line(
+    words: list[str], precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parse(["model", *words])[1].precision == precision
+    old = "--int8" if "--int8" in words else "--half"
+    assert capsys.readouterr().err == f"effiseg export: {old} is now --precision {precision}\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from effiseg.config.export import ExportConfig, ExportFormat
+from effiseg.config.engine import ExportFormat
+from effiseg.config.export import ExportConfig
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import save_pretrained
@@ -53,7 +54,7 @@ def exported(small_model: SegFormer, tmp_path_factory: pytest.TempPathFactory) -
         if key not in made:
             pytest.importorskip("openvino" if file_format == "openvino" else "onnxruntime")
             folder = tmp_path_factory.mktemp(file_format)
-            config = ExportConfig(file_format, folder / FILES[file_format], **options)  # type: ignore[arg-type]
+            config = ExportConfig(folder / FILES[file_format], file_format, **options)  # type: ignore[arg-type]
             export_model(small_model, config, "runs/small")
             made[key] = config.out
         return made[key]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from effiseg.config.export import ExportFormat
+from effiseg.config.engine import ExportFormat
 from effiseg.errors import UsageError
 from effiseg.inference.predictor import Predictor
 from effiseg.models.segformer import SegFormer
@@ -66,5 +66,5 @@ def test_what_a_file_cannot_have_is_one_line(exported: Callable[..., Path]) -> N
         Predictor(logits, image_size=(128, 128))
     with pytest.raises(UsageError, match=r"exported file runs on the CPU"):
         Predictor(logits, device="cuda")
-    with pytest.raises(UsageError, match=r"this file runs in onnxruntime; found the runtime openvino"):
-        Predictor(logits, runtime="openvino")
+    with pytest.raises(UsageError, match=r"this file runs in onnxruntime; found the engine openvino"):
+        Predictor(logits, engine="openvino")

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from effiseg import __version__
-from effiseg.config.export import ExportConfig, ExportFormat
+from effiseg.config.engine import ExportFormat
+from effiseg.config.export import ExportConfig
+from effiseg.engines import format_named, load_exported
+from effiseg.engines.engine import FileFormat
+from effiseg.engines.record import INPUT_LAYOUT, ExportRecord
 from effiseg.errors import ModelError
-from effiseg.export import writing
 from effiseg.export.exporter import export_model
-from effiseg.inference.export_record import INPUT_LAYOUT, ExportRecord
-from effiseg.inference.runtimes import load_exported
 from effiseg.models.best_class import best_class
 from effiseg.models.segformer import SegFormer
 
@@ -114,9 +115,11 @@ def test_torch_export_is_written_and_never_loaded(exported: Callable[..., Path],
 
 @pytest.mark.parametrize("file_format", ["onnx", "openvino"])
 def test_half(file_format: ExportFormat, exported: Callable[..., Path], small_model: SegFormer) -> None:
-    path = exported(file_format, image_size=SIZE, precision="half")
+    half = {"onnx": "float16", "openvino": "bfloat16"}[file_format]
+    assert format_named(file_format).half == half
+    path = exported(file_format, image_size=SIZE, precision=half)
     loaded = load_exported(path, threads=1)
-    assert loaded.record.precision == {"onnx": "float16", "openvino": "bfloat16"}[file_format]
+    assert loaded.record.precision == half
     images = images_of(SIZE, 1)
     logits, expected = loaded(images), reference(small_model, images)
     assert logits.dtype == np.float32
@@ -131,17 +134,17 @@ def test_half(file_format: ExportFormat, exported: Callable[..., Path], small_mo
 def test_another_network_is_not_written(
     file_format: ExportFormat, small_model: SegFormer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def tampered(model: SegFormer, *arguments: Any) -> torch.nn.Module:
-        network = original(model, *arguments)
+    def tampered(self: FileFormat, model: SegFormer, *arguments: Any) -> torch.nn.Module:
+        network = original(self, model, *arguments)
         network.get_parameter("head.classifier.weight").mul_(1.01)  # every label stays, and no logit
         return network
 
-    original = writing.deploy_form
-    monkeypatch.setattr(writing, "deploy_form", tampered)
+    original = FileFormat.deploy_form
+    monkeypatch.setattr(FileFormat, "deploy_form", tampered)
     suffix = {"onnx": ".onnx", "openvino": ".xml", "torch_export": ".pt2"}[file_format]
     target = tmp_path / f"model{suffix}"
     with pytest.raises(ModelError, match="not written, because the exported network is not the model: its logits") as e:
-        export_model(small_model, ExportConfig(file_format, target, image_size=(32, 32)))
+        export_model(small_model, ExportConfig(target, file_format, image_size=(32, 32)))
     assert "\n" not in str(e.value)
     assert list(tmp_path.iterdir()) == []
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from effiseg.config.export import ExportFormat
-from effiseg.inference.runtimes import load_exported
+from effiseg.config.engine import ExportFormat
+from effiseg.engines import load_exported
 
 
 @pytest.mark.parametrize("file_format", ["onnx", "openvino"])

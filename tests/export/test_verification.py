@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.engines.agreement import compare
 from effiseg.export.verification import TOLERANCES, SizeCheck, Verification, made_up_images, real_images
-from effiseg.inference.agreement import compare
 
 
 def test_compare_measures_error_and_labels() -> None:

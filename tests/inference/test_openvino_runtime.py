@@ -13,7 +13,7 @@ SIGNALLED = """
 import faulthandler, os, signal
 import numpy as np
 from openvino import Model, opset8
-from effiseg.inference.openvino_runtime import compile_network, openvino_core
+from effiseg.engines.openvino import compile_network, openvino_core
 faulthandler.enable()  # so that handlers run on a stack of their own, as they do in a test
 entry = opset8.parameter([1, 4], np.float32)
 network = Model([opset8.relu(entry)], [entry])

@@ -168,7 +168,7 @@ def test_a_model_folder_is_its_model(model: SegFormer, tmp_path: Path) -> None:
         ({"mode": "slide", "window": (16, 64)}, "from 32 on"),
         ({"mode": "slide", "stride": 68}, "at most the window's shorter side, 64"),
         ({"mode": "slide", "stride": 30}, "multiple of 4"),
-        ({"runtime": "onnxruntime"}, "export the model first"),
+        ({"engine": "onnxruntime"}, "export the model first"),
     ],
 )
 def test_options_that_do_not_go_together(model: SegFormer, options: dict[str, object], message: str) -> None:

@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from effiseg.config.engine import EngineName, Output, Precision
+from effiseg.engines import engine_named, engine_of, load_exported
+from effiseg.engines.engine import FileEngine
+from effiseg.engines.pytorch import TorchEngine
 from effiseg.errors import UsageError
 from effiseg.files import read_json
-from effiseg.inference.export_record import Output, Precision
 from effiseg.run_folder import resolve_model
 
-Runtime = Literal["torch", "torch_compile", "onnxruntime", "openvino"]
-"""The engines."""
 Software = Literal["effiseg", "transformers"]
 """Whose code computes the network, or wrote the file that the engine runs."""
 Form = Literal["fused", "trained", "published", "file"]
 """fused: the deploy form. trained: as it is trained. published: transformers' network. file: as the user gave it."""
 Allocator = Literal["tuned", "default"]
-
-TORCH_RUNTIMES: tuple[Runtime, ...] = ("torch", "torch_compile")
-FILE_RUNTIMES: dict[str, Runtime] = {".onnx": "onnxruntime", ".xml": "openvino"}
-SUFFIXES: dict[Runtime, str] = {runtime: suffix for suffix, runtime in FILE_RUNTIMES.items()}
-SHORT_PRECISION: dict[Precision, str] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Contender:
     """Threads of the engine on the CPU."""
     software: Software = "effiseg"
     form: Form = "fused"
-    runtime: Runtime = "torch"
+    engine: EngineName = "torch"
     precision: Precision = "float32"
     output: Output = "logits"
     """logits at a quarter of the input's size, or labels at the input's size."""
@@ -55,8 +51,8 @@ class Contender:
     @property
     def name(self) -> str:
         """One line that tells it from every other contender of a measurement."""
-        words = [self.model, self.software, *([self.form] if self.form == "trained" else []), self.runtime]
-        words += [SHORT_PRECISION[self.precision], self.output]
+        words = [self.model, self.software, *([self.form] if self.form == "trained" else []), self.engine]
+        words += [self.precision, self.output]
         if self.batch_size > 1:
             words.append(f"batch {self.batch_size}")
         if self.allocator == "default":
@@ -66,7 +62,7 @@ class Contender:
     @property
     def needs_file(self) -> bool:
         """Whether an engine must be given a file that does not exist yet."""
-        return self.runtime not in TORCH_RUNTIMES and self.file is None
+        return self.file is None and isinstance(engine_named(self.engine), FileEngine)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -89,7 +85,7 @@ class Skipped:
 
 def contenders_of(
     models: Sequence[str],
-    runtimes: Sequence[Runtime],
+    engines: Sequence[EngineName],
     precisions: Sequence[Precision],
     common: Mapping[str, Any],
     *,
@@ -98,9 +94,9 @@ def contenders_of(
     """Every model in every engine and precision, and transformers' counterpart of each where it is asked for.
 
     Args:
-        models: run folders, model folders, Hub ids, .onnx or .xml files; a file runs in its own engine alone.
-        runtimes: engines of the models that are folders.
-        precisions: what is computed in; an ONNX file has its own.
+        models: run folders, model folders, Hub ids or exported files; a file runs in its own engine alone.
+        engines: what runs the models that are folders.
+        precisions: what is computed in; a file may leave no choice.
         common: image_size, batch_size, device, threads and output of all.
         against_transformers: add the same weights in transformers' network.
 
@@ -114,14 +110,14 @@ def contenders_of(
     found: list[Contender] = []
     skipped: list[Skipped] = []
     for model in models:
-        suffix = Path(model).suffix.lower()
-        if suffix in FILE_RUNTIMES:
-            choices = _file_contenders(model, FILE_RUNTIMES[suffix], precisions, common)
+        own = engine_of(model)
+        if own is not None:
+            choices = _file_contenders(model, own, precisions, common)
         else:
             source = resolve_model(model)
             choices = [
-                Contender(model=model, source=source, runtime=runtime, precision=precision, **common)
-                for runtime in runtimes
+                Contender(model=model, source=source, engine=engine, precision=precision, **common)
+                for engine in engines
                 for precision in precisions
             ]
         for contender in choices:
@@ -144,36 +140,32 @@ def counterpart_of(contender: Contender) -> Contender:
 
 def why_impossible(contender: Contender) -> str | None:
     """Why there is no such contender, or None."""
-    runtime, precision = contender.runtime, contender.precision
+    engine, precision = engine_named(contender.engine), contender.precision
     if contender.software == "transformers":
-        if Path(contender.source).suffix.lower() in FILE_RUNTIMES:
+        if engine_of(contender.source) is not None:
             return "transformers cannot run an exported file; give the model folder that it was made of"
         config = Path(contender.source) / "config.json"
         if config.is_file() and read_json(config).get("model_type") != "segformer":
             return "transformers' SegFormer has LayerNorms of epsilon 1e-5 alone; this model has other norms"
-    if runtime not in TORCH_RUNTIMES and contender.device != "cpu":
-        return f"{runtime} is measured on the CPU"
+    if isinstance(engine, FileEngine) and contender.device != "cpu":
+        return f"{engine.name} is measured on the CPU"
     if contender.form == "file":
         return None
-    match precision:
-        case "int8":
-            return "int8 needs calibration images: make the file with effiseg export --int8 and give it as MODEL"
-        case "float16" if runtime == "openvino":
-            return "OpenVINO computes in float32 or bfloat16 on the CPU"
-        case "float16" if runtime == "onnxruntime" and contender.software == "transformers":
-            return "transformers' ONNX files are float32"
-        case "bfloat16" if runtime == "onnxruntime":
-            return "ONNX Runtime has no bfloat16 on the CPU"
-        case _:
-            return None
+    if precision == "int8":
+        return "int8 needs calibration images: make the file with effiseg export --precision int8 and give it as MODEL"
+    if isinstance(engine, TorchEngine) or precision == "float32":
+        return None
+    if precision in engine.missing:
+        return engine.missing[precision]
+    if contender.software == "transformers" and precision not in engine.at_load:
+        return f"transformers' {engine.suffix} files are float32"
+    return None
 
 
 def _file_contenders(
-    model: str, runtime: Runtime, precisions: Sequence[Precision], common: Mapping[str, Any]
+    model: str, engine: FileEngine, precisions: Sequence[Precision], common: Mapping[str, Any]
 ) -> list[Contender]:
-    """A file in its own engine: OpenVINO's in every float precision asked for, ONNX Runtime's in its own."""
-    from effiseg.inference.runtimes import load_exported
-
+    """A file in its own engine, in every precision asked for that it leaves to choose, or in its own."""
     loaded = load_exported(model, threads=1)
     record = loaded.record
     loaded.close()
@@ -185,10 +177,10 @@ def _file_contenders(
     if record.output != common["output"]:
         raise UsageError(f"{model}: gives {record.output}; give --output {record.output}")
     own: Sequence[Precision] = [record.precision]
-    if runtime == "openvino" and record.precision in ("float32", "bfloat16"):
-        own = [precision for precision in precisions if precision in ("float32", "bfloat16")] or own
+    if record.precision in engine.at_load:
+        own = [precision for precision in precisions if precision in engine.at_load] or own
     return [
-        Contender(model=model, source=model, file=model, form="file", runtime=runtime, precision=precision, **common)
+        Contender(model=model, source=model, file=model, form="file", engine=engine.name, precision=precision, **common)
         for precision in own
     ]
 
@@ -199,6 +191,3 @@ def _keep(contender: Contender, found: list[Contender], skipped: list[Skipped]) 
         found.append(contender)
     else:
         skipped.append(Skipped(contender.name, reason))
-
-
-assert set(SUFFIXES) | set(TORCH_RUNTIMES) == set(get_args(Runtime))

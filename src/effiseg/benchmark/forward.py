@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from effiseg.benchmark.contender import Contender
-from effiseg.inference.export_record import Precision
-from effiseg.models.fuse import fuse, torch_form
+from effiseg.config.engine import Precision
+from effiseg.engines import engine_named
+from effiseg.engines.engine import FileEngine
+from effiseg.engines.pytorch import TorchEngine
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained
-from effiseg.models.segformer import SegFormer
 from effiseg.scenes.synthetic import draw_scene, scene_rng
 
 DTYPES: dict[Precision, torch.dtype] = {
@@ -33,8 +36,11 @@ class Forward:
     """One pass; logits or labels, a tensor or an array. On a GPU it may return before the work is done."""
     params: int | None
     """Numbers that inference reads from the weights; None where only a file is known."""
-    file: Path | None
-    """The file an engine opened."""
+    files: list[Path]
+    """The file an engine opened, and what belongs to it; empty where there is none."""
+    profile: Callable[[int], Counter[str]]
+    """Kind of operator → milliseconds of one pass, over so many passes; an engine that opens files opens its file
+    once more, with its clocks on."""
 
 
 def load(contender: Contender) -> Forward:
@@ -43,11 +49,8 @@ def load(contender: Contender) -> Forward:
     Raises:
         ModelError, UsageError: it cannot be loaded, in one line.
     """
-    match contender.runtime:
-        case "torch" | "torch_compile":
-            return _load_torch(contender)
-        case "onnxruntime" | "openvino":
-            return _load_file(contender)
+    engine = engine_named(contender.engine)
+    return _load_torch(contender, engine) if isinstance(engine, TorchEngine) else _load_file(contender, engine)
 
 
 def write_file(contender: Contender, path: Path) -> None:
@@ -56,6 +59,8 @@ def write_file(contender: Contender, path: Path) -> None:
     Raises:
         ModelError, UsageError: the network cannot be exported, in one line.
     """
+    engine = engine_named(contender.engine)
+    assert isinstance(engine, FileEngine), contender
     if contender.software == "transformers":
         from effiseg.benchmark import transformers_network as theirs
 
@@ -63,18 +68,17 @@ def write_file(contender: Contender, path: Path) -> None:
         images = _normalized(contender, _metadata(contender))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            export = theirs.export_onnx if contender.runtime == "onnxruntime" else theirs.export_openvino
-            export(network, images, path)
+            engine.write_plain(network, images, path, theirs.PURPOSE)
         return
     from effiseg.export import writing
 
     writing.write_file(
         from_pretrained(contender.source),
         path,
-        "onnx" if contender.runtime == "onnxruntime" else "openvino",
+        engine,
         input_size=contender.image_size,
         batch_size=contender.batch_size,
-        half=contender.precision != "float32",
+        precision=contender.precision,
         output=contender.output,
         source=contender.source,
     )
@@ -93,8 +97,8 @@ def input_array(contender: Contender) -> np.ndarray[Any, Any]:
     return _normalized(contender, _metadata(contender)).contiguous().numpy()
 
 
-def _load_torch(contender: Contender) -> Forward:
-    network = _network(contender)
+def _load_torch(contender: Contender, engine: TorchEngine) -> Forward:
+    network = _network(contender, engine)
     params = sum(parameter.numel() for parameter in network.parameters())
     params += sum(buffer.numel() for buffer in network.buffers() if contender.form == "fused")
     network = network.to(contender.device, DTYPES[contender.precision])
@@ -102,55 +106,43 @@ def _load_torch(contender: Contender) -> Forward:
     # transformers computes in the layout that its image processor gives, effiseg in channels_last.
     layout = torch.contiguous_format if contender.software == "transformers" else torch.channels_last
     images = images.to(contender.device, DTYPES[contender.precision]).contiguous(memory_format=layout)
-    call: Callable[[Tensor], Tensor] = network
-    if contender.runtime != "torch":
-        call = torch.compile(network)
+    call = engine.ready(network)
 
     def run() -> Tensor:
         with torch.inference_mode():
             return call(images)
 
-    return Forward(run, params, None)
+    return Forward(run, params, [], lambda passes: engine.profile(run, contender.device, passes))
 
 
-def _load_file(contender: Contender) -> Forward:
+def _load_file(contender: Contender, engine: FileEngine) -> Forward:
     assert contender.file is not None, contender
-    file = Path(contender.file)
+    file, array = Path(contender.file), input_array(contender)
+    run: Callable[[], Any]
     if contender.software == "transformers":
-        from effiseg.benchmark import transformers_network as theirs
+        run = engine.run_plain(file, array, contender.threads, contender.precision)
+    else:
+        model = engine.load(file, threads=contender.threads, precision=contender.precision)
+        run = partial(model, array)
 
-        array = input_array(contender)
-        if contender.runtime == "onnxruntime":
-            run = theirs.run_onnx(file, array, contender.threads)
-        else:
-            run = theirs.run_openvino(file, array, contender.threads, openvino_hint(contender))
-        return Forward(run, None, file)
-    from effiseg.inference.runtimes import load_exported
+    def profile(passes: int) -> Counter[str]:
+        return engine.profile(file, array, contender.threads, contender.precision, passes)
 
-    precision = contender.precision if contender.runtime == "openvino" else None
-    model = load_exported(file, threads=contender.threads, precision=precision)
-    images = street_images(contender).numpy()
-    return Forward(lambda: model(images), None, file)
+    return Forward(run, None, engine.parts(file), profile)
 
 
-def openvino_hint(contender: Contender) -> str:
-    """What OpenVINO is told to compute its float operators in."""
-    return "bf16" if contender.precision == "bfloat16" else "f32"
-
-
-def _network(contender: Contender) -> nn.Module:
+def _network(contender: Contender, engine: TorchEngine) -> nn.Module:
     match contender.form:
         case "published":
             from effiseg.benchmark.transformers_network import TransformersNetwork
 
             return TransformersNetwork(contender.source, contender.output)
         case "fused":
-            form = torch_form(contender.device, compiled=contender.runtime != "torch")
-            return fuse(from_pretrained(contender.source), output=contender.output, pointwise=form)
+            model = from_pretrained(contender.source)
+            return engine.deploy_form(model, contender.device, input="normalized", output=contender.output)
         case "trained":
-            model: SegFormer = from_pretrained(contender.source)
             assert contender.output == "logits", "the label map is part of the deploy form"
-            return model
+            return from_pretrained(contender.source)
         case "file":
             raise AssertionError(contender)
 

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from effiseg.benchmark.complexity import complexity
-from effiseg.benchmark.contender import SUFFIXES, Contender
+from effiseg.benchmark.contender import Contender
 from effiseg.benchmark.process import WorkerProcess
+from effiseg.engines import engine_named
+from effiseg.engines.agreement import SAME_NETWORK, Agreement, Tolerance
+from effiseg.engines.engine import FileEngine
 from effiseg.errors import EffisegError, ModelError
-from effiseg.inference.agreement import SAME_NETWORK, Agreement, Tolerance
 from effiseg.models.pretrained import from_pretrained
 from effiseg.results import BenchmarkRow
 
@@ -174,7 +176,7 @@ class _References:
         if contender.form == "file":
             return None
         reference = replace(
-            contender, model="reference", software="effiseg", form="trained", runtime="torch", precision="float32",
+            contender, model="reference", software="effiseg", form="trained", engine="torch", precision="float32",
             output="logits", allocator="tuned", file=None,
         )  # fmt: skip
         if reference not in self._files:
@@ -192,7 +194,9 @@ def _start(
     """Write the contender's file, load it, compare its answer and warm it up."""
     if contender.needs_file:
         folder.mkdir()
-        path = folder / f"network{SUFFIXES[contender.runtime]}"
+        engine = engine_named(contender.engine)
+        assert isinstance(engine, FileEngine), contender
+        path = folder / f"network{engine.suffix}"
         # A process of its own: what writing takes is no memory of the contender's.
         with WorkerProcess(contender.name, contender.threads) as writer:
             writer.ask("write", contender=contender.to_dict(), path=str(path))
@@ -216,7 +220,7 @@ def _row(contender: Contender, allocator: str, facts: dict[str, Any]) -> Benchma
         model=contender.model,
         software=contender.software,
         form=contender.form,
-        runtime=contender.runtime,
+        engine=contender.engine,
         precision=contender.precision,
         output=contender.output,
         image_size=list(contender.image_size),
@@ -250,7 +254,7 @@ def speedups(rows: Sequence[BenchmarkRow]) -> None:
     """
 
     def key(row: BenchmarkRow) -> tuple[Any, ...]:
-        return (row.model, row.runtime, row.precision, row.output, row.image_size, row.batch_size, row.allocator)
+        return (row.model, row.engine, row.precision, row.output, row.image_size, row.batch_size, row.allocator)
 
     theirs = {str(key(row)): row for row in rows if row.software == "transformers"}
     for row in rows:

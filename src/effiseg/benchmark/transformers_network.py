@@ -1,22 +1,15 @@
-"""The other side of `--against transformers`: the same weights in transformers' SegFormer, eager and exported."""
+"""The other side of `--against transformers`: the same weights in transformers' SegFormer."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effiseg.environment import require_package
+from effiseg.config.engine import Output
 from effiseg.errors import UsageError
-from effiseg.inference.export_record import Output
-from effiseg.inference.onnx_runtime import open_session
-from effiseg.inference.openvino_runtime import compile_network, import_openvino, openvino_core
 
 PURPOSE = "--against transformers"
 
@@ -59,34 +52,3 @@ def import_transformers() -> Any:
     except ImportError:
         raise UsageError(f"{PURPOSE} needs it: pip install transformers") from None
     return transformers
-
-
-def export_onnx(network: TransformersNetwork, images: Tensor, path: Path) -> None:
-    """Write the network as torch exports it, for images of this size; weights inside the file."""
-    require_package("onnxscript", "onnx", PURPOSE)
-    torch.onnx.export(network, (images,), path, dynamo=True, external_data=False, input_names=["images"], verbose=False)
-
-
-def export_openvino(network: TransformersNetwork, images: Tensor, path: Path) -> None:
-    """Write the network as OpenVINO converts it, for images of this size; weights in float32."""
-    openvino = import_openvino(PURPOSE)
-    with torch.no_grad():
-        converted = openvino.convert_model(network, example_input=images, input=[list(images.shape)])
-    openvino.save_model(converted, path, compress_to_fp16=False)
-
-
-def run_onnx(path: Path, array: np.ndarray[Any, Any], threads: int) -> Callable[[], Any]:
-    """A pass of the file in ONNX Runtime, with the settings that our own files run under."""
-    session = open_session(path, threads)
-    return lambda: session.run(None, {"images": array})[0]
-
-
-def run_openvino(path: Path, array: np.ndarray[Any, Any], threads: int, hint: str) -> Callable[[], Any]:
-    """A pass of the file in OpenVINO, with the settings that our own files run under."""
-    request = compile_network(openvino_core(PURPOSE).read_model(path), threads, hint).create_infer_request()
-
-    def run() -> Any:
-        request.infer([array], share_inputs=True)
-        return np.array(request.get_output_tensor(0).data)
-
-    return run

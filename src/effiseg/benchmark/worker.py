@@ -80,8 +80,7 @@ class Worker:
         before = resident_mib()
         self._forward = load(self._contender)
         reset_peak_memory(self._cuda)
-        file = self._forward.file
-        files = [] if file is None else [file, *([file.with_suffix(".bin")] if file.suffix == ".xml" else [])]
+        files: list[Path] = self._forward.files
         return {
             "params": self._forward.params,
             "file_mb": sum(path.stat().st_size for path in files) / 1e6 if files else None,
@@ -120,11 +119,11 @@ class Worker:
         np.save(path, answer_of(self._forward))
 
     def compare(self, reference: str) -> tuple[float | None, float]:
-        """How far one pass lies from the reference's logits, see `inference.agreement`."""
+        """How far one pass lies from the reference's logits, see `engines.agreement`."""
         import numpy as np
 
         from effiseg.benchmark.forward import answer_of
-        from effiseg.inference.agreement import compare
+        from effiseg.engines.agreement import compare
 
         return compare(answer_of(self._forward), np.load(reference), self._contender.image_size)
 
@@ -132,7 +131,7 @@ class Worker:
         """Where the time of a pass goes, see `operators.top_operators`."""
         from effiseg.benchmark.operators import top_operators
 
-        return top_operators(self._contender, self._forward)
+        return top_operators(self._forward)
 
     def environment(self) -> dict[str, Any]:
         """See `describe_environment`."""

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_args
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, get_args
 
 from effiseg.commands.arguments import CommandParser, positive
 from effiseg.config.data import parse_image_size
+from effiseg.config.engine import EngineName, Output, Precision
 from effiseg.config.training import Device
+from effiseg.engines import MODEL_SUFFIXES
 from effiseg.errors import UsageError
 from effiseg.progress import progress_bar
 
 if TYPE_CHECKING:
-    from effiseg.inference.export_record import Precision
     from effiseg.results import BenchmarkResult, BenchmarkRow
 
-RUNTIMES = ("torch", "torch_compile", "onnxruntime", "openvino")
-PRECISIONS: dict[str, Precision] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
+_OLD_PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""Words that are understood for one release."""
 DEFAULT_SIZE = (512, 1024)
 WIDTH = 170
 
@@ -39,9 +41,8 @@ def run(argv: list[str]) -> int:
         "device": resolve_device(options.device),
         "output": options.output,
     }
-    precisions = [PRECISIONS[name] for name in options.precision]
     contenders, skipped = contenders_of(
-        options.models, options.runtime, precisions, common, against_transformers=options.against is not None
+        options.models, options.engine, options.precision, common, against_transformers=options.against is not None
     )
     schedule = Schedule(rounds=options.rounds, passes=options.passes, warmup=options.warmup)
     with progress_bar("measuring") as progress:
@@ -74,17 +75,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("models", nargs="+", metavar="MODEL", help="run folder, model folder, transformers folder or Hub id (measured "
-        "in the deploy form), or an exported .onnx or .xml, which runs in its own engine")  # fmt: skip
+        f"in the deploy form), or an exported file, {MODEL_SUFFIXES}, which runs in its own engine")  # fmt: skip
     add("--image_size", type=parse_image_size, default=DEFAULT_SIZE, metavar="HxW", help="network input "
         "(default: 512x1024)")  # fmt: skip
     add("--batch_size", type=positive, default=1, metavar="N", help="images of one pass (default: 1)")
     add("--device", choices=get_args(Device), default="auto", help="auto takes a GPU where there is one")
     add("--threads", type=positive, metavar="N", help="threads of every engine on the CPU (default: all cores)")
-    add("--runtime", type=choices_of(RUNTIMES), default=["torch"], metavar="LIST", help="engines, separated by "
-        f"commas: {', '.join(RUNTIMES)} (default: torch)")  # fmt: skip
-    add("--precision", type=choices_of(PRECISIONS), default=["fp32"], metavar="LIST", help="separated by commas: "
-        f"{', '.join(PRECISIONS)} (default: fp32; int8 only as a file of effiseg export --int8)")  # fmt: skip
-    add("--output", choices=("logits", "labels"), default="logits", help="logits at a quarter of the input's size "
+    add("--engine", type=choices_of(get_args(EngineName)), default=["torch"], metavar="LIST", help="engines, "
+        f"separated by commas: {', '.join(get_args(EngineName))} (default: torch)")  # fmt: skip
+    add("--precision", type=choices_of(get_args(Precision), _OLD_PRECISIONS), default=["float32"], metavar="LIST",
+        help=f"separated by commas: {', '.join(get_args(Precision))} (default: float32; int8 only as a file of "
+        "effiseg export --precision int8)")  # fmt: skip
+    add("--output", choices=get_args(Output), default="logits", help="logits at a quarter of the input's size "
         "(default), or labels at its size")  # fmt: skip
     add("--against", choices=("transformers",), help="also time the same weights in transformers' SegFormer, in the "
         "same engines, and print how many times as fast ours are")  # fmt: skip
@@ -92,18 +94,39 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--passes", type=positive, default=4, metavar="N", help="timed passes of a turn (default: 4)")
     add("--warmup", type=positive, default=3, metavar="N", help="passes before the first turn (default: 3)")
     add("--json", metavar="FILE", help="also write all results, with every sample")
-    options = parser.parse(argv)
+    options = parser.parse([_in_new_words(word) for word in argv])
     for word in options.models:
         if word.startswith("-"):
             raise UsageError(f"unknown option {word!r} (see effiseg benchmark --help)")
     return options
 
 
-def choices_of(known: Any) -> Callable[[str], list[str]]:
-    """The argument type of a list separated by commas, each once, all of them known."""
+def _in_new_words(word: str) -> str:
+    """The word, --engine for --runtime, which is understood for one release."""
+    name, equals, value = word.partition("=")
+    if name != "--runtime":
+        return word
+    _tell("--runtime", "--engine")
+    return f"--engine{equals}{value}"
+
+
+def _tell(old: str, new: str) -> None:
+    print(f"effiseg benchmark: {old} is now {new}", file=sys.stderr)
+
+
+def choices_of(known: Sequence[str], old: Mapping[str, str] | None = None) -> Callable[[str], list[str]]:
+    """The argument type of a list separated by commas, each once, all of them known.
+
+    Args:
+        known: the words.
+        old: former word → the one that replaces it.
+    """
 
     def words(text: str) -> list[str]:
         found = [word.strip() for word in text.split(",")]
+        for former in sorted(set(found) & set(old or ())):
+            _tell(f"--precision {former}", f"--precision {(old or {})[former]}")
+        found = [(old or {}).get(word, word) for word in found]
         for word in found:
             if word not in known:
                 raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}, separated by commas; found {word!r}")

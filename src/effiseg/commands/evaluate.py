@@ -82,8 +82,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "on one split of a data set.",
     )
     add = parser.add_argument
-    add("model", nargs="?", metavar="MODEL", help="run folder, model folder, transformers folder, Hub id, or an "
-        "exported .onnx or .xml file")  # fmt: skip
+    add("model", nargs="?", metavar="MODEL", help="run folder, model folder, transformers folder, Hub id, or a "
+        "file that effiseg export wrote")  # fmt: skip
     add("--predictions", metavar="DIR", help="instead of MODEL: label PNGs named ID.png or ID_*.png, with "
         "the values of the data set's masks")  # fmt: skip
     add("--data", required=True, help="data set: a YAML file, or a preset with --data_root")

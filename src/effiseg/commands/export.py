@@ -1,14 +1,19 @@
-"""`effiseg export`: write a model for ONNX Runtime, OpenVINO or torch, checked."""
+"""`effiseg export`: write a model as a file for an engine, checked."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from effiseg.commands.arguments import CommandParser, positive
 from effiseg.config.data import parse_image_size
-from effiseg.config.export import ExportConfig, ExportFormat, ExportOutput
+from effiseg.config.engine import ExportFormat, Output, Precision
+from effiseg.config.export import ExportConfig
+from effiseg.engines import FORMATS, format_of
 from effiseg.errors import UsageError
+from effiseg.export.checks import format_to_write
 
 if TYPE_CHECKING:
     from effiseg.export.exporter import ExportReport
@@ -39,14 +44,15 @@ def parse(argv: list[str]) -> tuple[str, ExportConfig]:
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="run folder, model folder, transformers folder or Hub id")
-    add("--format", required=True, choices=get_args(ExportFormat), help="onnx: one .onnx file; openvino: .xml and "
-        ".bin; torch_export: .pt2, for torch's own tools")  # fmt: skip
-    add("--out", required=True, type=Path, metavar="FILE", help="file to write, with the format's suffix")
+    add("--out", required=True, type=Path, metavar="FILE", help="file to write; its suffix says the format")
+    add("--format", choices=get_args(ExportFormat), help="; ".join(f"{known.format}: {known.contents}"
+        for known in FORMATS) + " (default: what the suffix of --out says)")  # fmt: skip
     add("--image_size", type=parse_image_size, metavar="HxW", help="the one input size (default: the model's own)")
     add("--dynamic", action="store_true", help="take any batch, height and width, from 64x64 on")
-    add("--half", action="store_true", help="onnx: float16; openvino: float16 weights, bfloat16 arithmetic")
-    add("--int8", action="store_true", help="quantize after calibration on the images of --data")
-    add("--output", choices=get_args(ExportOutput), default="logits", help="logits at a quarter of the input's size "
+    able = "; ".join(f"{known.format}: {', '.join(known.precisions)}" for known in FORMATS)
+    add("--precision", choices=get_args(Precision), default="float32", help=f"what the file computes in: {able} "
+        "(default: float32). int8 is quantized after calibration on the images of --data")  # fmt: skip
+    add("--output", choices=get_args(Output), default="logits", help="logits at a quarter of the input's size "
         "(default), or labels at its size")  # fmt: skip
     add("--data", help="data set whose images check the file: a YAML file, or a preset with --data_root")
     add("--data_root", metavar="DIR", help="folder of the data set; replaces the YAML's path")
@@ -55,12 +61,44 @@ def parse(argv: list[str]) -> tuple[str, ExportConfig]:
         "int8 is calibrated on (default: 64)")  # fmt: skip
     add("--evaluation_images", type=positive, metavar="N", help="most images that mIoU is measured on before and "
         "after int8 (default: all of the split)")  # fmt: skip
-    options = parser.parse(argv, surplus="one MODEL is exported at a time")
-    if options.half and options.int8:
-        raise UsageError("give either --half or --int8; found both")
-    values = vars(options)
-    source, half, int8 = values.pop("model"), values.pop("half"), values.pop("int8")
-    return source, ExportConfig(precision="half" if half else "int8" if int8 else "float32", **values)
+    values = vars(parser.parse(_in_new_words(argv), surplus="one MODEL is exported at a time"))
+    source, config = values.pop("model"), ExportConfig(**values)
+    format_to_write(config)
+    return source, config
+
+
+def _in_new_words(argv: Sequence[str]) -> list[str]:
+    """The words with `--precision` in place of --half and --int8, which are understood for one release.
+
+    Raises:
+        UsageError: more than one precision, or a format that has no half precision.
+    """
+    old = [word for word in argv if word in ("--half", "--int8")]
+    if not old:
+        return list(argv)
+    given = [word for word in argv if word in old or word.partition("=")[0] == "--precision"]
+    if len(given) > 1:
+        raise UsageError(f"give one --precision; found both {given[0]} and {given[1]}")
+    precision: str | None = "int8"
+    if old == ["--half"]:
+        word = _value(argv, "--format")
+        named = next((known for known in FORMATS if known.format == word), None)
+        chosen = named or format_of(_value(argv, "--out")) or FORMATS[0]
+        precision = chosen.half
+        if precision is None:
+            able = " and ".join(known.format for known in FORMATS if known.half)
+            raise UsageError(f"--half is for --format {able}; found {chosen.format}")
+    print(f"effiseg export: {old[0]} is now --precision {precision}", file=sys.stderr)
+    return [*(word for word in argv if word not in old), "--precision", str(precision)]
+
+
+def _value(argv: Sequence[str], option: str) -> str:
+    """What stands behind an option, or nothing."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == option:
+            return value if equals else following
+    return ""
 
 
 def print_report(report: ExportReport) -> None:

@@ -75,8 +75,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "cannot be read is passed over and named at the end; the exit code is then 1.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="run folder, model folder, transformers folder, Hub id, or an exported "
-        ".onnx or .xml file")  # fmt: skip
+    add("model", metavar="MODEL", help="run folder, model folder, transformers folder, Hub id, or a file that "
+        "effiseg export wrote")  # fmt: skip
     add("source", nargs="+", metavar="SOURCE", help="images or videos: files, a folder (with its subfolders), a glob; "
         "or a webcam's number, or the URL of a stream")  # fmt: skip
     add("--out", required=True, type=Path, metavar="DIR", help="folder for the outputs")

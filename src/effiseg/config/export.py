@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from effiseg.config.engine import ExportFormat, Output, Precision
 from effiseg.errors import UsageError
-
-ExportFormat = Literal["onnx", "openvino", "torch_export"]
-ExportOutput = Literal["logits", "labels"]
-ExportPrecision = Literal["float32", "half", "int8"]
-SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "torch_export": ".pt2"}
 
 
 @dataclass(frozen=True)
 class ExportConfig:
     """One export: the file, its form, and the images that it is checked with."""
 
-    format: ExportFormat
-    """onnx, openvino or torch_export."""
     out: Path
-    """The file; its suffix is the format's."""
+    """The file; its suffix says the format."""
+    format: ExportFormat | None = None
+    """What is written; None: what the suffix of `out` says."""
     image_size: tuple[int, int] | None = None
     """(height, width) of the input; None: the model's own, unless `dynamic`."""
     dynamic: bool = False
     """Take any batch, height and width (from 64 on) instead of one image of one size."""
-    precision: ExportPrecision = "float32"
-    """half: float16 in ONNX, bfloat16 arithmetic in OpenVINO. int8: quantized after calibration on data."""
-    output: ExportOutput = "logits"
+    precision: Precision = "float32"
+    """What the file computes in, as far as its format can. int8: quantized after calibration on data."""
+    output: Output = "logits"
     """logits at a quarter of the input's size, or labels at its size."""
     data: str | None = None
     """Data set whose images check the file, and calibrate int8."""
@@ -42,14 +37,11 @@ class ExportConfig:
     """Most images of `split` that mIoU is measured on; None: all."""
 
     def __post_init__(self) -> None:
-        suffix = SUFFIXES[self.format]
-        if self.out.suffix != suffix:
-            raise UsageError(f"--out must end in {suffix} for --format {self.format}; found {self.out}")
         if self.dynamic and self.image_size is not None:
             raise UsageError("give either --image_size or --dynamic; found both")
-        if self.precision != "float32" and self.format == "torch_export":
-            raise UsageError(f"--{self.precision} is for --format onnx and openvino; found torch_export")
         if self.precision == "int8" and self.data is None:
-            raise UsageError("--int8 needs images to calibrate on; add --data FILE.yaml (or a preset with --data_root)")
+            raise UsageError(
+                "--precision int8 needs images to calibrate on; add --data FILE.yaml (or a preset with --data_root)"
+            )
         if self.data is None and self.data_root is not None:
             raise UsageError("--data_root concerns --data; found no --data")

@@ -23,12 +23,12 @@ from effiseg.data.dataset import EvaluationDataset, EvaluationSample, start_work
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import list_samples
 from effiseg.data.transforms import fits
+from effiseg.engines.engine import LoadedModel
 from effiseg.errors import ModelError, UsageError
 from effiseg.evaluation.scores import ImageScore, merge_across_processes, result_of_counts, score_image
 from effiseg.inference.label_map import enlarged_labels, label_map, whole_size
 from effiseg.inference.network import padded_to, passes_of_file
 from effiseg.inference.predictor import Mode, choose_image_size, choose_windows, refuse_without_logits
-from effiseg.inference.runtimes import LoadedModel
 from effiseg.inference.sliding_window import Predict, Windows, logit_bands, with_mirror_image
 from effiseg.metrics.boundary import boundary_counts
 from effiseg.metrics.confusion_matrix import ConfusionMatrix

@@ -1,1 +1,1 @@
-"""Writing a trained model for the engines that run it: ONNX, OpenVINO, torch.export."""
+"""Writing a trained model as a file for the engine that runs it, checked and measured."""

@@ -10,22 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from effiseg.config.export import SUFFIXES, ExportConfig
+from effiseg.config.export import ExportConfig
 from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.engines.capture import LEAST_DYNAMIC_SIDE
+from effiseg.engines.engine import FileEngine
+from effiseg.engines.record import ExportRecord
 from effiseg.environment import describe_environment
 from effiseg.errors import UsageError
-from effiseg.export.capture import LEAST_DYNAMIC_SIDE
+from effiseg.export.checks import format_to_write
 from effiseg.export.quantization import quantize
-from effiseg.export.torch_export import load_torch_export
-from effiseg.export.verification import Call, Verification, check_verification, verify
+from effiseg.export.verification import Verification, check_verification, verify
 from effiseg.export.writing import write_file
 from effiseg.files import write_json
-from effiseg.inference.export_record import ExportRecord, Precision
-from effiseg.inference.runtimes import in_batches, load_exported
 from effiseg.models.segformer import SegFormer
 
 _ANY_SIZE = (256, 256)  # where a dynamic file of a model without a size of its own is checked
@@ -42,7 +38,7 @@ class ExportReport:
     verification: Verification
     """The file beside the model it was made from."""
     bytes: int
-    """Size of the file, its .bin included."""
+    """Size of the file and of what else belongs to it."""
     quantization: dict[str, Any] | None = None
     """Of int8: calibration, operators, mIoU and latency before and after."""
 
@@ -70,9 +66,11 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
 
     Raises:
         ModelError: the exported network does not compute what the model does.
-        UsageError: a package is missing, or the model does not say its input size.
+        UsageError: a package is missing, the model does not say its input size, or the file's suffix, format and
+            precision do not go together.
         DataError: the data set breaks a rule.
     """
+    file_format = format_to_write(config)
     input_size = None if config.dynamic else config.image_size or model.metadata.image_size
     if input_size is None and not config.dynamic:
         raise UsageError(f"{source}: does not say its input size; give --image_size HEIGHTxWIDTH or --dynamic")
@@ -83,18 +81,19 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
         quantization = None
         if config.precision == "int8":
             assert spec is not None
-            record, quantization = quantize(model, staged, config, spec, form)
+            assert isinstance(file_format, FileEngine), "int8 is judged by running it"
+            record, quantization = quantize(model, staged, file_format, config, spec, form)
         else:
-            record = write_file(model, staged, config.format, half=config.precision == "half", **form)
-        call, precision = _open(staged, record)
-        verification = verify(call, model, _sizes(input_size, model), precision, spec, config.split)
+            record = write_file(model, staged, file_format, precision=config.precision, **form)
+        loaded = file_format.open_written(staged)
+        verification = verify(loaded, model, _sizes(input_size, model), loaded.precision, spec, config.split)
         check_verification(verification, config.out)
-        parts = sorted(staged.parent.iterdir(), reverse=True)  # the .xml after its .bin
+        parts = file_format.parts(staged)
         report = ExportReport(
             config.out, record, verification, sum(part.stat().st_size for part in parts), quantization
         )  # fmt: skip
         write_json(report_path(config.out), report.to_dict())
-        for part in parts:
+        for part in reversed(parts):  # the file itself is there when all of it is
             part.replace(config.out.with_suffix(part.suffix))
     return report
 
@@ -113,22 +112,6 @@ def _staged(out: Path) -> Iterator[Path]:
         yield folder / out.name
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _open(staged: Path, record: ExportRecord, threads: int | None = None) -> tuple[Call, Precision]:
-    """The staged file as its engine runs it, and what it computes in."""
-    if staged.suffix != SUFFIXES["torch_export"]:
-        loaded = load_exported(staged, threads=threads)
-        return loaded, loaded.precision
-    program = load_torch_export(staged)
-
-    def call(images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        with torch.inference_mode():
-            parts = [program(torch.from_numpy(group)) for group in in_batches(images, record.batch_size)]
-        answer: npt.NDArray[Any] = torch.cat(parts)[: len(images)].numpy()
-        return answer
-
-    return call, record.precision
 
 
 def _sizes(input_size: tuple[int, int] | None, model: SegFormer) -> list[tuple[int, int]]:

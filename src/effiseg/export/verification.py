@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from effiseg.config.engine import Precision
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import list_samples
 from effiseg.data.transforms import resize_image
+from effiseg.engines.agreement import SAME_NETWORK, Agreement, Tolerance, compare
 from effiseg.errors import ModelError
-from effiseg.inference.agreement import SAME_NETWORK, Agreement, Tolerance, compare
-from effiseg.inference.export_record import Precision
 from effiseg.models.segformer import SegFormer
 
 IMAGES = 4

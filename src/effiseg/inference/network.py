@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from effiseg.config.engine import EngineName, Output
 from effiseg.config.model import LARGEST_STRIDE
 from effiseg.data.transforms import PADDING_COLOUR
+from effiseg.engines import engine_named, engine_of, load_exported
+from effiseg.engines.engine import LoadedModel
+from effiseg.engines.pytorch import TorchEngine
 from effiseg.environment import resolve_device
 from effiseg.errors import UsageError
-from effiseg.inference.export_record import Output
-from effiseg.inference.runtimes import LoadedModel, Runtime, load_exported
 from effiseg.inference.sliding_window import Predict
-from effiseg.models.fuse import fuse, torch_form
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained
 from effiseg.models.segformer import SegFormer
-from effiseg.run_folder import is_exported, resolve_model
+from effiseg.run_folder import resolve_model
 
 ModelSource = SegFormer | str | os.PathLike[str]
 """A model, or what the commands take as MODEL."""
@@ -48,40 +48,41 @@ class Network:
 
 
 def load_network(
-    model: ModelSource, *, runtime: Runtime | None = None, device: str = "auto", threads: int | None = None
+    model: ModelSource, *, engine: EngineName | None = None, device: str = "auto", threads: int | None = None
 ) -> Network:
     """Load a model; torch runs its deploy form (`fuse`), an exported file runs in its own engine.
 
     Args:
         model: a SegFormer, of which a copy is made, or a MODEL.
-        runtime: torch (default) or torch_compile for a model; a file's engine is given by its suffix.
+        engine: what runs a model that is no file, default torch; a file's own is given by its suffix.
         device: auto, cpu or cuda; exported files run on the CPU.
         threads: threads of an exported file's engine; default: torch's number.
 
     Raises:
         ModelError: no such model, or it cannot be loaded.
-        UsageError: a runtime or device that this model cannot have.
+        UsageError: an engine or device that this model cannot have.
     """
     if isinstance(model, SegFormer):
-        return _torch_network(model, runtime, device, "the model")
+        return _torch_network(model, engine, device, "the model")
     resolved = resolve_model(model)
-    if not is_exported(resolved):
-        return _torch_network(from_pretrained(resolved), runtime, device, str(model))
-    own: Runtime = "onnxruntime" if Path(resolved).suffix.lower() == ".onnx" else "openvino"
-    if runtime not in (None, own):
-        raise UsageError(f"{model}: this file runs in {own}; found the runtime {runtime}: give the model folder for it")
+    own = engine_of(resolved)
+    if own is None:
+        return _torch_network(from_pretrained(resolved), engine, device, str(model))
+    if engine not in (None, own.name):
+        raise UsageError(
+            f"{model}: this file runs in {own.name}; found the engine {engine}: give the model folder for it"
+        )
     if device == "cuda":
         raise UsageError(f"{model}: an exported file runs on the CPU here; found cuda: give the model folder instead")
     return _exported_network(load_exported(resolved, threads=threads), str(model))
 
 
-def _torch_network(model: SegFormer, runtime: Runtime | None, device: str, source: str) -> Network:
-    if runtime not in (None, "torch", "torch_compile"):
-        raise UsageError(f"{source}: {runtime} runs exported files; export the model first (`effiseg export`)")
+def _torch_network(model: SegFormer, engine: EngineName | None, device: str, source: str) -> Network:
+    chosen = engine_named(engine or "torch")
+    if not isinstance(chosen, TorchEngine):
+        raise UsageError(f"{source}: {engine} runs exported files; export the model first (`effiseg export`)")
     place = resolve_device(device)
-    compiled = runtime == "torch_compile"
-    network = fuse(model, input="uint8", pointwise=torch_form(place, compiled=compiled)).to(place)
-    call = torch.compile(network) if compiled else network
+    call = chosen.ready(chosen.deploy_form(model, place, input="uint8", output="logits").to(place))
 
     def predict(images: Tensor) -> Tensor:
         with torch.inference_mode():

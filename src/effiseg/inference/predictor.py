@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -15,13 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from effiseg.config.data import Resize
+from effiseg.config.engine import EngineName, Output
 from effiseg.data.reading import read_image
 from effiseg.data.transforms import UInt8Array, fits, prepare_for_evaluation, prepare_for_windows
 from effiseg.errors import UsageError
-from effiseg.inference.export_record import Output
 from effiseg.inference.label_map import enlarged_labels, label_map_of_bands, whole_size
 from effiseg.inference.network import ModelSource, load_network, padded_to
-from effiseg.inference.runtimes import Runtime
 from effiseg.inference.segmentation import Probabilities, Segmentation
 from effiseg.inference.sliding_window import CELL, Windows, logit_bands, make_windows, with_mirror_image
 from effiseg.visualization.palettes import colour_blind_safe_palette
@@ -62,8 +62,9 @@ class Predictor:
 
     Args:
         model: a SegFormer, or what the commands take as MODEL: run folder, model folder, transformers folder, Hub
-            id, .onnx or .xml file.
-        runtime: torch (default) or torch_compile for a model; a file's engine is given by its suffix.
+            id, or a file that `effiseg export` wrote.
+        engine: what runs a model that is no file, default torch; a file's own is given by its suffix.
+        runtime: the former name of `engine`, accepted for one release.
         device: auto (a GPU where there is one), cpu or cuda; exported files run on the CPU.
         mode: whole brings the image to the network's input. slide keeps its size and moves a window over it, whose
             logits are blended; an image that fits in one window is predicted as whole would.
@@ -91,7 +92,8 @@ class Predictor:
         self,
         model: ModelSource,
         *,
-        runtime: Runtime | None = None,
+        engine: EngineName | None = None,
+        runtime: EngineName | None = None,
         device: str = "auto",
         mode: Mode = "whole",
         window: tuple[int, int] | None = None,
@@ -103,7 +105,9 @@ class Predictor:
         threads: int | None = None,
         probabilities: bool = False,
     ) -> None:
-        network = load_network(model, runtime=runtime, device=device, threads=threads)
+        if runtime is not None:
+            warnings.warn("Predictor(runtime=…) is now Predictor(engine=…)", FutureWarning, stacklevel=2)
+        network = load_network(model, engine=engine or runtime, device=device, threads=threads)
         self.metadata = network.metadata
         """Classes, colours, normalization and input size."""
         refuse_without_logits(network.source, network.output, mode, flip, probabilities)

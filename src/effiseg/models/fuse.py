@@ -134,11 +134,10 @@ def fuse(
         model: any variant with any norms.
         input: "normalized" takes what the model takes; "uint8" takes (B, H, W, 3) uint8 RGB and normalizes it.
         output: "logits", or "labels" for the label map at the input's size.
-        pointwise: "linear" computes pointwise maps as matrix products, which OpenVINO likes; "conv" as 1x1
-            convolutions, which ONNX Runtime likes. Default: `torch_form` of the model's device.
+        pointwise: "linear" computes pointwise maps as matrix products, "conv" as 1x1 convolutions; which is faster
+            depends on what runs them, see `effiseg/engines`. Default: `torch_form` of the model's device.
         attention: "sdpa" uses torch's fused attention; "matmul" writes it as two products and a softmax.
-        head: the same choice as `pointwise`, for the decode head alone; default: as `pointwise`. OpenVINO likes
-            "conv" there: it enlarges channels-first maps, and would transpose each to meet a matrix product.
+        head: the same choice as `pointwise`, for the decode head alone; default: as `pointwise`.
 
     Returns:
         A module in evaluation mode on the model's device and of its dtype.

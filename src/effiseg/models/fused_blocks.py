@@ -117,7 +117,7 @@ class Standardization(nn.Module):
     """LayerNorm over the channels.
 
     Its weight is 1 and its bias 0 where those were folded into what follows: torch's operator needs half as
-    long again without them on a CPU, and ONNX's cannot do without.
+    long again without them on a CPU, and exported ones cannot do without.
 
     Args:
         form: the layout.

@@ -9,6 +9,7 @@ import yaml
 
 from effiseg.config.model import ModelConfig
 from effiseg.config.training import TrainConfig
+from effiseg.engines import FORMATS
 from effiseg.errors import UsageError
 from effiseg.files import read_json
 from effiseg.models.metadata import ModelMetadata
@@ -136,11 +137,11 @@ def _evaluation(evaluation: EvaluationResult | None, metadata: ModelMetadata, cl
     )
 
 
-_USE = """\
+_USE = f"""\
 ```bash
 effiseg predict MODEL photo.jpg --out labels
 effiseg evaluate MODEL --data DATA.yaml
-effiseg export MODEL --format onnx --out model.onnx
+effiseg export MODEL --out model{FORMATS[0].suffix}
 ```
 
 ```python

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from effiseg.config.engine import Output, Precision
 from effiseg.errors import ModelError
 from effiseg.models.metadata import ModelMetadata
 
-Output = Literal["logits", "labels"]
-Precision = Literal["float32", "float16", "bfloat16", "int8"]
 INPUT_NAME = "images"
 INPUT_LAYOUT = "uint8 RGB 0..255, (batch, height, width, 3)"
 PREFIX = "effiseg"
@@ -84,3 +83,8 @@ class ExportRecord:
             if value not in known:
                 raise ModelError(f"{source}: {name} must be one of {', '.join(known)}; found {value!r}")
         return record
+
+
+def property_names() -> tuple[str, ...]:
+    """The names of all properties that `to_properties` can give."""
+    return (*_METADATA_FIELDS, *(field.name for field in fields(ExportRecord) if field.name != "metadata"))

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from effiseg.inference.export_record import INPUT_NAME, Output
+from effiseg.config.engine import Output
+from effiseg.engines.record import INPUT_NAME
 
 LEAST_DYNAMIC_SIDE = 64
 """Below it the coarsest map has a side of 1, which torch.export takes for a broadcast."""

@@ -1,0 +1,38 @@
+"""What can be known of an export before a model is loaded: its format, and what that can compute in."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from effiseg.config.engine import Precision
+from effiseg.config.export import ExportConfig
+from effiseg.engines import FORMATS, format_named, format_of
+from effiseg.engines.engine import FileFormat
+from effiseg.errors import UsageError
+
+
+def format_to_write(config: ExportConfig) -> FileFormat:
+    """The format of an export: what `--format` says, else what the file's suffix says.
+
+    Raises:
+        UsageError: the two differ, neither says one, or the format cannot compute in the precision.
+    """
+    if config.precision not in get_args(Precision):
+        raise UsageError(f"--precision must be one of {', '.join(get_args(Precision))}; found {config.precision!r}")
+    by_suffix = format_of(config.out)
+    if config.format is None and by_suffix is None:
+        raise UsageError(
+            f"--out must end in {', '.join(known.suffix for known in FORMATS)}, which says the format; "
+            f"found {config.out}"
+        )
+    found = format_named(config.format) if config.format is not None else by_suffix
+    assert found is not None
+    if config.out.suffix != found.suffix:
+        raise UsageError(f"--out must end in {found.suffix} for --format {found.format}; found {config.out}")
+    if config.precision not in found.precisions:
+        able = " and ".join(known.format for known in FORMATS if config.precision in known.precisions)
+        raise UsageError(
+            f"--precision {config.precision} is for --format {able}; found {found.format}, "
+            f"which has {', '.join(found.precisions)}"
+        )
+    return found
