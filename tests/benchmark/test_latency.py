@@ -171,3 +171,10 @@ def test_unequal_networks_are_not_timed(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(EffisegError, match="only equal networks are timed side by side") as caught:
             measure([contender], Schedule(1, 1, 1))
     assert "\n" not in str(caught.value)
+
+
+def test_a_result_of_an_earlier_version_is_read() -> None:
+    result = BenchmarkResult([row([1.0], engine="openvino")], {}, {"rounds": 1}, {}, "command")
+    value = result.to_dict()
+    value["rows"][0]["runtime"] = value["rows"][0].pop("engine")
+    assert BenchmarkResult.from_dict(value, "old.json") == result
