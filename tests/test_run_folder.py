@@ -1,4 +1,4 @@
-"""What a MODEL argument means."""
+"""What a MODEL argument means, and what a folder says of the work in it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from effiseg.errors import ModelError
-from effiseg.run_folder import RunFolder, resolve_model
+from effiseg.errors import ModelError, UsageError
+from effiseg.run_folder import RunFolder, is_new, resolve_model
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +86,26 @@ def test_other_folders_and_files_are_refused() -> None:
         resolve_model("empty")
     with pytest.raises(ModelError, match=r"last\.ckpt: is a file"):
         resolve_model(touch(Path("last.ckpt")))
+
+
+def test_what_a_killed_process_left_before_its_first_file_is_nothing() -> None:
+    assert is_new(Path("run"))
+    touch(Path("run/.lock"))
+    touch(Path("run/.config.yaml.x1.partial"))
+    assert is_new(Path("run"))
+    touch(Path("run/config.yaml"))
+    assert not is_new(Path("run"))
+    assert not is_new(touch(Path("file")))
+
+
+def test_metrics_are_numbers_or_nothing() -> None:
+    run = RunFolder("run")
+    assert run.read_metrics() == []
+    touch(run.metrics).write_text("epoch,loss,val_miou\n1,0.5,\n2,0.25,40\n")
+    assert run.read_metrics() == [
+        {"epoch": 1.0, "loss": 0.5, "val_miou": None},
+        {"epoch": 2.0, "loss": 0.25, "val_miou": 40.0},
+    ]
+    run.metrics.write_text("epoch,loss\n1,much\n")
+    with pytest.raises(UsageError, match=r"^run/metrics\.csv: every cell must be a number or empty"):
+        run.read_metrics()

@@ -12,6 +12,7 @@ from effiseg.engines import MODEL_SUFFIXES, engine_of, format_of
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import read_text
 
+LOCK = ".lock"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
@@ -33,7 +34,7 @@ class RunFolder:
     @property
     def lock(self) -> Path:
         """Held by the process that trains the run."""
-        return self.path / ".lock"
+        return self.path / LOCK
 
     @property
     def environment(self) -> Path:
@@ -108,6 +109,11 @@ class RunFolder:
         """Whether a run was started here."""
         return self.config.is_file()
 
+    @property
+    def how_to_resume(self) -> str:
+        """The advice that an interrupted run gives."""
+        return f"go on with `effiseg train --resume {self.path}`"
+
     def read_metrics(self) -> list[dict[str, float | None]]:
         """The rows of metrics.csv, column → number, None where the cell is empty; no row before the first epoch ends.
 
@@ -166,6 +172,14 @@ class ComparisonFolder:
     def is_comparison(self) -> bool:
         """Whether a comparison was started here."""
         return self.settings.is_file() or any(self.path.glob("teacher-evaluation-*.json"))
+
+
+def is_new(folder: Path) -> bool:
+    """Whether a run or comparison may begin in a folder: there is none, or it holds nothing but what a process left
+    that was killed before its first file had a name (a lock, `.partial` files)."""
+    if not folder.is_dir():
+        return not folder.exists()
+    return all(path.name == LOCK or path.name.endswith(".partial") for path in folder.iterdir())
 
 
 def resolve_model(argument: str | os.PathLike[str]) -> str:

@@ -200,6 +200,7 @@ def test_a_foreign_value_behind_the_first_batch_is_found_before_training(data: P
 
 def test_an_existing_folder(data: Path, refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "holiday.jpg").write_bytes(b"x")
     assert "run: exists and is not a run; choose another --out" in refused("--data", data, *SMALL)
     (tmp_path / "run" / "config.yaml").write_text("epochs: 1\n")
     message = refused("--data", data, *SMALL)

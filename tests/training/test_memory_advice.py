@@ -20,9 +20,10 @@ from effiseg.files import read_json, read_yaml, write_yaml
 from effiseg.run_folder import RunFolder
 from effiseg.training import run_keeper
 from effiseg.training.checkpointing import load_checkpoint
+from effiseg.training.fitting import mistake_in_process
 from effiseg.training.memory_advice import is_shortage, shortage_error, smaller_passes
 from effiseg.training.segmentation_task import SegmentationTask
-from effiseg.training.trainer import mistake_in_process, resume, train
+from effiseg.training.trainer import resume, train
 
 Config = Callable[..., TrainConfig]
 CUDA = "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 11.00 GiB"

@@ -389,6 +389,7 @@ def test_more_devices_than_gpus_are_refused(small_config: Config, monkeypatch: p
 
 def test_folders_that_exist_are_refused_and_strangers_not_resumed(small_config: Config, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(RunError, match="not a run"):
         train(small_config("mine"))
     with pytest.raises(RunError, match="not a run folder"):

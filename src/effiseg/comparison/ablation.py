@@ -29,7 +29,7 @@ from effiseg.models.segformer import SegFormer
 from effiseg.nested import flatten, nest
 from effiseg.report.results_table import write_results_table
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
-from effiseg.run_folder import ComparisonFolder, RunFolder, resolve_model
+from effiseg.run_folder import ComparisonFolder, RunFolder, is_new, resolve_model
 from effiseg.training.initialization import load_initialization
 from effiseg.training.teacher import check_teacher, read_teacher
 from effiseg.training.trainer import resume, train, with_absolute_paths
@@ -82,7 +82,7 @@ def ablate(
     if config.split not in spec.splits:
         raise UsageError(f"{spec.source}: has no split {config.split!r}; it has {', '.join(spec.splits)}")
     folder = ComparisonFolder(config.out)
-    if folder.path.exists() and any(folder.path.iterdir()) and not folder.is_comparison:
+    if not is_new(folder.path) and not folder.is_comparison:
         raise RunError(f"{folder.path}: exists and is not a comparison; choose another --out")
     shared = changed_settings(config) if shared is None else shared
     plan = [pinned(planned, spec) for planned in planned_runs(config, shared)]

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
-from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from effiseg.config.parsing import read_settings, settings_dict
 from effiseg.config.training import TrainConfig
@@ -23,7 +19,7 @@ from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_nam
 from effiseg.data.python_data import PythonData
 from effiseg.data.statistics import describe_unlisted, summarize
 from effiseg.environment import describe_environment, resolve_device
-from effiseg.errors import EffisegError, Interrupted, ResourceError, RunError, UsageError
+from effiseg.errors import RunError, UsageError
 from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import LockedError, exclusive_lock, read_json, write_json, write_text, write_yaml
 from effiseg.losses.custom import Loss, check_custom_loss
@@ -31,21 +27,18 @@ from effiseg.models.hub import CARD_FILE
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
-from effiseg.run_folder import RunFolder
+from effiseg.results import EvaluationResult
+from effiseg.run_folder import RunFolder, is_new
 from effiseg.training.checkpointing import TrainingState, load_checkpoint, read_tensors
 from effiseg.training.distillation_task import DistillationTask
+from effiseg.training.fitting import fit
 from effiseg.training.initialization import Initialization, load_initialization
 from effiseg.training.interruption import SignalWatch
-from effiseg.training.memory_advice import describe, free_memory, is_shortage, largest_fitting, shortage_error
 from effiseg.training.model_card import model_card
-from effiseg.training.progress import quiet_lightning
 from effiseg.training.run_checks import check_config, check_objects
 from effiseg.training.run_keeper import RunKeeper, Schedule, write_metrics
 from effiseg.training.segmentation_task import SegmentationTask
-from effiseg.training.sync_batch_norm import synchronize_batch_norm
 from effiseg.training.teacher import check_teacher, load_teacher
-
-LIGHTNING_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: Loss | None = None) -> RunFolder:
@@ -68,43 +61,20 @@ def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: L
     check_config(config)
     check_objects(config, python_data, loss)
     run = RunFolder(config.out)
-    if run.path.exists():
-        if not run.is_run:
-            raise RunError(f"{run.path}: exists and is not a run; choose another --out")
-        raise RunError(
-            f"{run.path}: exists already; go on with `effiseg train --resume {run.path}`, or choose another --out"
-        )
-    config = with_absolute_paths(config)
+    if run.is_run:
+        raise RunError(f"{run.path}: exists already; {run.how_to_resume}, or choose another --out")
+    if not is_new(run.path):
+        raise RunError(f"{run.path}: exists and is not a run; choose another --out")
     with SignalWatch("nothing was written yet; start it again") as watch:
-        spec = describe_data(config, python_data)
-        if "val" not in spec.splits and (config.select == "best" or config.early_stop_epochs is not None):
-            raise UsageError(f"{spec.source}: has no val split, which select best and early_stop_epochs need")
-        if loss is not None:
-            check_custom_loss(loss, spec.num_classes, spec.ignore_index)
-        data = SegmentationDataModule(config, spec)
-        data.setup("fit")
-        teacher = load_teacher(config, spec)
-        teacher_result = (
-            None if teacher is None else check_teacher(teacher, config, spec, resolve_device(config.device))
-        )
-        if data.split_overlap is not None:
-            print(f"effiseg train: {data.split_overlap}", file=sys.stderr)
-        statistics = class_statistics(config, spec, data)
-        initial = load_initialization(config, spec)
-        if initial is not None:
-            config = replace(config, init_digest=initial.report.digest)
-
-        with sole_process(run):
+        setup = _set_up(with_absolute_paths(config), run, python_data, loss)
+        if setup.data.split_overlap is not None:
+            print(f"effiseg train: {setup.data.split_overlap}", file=sys.stderr)
+        with _sole_process(run):
             if run.is_run:
                 raise RunError(f"{run.path}: another process started a run here meanwhile; choose another --out")
-            write_yaml(run.config, settings_dict(config))
-            watch.hint = how_to_resume(run)
-            write_json(run.environment, describe_environment())
-            if statistics is not None:
-                write_json(run.class_statistics, statistics)
-            if teacher_result is not None:
-                write_json(run.teacher, teacher_result.to_dict())
-            return carry_on(run, config, spec, data, teacher, loss, watch, initial)
+            write_yaml(run.config, settings_dict(setup.config))
+            watch.hint = run.how_to_resume
+            return _carry_on(run, setup, watch)
 
 
 def resume(folder: str | Path, *, python_data: PythonData | None = None, loss: Loss | None = None) -> RunFolder:
@@ -129,21 +99,58 @@ def resume(folder: str | Path, *, python_data: PythonData | None = None, loss: L
         return run
     check_config(config)
     check_objects(config, python_data, loss)
-    with sole_process(run), SignalWatch(how_to_resume(run)) as watch:
-        spec = describe_data(config, python_data)
-        if loss is not None:
-            check_custom_loss(loss, spec.num_classes, spec.ignore_index)
-        data = SegmentationDataModule(config, spec)
-        data.setup("fit")
-        teacher = load_teacher(config, spec)
+    with _sole_process(run), SignalWatch(run.how_to_resume) as watch:
+        return _carry_on(run, _set_up(config, run, python_data, loss), watch)
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What a run trains on and with, and what its folder does not say of it yet."""
+
+    config: TrainConfig
+    spec: DatasetSpec
+    data: SegmentationDataModule
+    teacher: SegFormer | None
+    loss: Loss | None
+    initial: Initialization | None
+    """What a run with `init` starts from; one that has a checkpoint needs none."""
+    teacher_result: EvaluationResult | None
+    statistics: dict[str, dict[str, float]] | None
+
+    def write(self, run: RunFolder) -> None:
+        """Write what the run's folder lacks."""
         if not run.environment.is_file():
             write_json(run.environment, describe_environment())
-        if teacher is not None and not run.teacher.is_file():
-            write_json(run.teacher, check_teacher(teacher, config, spec, resolve_device(config.device)).to_dict())
-        if not run.class_statistics.is_file() and (statistics := class_statistics(config, spec, data)) is not None:
-            write_json(run.class_statistics, statistics)
-        initial = None if run.last_checkpoint.is_file() else load_initialization(config, spec)
-        return carry_on(run, config, spec, data, teacher, loss, watch, initial)
+        if self.statistics is not None:
+            write_json(run.class_statistics, self.statistics)
+        if self.teacher_result is not None:
+            write_json(run.teacher, self.teacher_result.to_dict())
+
+
+def _set_up(config: TrainConfig, run: RunFolder, python_data: PythonData | None, loss: Loss | None) -> _Setup:
+    """Read and measure all that a run needs, but for what its folder says already; nothing is written.
+
+    Raises:
+        UsageError, DataError, ModelError: what is wrong with it.
+    """
+    spec = describe_data(config, python_data)
+    if "val" not in spec.splits and (config.select == "best" or config.early_stop_epochs is not None):
+        raise UsageError(f"{spec.source}: has no val split, which select best and early_stop_epochs need")
+    if loss is not None:
+        check_custom_loss(loss, spec.num_classes, spec.ignore_index)
+    data = SegmentationDataModule(config, spec)
+    data.setup("fit")
+    teacher = load_teacher(config, spec)
+    teacher_result = statistics = initial = None
+    if teacher is not None and not run.teacher.is_file():
+        teacher_result = check_teacher(teacher, config, spec, resolve_device(config.device))
+    if not run.class_statistics.is_file():
+        statistics = class_statistics(config, spec, data)
+    if not run.last_checkpoint.is_file():
+        initial = load_initialization(config, spec)
+    if initial is not None:
+        config = replace(config, init_digest=initial.report.digest)
+    return _Setup(config, spec, data, teacher, loss, initial, teacher_result, statistics)
 
 
 def describe_data(config: TrainConfig, python_data: PythonData | None) -> DatasetSpec:
@@ -157,7 +164,7 @@ def describe_data(config: TrainConfig, python_data: PythonData | None) -> Datase
 
 
 @contextmanager
-def sole_process(run: RunFolder) -> Iterator[None]:
+def _sole_process(run: RunFolder) -> Iterator[None]:
     """Keep every other process from training the run meanwhile.
 
     Raises:
@@ -171,32 +178,17 @@ def sole_process(run: RunFolder) -> Iterator[None]:
         raise RunError(f"{run.path}: is being trained by {holder}; wait until it ends, or stop it") from None
 
 
-def how_to_resume(run: RunFolder) -> str:
-    """What an interrupted run tells its user."""
-    return f"go on with `effiseg train --resume {run.path}`"
-
-
-def carry_on(
-    run: RunFolder,
-    config: TrainConfig,
-    spec: DatasetSpec,
-    data: SegmentationDataModule,
-    teacher: SegFormer | None,
-    loss: Loss | None,
-    watch: SignalWatch,
-    initial: Initialization | None = None,
-) -> RunFolder:
-    """Train a run whose folder holds its settings and class weights from where it stands to its end.
-
-    `initial` is what a run with `init` starts from; one that has a checkpoint needs none.
-    """
+def _carry_on(run: RunFolder, setup: _Setup, watch: SignalWatch) -> RunFolder:
+    """Train a run whose folder holds its settings from where it stands to its end."""
+    setup.write(run)
+    config, spec, data = setup.config, setup.spec, setup.data
     schedule = Schedule(config.epochs, data.batches_per_epoch // config.accumulate, config.accumulate)
     torch.manual_seed(config.seed)
     student = build_student(config, spec)
-    if initial is not None:
-        initial.apply(student, config, spec, data.train_samples)
-        write_json(run.initialization, initial.report.to_dict())
-    task = build_task(config, student, teacher, class_weight_tensor(run, config), loss)
+    if setup.initial is not None:
+        setup.initial.apply(student, config, spec, data.train_samples)
+        write_json(run.initialization, setup.initial.report.to_dict())
+    task = build_task(config, student, setup.teacher, class_weight_tensor(run, config), setup.loss)
     state = TrainingState(samples=fingerprint(data))
     optimizer_state = scaler_state = None
     if run.last_checkpoint.is_file():
@@ -219,99 +211,6 @@ def carry_on(
         finally:
             data.close()
     return finish(run, config, spec)
-
-
-def fit(
-    config: TrainConfig,
-    run: RunFolder,
-    task: SegmentationTask,
-    data: SegmentationDataModule,
-    keeper: RunKeeper,
-    schedule: Schedule,
-) -> None:
-    """Run Lightning over the remaining batches.
-
-    Raises:
-        Interrupted: a signal came; last.ckpt holds the step it came in.
-        EffisegError: a user's mistake that showed in a process of data-parallel training.
-        RunError: such a process ended without saying why.
-        ResourceError: memory ran out; the line says which batch size fits.
-    """
-    device = resolve_device(config.device)
-    if config.devices > 1:
-        synchronize_batch_norm(task.student, device)
-    done = keeper.state.step * schedule.accumulate
-    passes_per_epoch = schedule.steps_per_epoch * schedule.accumulate
-    data.set_position(done // passes_per_epoch, done % passes_per_epoch)
-    quiet_lightning()
-    trainer = L.Trainer(
-        accelerator="gpu" if device == "cuda" else "cpu",
-        devices=config.devices,
-        strategy="ddp_spawn" if config.devices > 1 else "auto",
-        precision=LIGHTNING_PRECISION[config.precision],
-        max_epochs=1,
-        accumulate_grad_batches=config.accumulate,
-        gradient_clip_val=config.optimizer.gradient_clip_norm,
-        deterministic="warn" if config.deterministic else False,
-        callbacks=[keeper],
-        logger=TensorBoardLogger(run.path, name="tensorboard", version="") if config.tensorboard else False,
-        default_root_dir=run.path,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        limit_val_batches=0,
-    )
-    watch = keeper.watch
-    watch.patient = True
-    shortage = ""
-    try:
-        # The data module, not a loader: torch cannot hand a loader's random generator to spawned processes.
-        trainer.fit(task, datamodule=data)
-    except (ProcessRaisedException, ProcessExitedException) as error:
-        # A process that is stopped while it starts ends like that too.
-        if watch.received is None:
-            raise mistake_in_process(error, config, run) from error
-    except (RuntimeError, MemoryError, OSError) as error:
-        shortage = describe(error)
-        if not is_shortage(shortage):
-            raise
-    watch.patient = False
-    if shortage:  # here, where the error no longer holds the tensors of the step
-        del trainer
-        raise out_of_memory(shortage, config, run, task, keeper)
-    # The processes of a data-parallel run can be stopped without their parent, where only the checkpoint tells.
-    state = load_checkpoint(run.last_checkpoint)[3] if run.last_checkpoint.is_file() else TrainingState()
-    if watch.received is not None or not schedule.is_over(state):
-        raise Interrupted(
-            f"stopped at step {state.step} of {schedule.total_steps}; {how_to_resume(run)}",
-            watch.received or signal.SIGTERM,
-        )
-
-
-def out_of_memory(
-    shortage: str, config: TrainConfig, run: RunFolder, task: SegmentationTask, keeper: RunKeeper
-) -> ResourceError:
-    """What to raise when memory ran out; says how many images fit, where that can be tried."""
-    free_memory()
-    step, total = keeper.state.step, keeper.schedule.total_steps
-    if keeper.state.validation_pending:
-        return shortage_error(shortage, config, run, f"in the evaluation after step {step}", how_to_resume(run))
-    fitting = largest_fitting(task, config, torch.device(resolve_device(config.device)))
-    return shortage_error(shortage, config, run, f"in step {step + 1} of {total}", how_to_resume(run), fitting)
-
-
-def mistake_in_process(
-    error: ProcessRaisedException | ProcessExitedException, config: TrainConfig, run: RunFolder
-) -> Exception:
-    """What to raise for an error in a spawned process, of which torch hands over the traceback as text."""
-    if isinstance(error, ProcessExitedException):
-        return RunError(f"{run.path}: {str(error).strip()}, perhaps for want of memory; {how_to_resume(run)}")
-    last_line = str(error).strip().splitlines()[-1]
-    if is_shortage(last_line):
-        return shortage_error(last_line, config, run, f"in one of {config.devices} processes", how_to_resume(run))
-    name, _, message = last_line.partition(": ")
-    return EffisegError(message) if name.startswith("effiseg.") else error
 
 
 def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:

@@ -13,7 +13,7 @@ from effiseg.data.samples import list_samples
 from effiseg.errors import DataError, Interrupted
 from effiseg.files import read_json, write_json
 from effiseg.run_folder import RunFolder
-from effiseg.training.trainer import how_to_resume, resume, train
+from effiseg.training.trainer import resume, train
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,7 @@ def measure_transfer(run: RunFolder, config: TrainConfig) -> list[Transfer]:
         try:
             finished = resume(short.out) if RunFolder(short.out).is_run else train(short)
         except Interrupted as error:
-            raise Interrupted(
-                f"stopped while transfer is measured; {how_to_resume(run)}", error.signal_number
-            ) from None
+            raise Interrupted(f"stopped while transfer is measured; {run.how_to_resume}", error.signal_number) from None
         result = read_json(finished.results)["val"]
         rows.append(Transfer(name, epoch, result["miou"], result["class_iou"]))
     write_json(

@@ -1,0 +1,118 @@
+"""Lightning's loop over the batches that remain, and what to say when it does not come to its end."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+from effiseg.config.training import TrainConfig
+from effiseg.data.datamodule import SegmentationDataModule
+from effiseg.environment import resolve_device
+from effiseg.errors import EffisegError, Interrupted, ResourceError, RunError
+from effiseg.run_folder import RunFolder
+from effiseg.training.checkpointing import TrainingState, load_checkpoint
+from effiseg.training.memory_advice import describe, free_memory, is_shortage, largest_fitting, shortage_error
+from effiseg.training.progress import quiet_lightning
+from effiseg.training.run_keeper import RunKeeper, Schedule
+from effiseg.training.segmentation_task import SegmentationTask
+from effiseg.training.sync_batch_norm import synchronize_batch_norm
+
+_LIGHTNING_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def fit(
+    config: TrainConfig,
+    run: RunFolder,
+    task: SegmentationTask,
+    data: SegmentationDataModule,
+    keeper: RunKeeper,
+    schedule: Schedule,
+) -> None:
+    """Run Lightning over the remaining batches.
+
+    Raises:
+        Interrupted: a signal came; last.ckpt holds the step it came in.
+        EffisegError: a user's mistake that showed in a process of data-parallel training.
+        RunError: such a process ended without saying why.
+        ResourceError: memory ran out; the line says which batch size fits.
+    """
+    device = resolve_device(config.device)
+    if config.devices > 1:
+        synchronize_batch_norm(task.student, device)
+    done = keeper.state.step * schedule.accumulate
+    passes_per_epoch = schedule.steps_per_epoch * schedule.accumulate
+    data.set_position(done // passes_per_epoch, done % passes_per_epoch)
+    quiet_lightning()
+    trainer = L.Trainer(
+        accelerator="gpu" if device == "cuda" else "cpu",
+        devices=config.devices,
+        strategy="ddp_spawn" if config.devices > 1 else "auto",
+        precision=_LIGHTNING_PRECISION[config.precision],
+        max_epochs=1,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.optimizer.gradient_clip_norm,
+        deterministic="warn" if config.deterministic else False,
+        callbacks=[keeper],
+        logger=TensorBoardLogger(run.path, name="tensorboard", version="") if config.tensorboard else False,
+        default_root_dir=run.path,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+    )
+    watch = keeper.watch
+    watch.patient = True
+    shortage = ""
+    try:
+        # The data module, not a loader: torch cannot hand a loader's random generator to spawned processes.
+        trainer.fit(task, datamodule=data)
+    except (ProcessRaisedException, ProcessExitedException) as error:
+        # A process that is stopped while it starts ends like that too.
+        if watch.received is None:
+            raise mistake_in_process(error, config, run) from error
+    except (RuntimeError, MemoryError, OSError) as error:
+        shortage = describe(error)
+        if not is_shortage(shortage):
+            raise
+    watch.patient = False
+    if shortage:  # here, where the error no longer holds the tensors of the step
+        del trainer
+        raise _out_of_memory(shortage, config, run, task, keeper)
+    # The processes of a data-parallel run can be stopped without their parent, where only the checkpoint tells.
+    state = load_checkpoint(run.last_checkpoint)[3] if run.last_checkpoint.is_file() else TrainingState()
+    if watch.received is not None or not schedule.is_over(state):
+        raise Interrupted(
+            f"stopped at step {state.step} of {schedule.total_steps}; {run.how_to_resume}",
+            watch.received or signal.SIGTERM,
+        )
+
+
+def _out_of_memory(
+    shortage: str, config: TrainConfig, run: RunFolder, task: SegmentationTask, keeper: RunKeeper
+) -> ResourceError:
+    """What to raise when memory ran out; says how many images fit, where that can be tried."""
+    free_memory()
+    step, total = keeper.state.step, keeper.schedule.total_steps
+    if keeper.state.validation_pending:
+        return shortage_error(shortage, config, run, f"in the evaluation after step {step}", run.how_to_resume)
+    fitting = largest_fitting(task, config, torch.device(resolve_device(config.device)))
+    return shortage_error(shortage, config, run, f"in step {step + 1} of {total}", run.how_to_resume, fitting)
+
+
+def mistake_in_process(
+    error: ProcessRaisedException | ProcessExitedException, config: TrainConfig, run: RunFolder
+) -> Exception:
+    """What to raise for an error in a spawned process, of which torch hands over the traceback as text."""
+    if isinstance(error, ProcessExitedException):
+        return RunError(f"{run.path}: {str(error).strip()}, perhaps for want of memory; {run.how_to_resume}")
+    last_line = str(error).strip().splitlines()[-1]
+    if is_shortage(last_line):
+        return shortage_error(last_line, config, run, f"in one of {config.devices} processes", run.how_to_resume)
+    name, _, message = last_line.partition(": ")
+    return EffisegError(message) if name.startswith("effiseg.") else error
