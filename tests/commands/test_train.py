@@ -206,7 +206,7 @@ def test_an_existing_folder(data: Path, refused: Refused, tmp_path: Path) -> Non
     message = refused("--data", data, *SMALL)
     assert f"go on with `effiseg train --resume {tmp_path / 'run'}`" in message
     assert (tmp_path / "run" / "config.yaml").read_text() == "epochs: 1\n"
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.yaml", "holiday.jpg"]
 
 
 def test_no_out(data: Path, refused: Refused) -> None:
