@@ -196,3 +196,11 @@ def test_images_that_are_none(model: SegFormer, tmp_path: Path) -> None:
         predictor(3)  # type: ignore[call-overload]
     with pytest.raises(ModelError, match="nowhere"):
         Predictor("nowhere")
+
+
+def test_the_former_name_of_engine_is_understood_with_a_line(model: SegFormer) -> None:
+    with (
+        pytest.warns(FutureWarning, match="is now Predictor"),
+        pytest.raises(UsageError, match="onnxruntime runs exported files"),
+    ):
+        Predictor(model, device="cpu", runtime="onnxruntime")

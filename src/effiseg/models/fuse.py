@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
+from effiseg.config.engine import Output
 from effiseg.errors import ModelError
 from effiseg.models.best_class import best_class
 from effiseg.models.decode_head import DecodeHead, StageProjection, compose
@@ -45,7 +46,6 @@ from effiseg.models.normalization import DynamicLinear, DynamicTanh, LayerNorm
 from effiseg.models.segformer import SegFormer, check_images
 
 InputForm = Literal["normalized", "uint8"]
-OutputForm = Literal["logits", "labels"]
 MOST_LABELS = 255
 
 
@@ -65,7 +65,7 @@ class FusedSegFormer(nn.Module):
         head: FusedHead,
         source: SegFormer,
         input: InputForm,
-        output: OutputForm,
+        output: Output,
         pointwise: PointwiseForm,
     ) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class FusedSegFormer(nn.Module):
         self.num_classes = source.num_classes
         self.metadata: ModelMetadata = source.metadata
         self.input: InputForm = input
-        self.output: OutputForm = output
+        self.output: Output = output
         self.pointwise: PointwiseForm = pointwise
         self.stages = nn.ModuleList(stages)
         self.head = head
@@ -120,7 +120,7 @@ def fuse(
     model: SegFormer,
     *,
     input: InputForm = "normalized",
-    output: OutputForm = "logits",
+    output: Output = "logits",
     pointwise: PointwiseForm | None = None,
     attention: AttentionForm = "sdpa",
     head: PointwiseForm | None = None,
@@ -152,7 +152,7 @@ def fuse(
         pointwise = torch_form(weight.device.type)
     for name, value, known in (
         ("input", input, get_args(InputForm)),
-        ("output", output, get_args(OutputForm)),
+        ("output", output, get_args(Output)),
         ("pointwise", pointwise, get_args(PointwiseForm)),
         ("attention", attention, get_args(AttentionForm)),
         ("head", head or pointwise, get_args(PointwiseForm)),
