@@ -49,7 +49,7 @@ def examples() -> Iterator[doctest.DocTest]:
                 yield test
 
 
-SLOW = ("ablate", "export_model")
+SLOW = ("ablate", "export_model", "inspect_norms")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,8 @@ def test_evaluating_and_exporting_load_nothing_of_training() -> None:
 
 def test_every_function_has_an_example() -> None:
     documented = {example.name.split(".")[-1] for example in examples()}
-    assert {"train", "resume", "evaluate", "ablate", "export_model", "Run", "PythonData"} <= documented
+    functions = {name for name in effiseg.__all__ if getattr(getattr(effiseg, name), "__module__", "") == "effiseg.api"}
+    assert (functions - {"push"}) | {"Run", "PythonData"} <= documented  # a push needs the Hub
 
 
 @pytest.fixture

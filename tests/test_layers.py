@@ -47,7 +47,8 @@ TORCH_FREE = {
 }
 # Whatever draws works from files alone.
 REPORT_MAY_IMPORT = {
-    "errors", "files", "nested", "serialization", "results", "run_folder", "metrics.bootstrap", "visualization",
+    "config.publishing", "errors", "files", "metrics.bootstrap", "nested", "results", "run_folder", "serialization",
+    "visualization",
 }  # fmt: skip
 HEAVY = {"torch", "lightning", "torchvision", "transformers"}
 

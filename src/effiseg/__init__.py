@@ -12,7 +12,19 @@ from effiseg.version import __version__
 
 if TYPE_CHECKING:
     from effiseg import distillation, losses
-    from effiseg.api import ablate, evaluate, export_model, resume, train
+    from effiseg.api import (
+        ablate,
+        check_data,
+        convert_data,
+        data_statistics,
+        evaluate,
+        export_model,
+        inspect_norms,
+        push,
+        resume,
+        synthesize_scenes,
+        train,
+    )
     from effiseg.data.python_data import PythonData
     from effiseg.errors import DataError, EffisegError, Interrupted, ModelError, ResourceError, RunError, UsageError
     from effiseg.inference.predictor import Predictor
@@ -41,14 +53,20 @@ __all__ = [
     "UsageError",
     "__version__",
     "ablate",
+    "check_data",
+    "convert_data",
+    "data_statistics",
     "distillation",
     "evaluate",
     "export_model",
     "from_pretrained",
     "fuse",
+    "inspect_norms",
     "losses",
+    "push",
     "resume",
     "save_pretrained",
+    "synthesize_scenes",
     "train",
     "write_report",
 ]
@@ -69,12 +87,18 @@ _MODULES = {
     "Segmentation": "effiseg.inference.segmentation",
     "UsageError": "effiseg.errors",
     "ablate": "effiseg.api",
+    "check_data": "effiseg.api",
+    "convert_data": "effiseg.api",
+    "data_statistics": "effiseg.api",
     "evaluate": "effiseg.api",
     "export_model": "effiseg.api",
     "from_pretrained": "effiseg.models.pretrained",
     "fuse": "effiseg.models.fuse",
+    "inspect_norms": "effiseg.api",
+    "push": "effiseg.api",
     "resume": "effiseg.api",
     "save_pretrained": "effiseg.models.pretrained",
+    "synthesize_scenes": "effiseg.api",
     "train": "effiseg.api",
     "write_report": "effiseg.report.page",
 }

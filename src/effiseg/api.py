@@ -10,87 +10,76 @@ import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from effiseg.config.comparison import AblationConfig
-from effiseg.config.data import AugmentPreset, Resize, parse_image_size
+from effiseg.config.data import Resize, parse_image_size
+from effiseg.config.dataset import DataCheckConfig, DataConvertConfig, DataStatisticsConfig, SynthesizeConfig
 from effiseg.config.engine import ExportFormat, Output, Precision
 from effiseg.config.export import ExportConfig
+from effiseg.config.inspection import InspectionConfig
+from effiseg.config.keywords import (
+    AblationKeywords,
+    DataConvertKeywords,
+    DataKeywords,
+    DataStatisticsKeywords,
+    ImageSize,
+    InspectionKeywords,
+    PathLike,
+    PushKeywords,
+    SynthesizeKeywords,
+    TrainKeywords,
+)
 from effiseg.config.loss import LossName
-from effiseg.config.parsing import Layer, file_layers, make_settings, with_recipe_below
-from effiseg.config.training import Cache, Device, Protocol, TrainConfig
-from effiseg.config.training import Precision as TrainingPrecision
+from effiseg.config.parsing import keyword_layers, keyword_settings, make_settings, settings_dict, with_recipe_below
+from effiseg.config.publishing import PushConfig
+from effiseg.config.signatures import signature_of
+from effiseg.config.training import Device, Protocol, TrainConfig
 from effiseg.errors import UsageError
-from effiseg.nested import flatten, merge_settings, nest
+from effiseg.nested import flatten, merge_settings
+from effiseg.progress import Progress
 from effiseg.run_folder import is_exported, resolve_model
 
 # What works is imported where it works: evaluating and exporting need nothing of training.
 if TYPE_CHECKING:
+    from effiseg.data.check import CheckReport
+    from effiseg.data.dataset_spec import DatasetSpec
     from effiseg.data.python_data import PythonData
     from effiseg.export.exporter import ExportReport
     from effiseg.inference.predictor import Mode
+    from effiseg.inspection.results import NormInspection
     from effiseg.losses.custom import Loss
     from effiseg.models.segformer import SegFormer
     from effiseg.results import EvaluationResult
     from effiseg.runs import Comparison, Run
 
-PathLike = str | os.PathLike[str]
 Model: TypeAlias = "PathLike | SegFormer"
 """A network, or what the commands take as MODEL: a run, a model folder, a transformers folder, a Hub id, a file."""
-ImageSize = str | tuple[int, int]
-"""(height, width) in pixels, or "HEIGHTxWIDTH"."""
+Data: TypeAlias = "PathLike | PythonData"
+"""A data set's YAML file, a preset's name together with `data_root`, or a `PythonData`."""
 
 
+@signature_of(TrainConfig, TrainKeywords)
 def train(
     *,
-    data: PathLike | PythonData | None = None,
     out: PathLike,
-    recipe: PathLike | None = None,
-    config: PathLike | Sequence[PathLike] = (),
-    data_root: PathLike | None = None,
-    teacher: PathLike | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    image_size: ImageSize | None = None,
-    augment: AugmentPreset | None = None,
-    model: Mapping[str, Any] | None = None,
+    data: PathLike | PythonData | None = None,
     loss: LossName | Mapping[str, Any] | Loss | None = None,
-    distillation: Mapping[str, Any] | None = None,
-    optimizer: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    device: Device | None = None,
-    precision: TrainingPrecision | None = None,
-    workers: int | None = None,
-    cache: Cache | None = None,
-    **settings: Any,
+    config: PathLike | Sequence[PathLike] = (),
+    **settings: Unpack[TrainKeywords],
 ) -> Run:
     """Train or distil a model in a new run folder, as `effiseg train` does.
 
-    None leaves a setting to the recipe, or else to its default. Every other setting of `effiseg train --help` can
-    be given too, nested ones as dictionaries or by their dotted names: `optimizer={"lr": 1e-3}` is
-    `**{"optimizer.lr": 1e-3}`.
+    Every setting of `effiseg train --help` can be given, nested ones as dictionaries or by their dotted names:
+    `optimizer={"lr": 1e-3}` is `**{"optimizer.lr": 1e-3}`. None is null where a setting can be null, and otherwise
+    leaves it to the recipe, or else to its default.
 
     Args:
-        data: a data set's YAML file, a preset's name together with `data_root`, or a `PythonData`.
         out: the run folder to write; it must not exist yet.
-        recipe: name of a recipe (default: baseline) or a YAML file.
-        config: YAML files of settings, or names of shipped ones; they go over the recipe, and under all arguments.
-        data_root: folder of the data set.
-        teacher: whom to learn from, for recipes that distil: a run, model folder or transformers folder.
-        epochs: passes over the training split.
-        batch_size: images per optimizer step.
-        image_size: the network's input.
-        augment: how images are varied: standard, paper or none.
-        model: settings of the network, as `{"variant": "b1"}`.
+        data: a data set's YAML file, a preset's name together with `data_root`, or a `PythonData`.
         loss: a loss by name, its settings, or a loss of your own: a function or nn.Module `loss(logits, target)`
             that returns a scalar, as torch's losses are; see `effiseg.losses.custom.custom_loss`.
-        distillation: weights and knobs of the distillation terms.
-        optimizer: settings of the optimizer, as `{"lr": 1e-3}`.
-        seed: seed of everything random.
-        device: auto, cpu or cuda.
-        precision: "32", "bf16" or "16".
-        workers: loader processes; 0 reads in this process.
-        cache: keep decoded images: off, disk or ram.
+        config: YAML files of settings, or names of shipped ones; they go over the recipe, and under all arguments.
         settings: any other setting.
 
     Returns:
@@ -116,17 +105,13 @@ def train(
 
     objects = data if isinstance(data, PythonData) else None
     own_loss = None
-    if loss is not None and not isinstance(loss, (str, Mapping)):
+    if loss is not None and not isinstance(loss, str | Mapping):
         own_loss, loss = loss, "custom"
-    named = {"name": loss} if isinstance(loss, str) else loss
-    given = given_settings(
-        settings, data=data if objects is None else objects.reference, out=out, recipe=recipe, data_root=data_root,
-        teacher=teacher, epochs=epochs, batch_size=batch_size, image_size=image_size, augment=augment, model=model,
-        loss=named, distillation=distillation, optimizer=optimizer, seed=seed, device=device, precision=precision,
-        workers=workers, cache=cache,
-    )  # fmt: skip
-    layers = with_recipe_below(TrainConfig, settings_layers("effiseg.train", config, given))
-    return start_run(make_settings(TrainConfig, *layers), data=objects, loss=own_loss)
+    given = {"data": data if objects is None else objects.reference, "out": out, "loss": _named(loss), **settings}
+    layers = with_recipe_below(
+        TrainConfig, keyword_layers(TrainConfig, "effiseg.train", _with_size_texts(given), config)
+    )
+    return start_run(make_settings(TrainConfig, *with_recipe_below(TrainConfig, layers)), data=objects, loss=own_loss)
 
 
 def resume(run: PathLike, *, data: PythonData | None = None, loss: Loss | None = None) -> Run:
@@ -236,49 +221,24 @@ def evaluate(
     return evaluate_exported(load_exported(found), spec, split, source=source, **common)
 
 
+@signature_of(AblationConfig, AblationKeywords)
 def ablate(
     *,
-    data: PathLike | None = None,
     out: PathLike,
-    recipes: Sequence[PathLike] | None = None,
-    seeds: Sequence[int] | None = None,
-    teacher: PathLike | None = None,
+    data: PathLike | None = None,
     config: PathLike | Sequence[PathLike] = (),
-    data_root: PathLike | None = None,
-    split: str | None = None,
-    epochs: int | None = None,
-    teacher_epochs: int | None = None,
-    batch_size: int | None = None,
-    image_size: ImageSize | None = None,
-    model: Mapping[str, Any] | None = None,
-    optimizer: Mapping[str, Any] | None = None,
-    device: Device | None = None,
-    workers: int | None = None,
-    **settings: Any,
+    **settings: Unpack[AblationKeywords],
 ) -> Comparison:
     """Train and compare teacher, baseline and strategies under one loop, metric and budget, as `effiseg ablate` does.
 
     Called again with the same folder it skips what is finished and goes on where it was cut. Every training setting
-    can be given and then holds for every row.
+    can be given and then holds for every row; None is as in `effiseg.train`.
 
     Args:
-        data: a data set's YAML file, or a preset's name together with `data_root`.
         out: folder of the comparison.
-        recipes: the rows beside the teacher.
-        seeds: every row is trained once with each.
-        teacher: a trained teacher; None trains one first.
+        data: a data set's YAML file, or a preset's name together with `data_root`.
         config: YAML files of settings, or names of shipped ones, under all arguments.
-        data_root: folder of the data set.
-        split: the split on which rows are compared.
-        epochs: passes over the training split, for every row.
-        teacher_epochs: those of a teacher that is trained here.
-        batch_size: images per optimizer step.
-        image_size: the network's input.
-        model: settings of the network that hold for every row.
-        optimizer: settings of the optimizer.
-        device: auto, cpu or cuda.
-        workers: loader processes; 0 reads in this process.
-        settings: any other setting.
+        settings: any other setting of `effiseg ablate --help`.
 
     Raises:
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
@@ -297,19 +257,10 @@ def ablate(
     """
     from effiseg.runs import compare
 
-    given = given_settings(
-        settings, data=data, out=out, recipes=None if recipes is None else [os.fspath(r) for r in recipes],
-        seeds=None if seeds is None else list(seeds), teacher=teacher, data_root=data_root, split=split, epochs=epochs,
-        teacher_epochs=teacher_epochs, batch_size=batch_size, image_size=image_size, model=model, optimizer=optimizer,
-        device=device, workers=workers,
-    )  # fmt: skip
-    layers = settings_layers("effiseg.ablate", config, given)
-    made = make_settings(AblationConfig, *layers)
-    shared: dict[str, Any] = {}
-    for _, layer in layers:
-        shared = merge_settings(shared, layer)
-    words = ", ".join(f"{name}={value!r}" for name, value in flatten(layers[-1][1]).items())
-    return compare(made, shared, command=f"effiseg.ablate({words})")
+    given = {"data": data, "out": out, **settings, "loss": _named(settings.get("loss"))}
+    layers = keyword_layers(AblationConfig, "effiseg.ablate", _with_size_texts(given), config)
+    shared = merge_settings({}, *(layer for _, layer in layers))
+    return compare(make_settings(AblationConfig, *layers), shared, command=_call("effiseg.ablate", layers[-1][1]))
 
 
 def export_model(
@@ -389,6 +340,244 @@ def export_as(model: Model, config: ExportConfig) -> ExportReport:
     return export(from_pretrained(found), config, source)
 
 
+@signature_of(InspectionConfig, InspectionKeywords)
+def inspect_norms(
+    model: Model,
+    data: Data,
+    *,
+    out: PathLike | None = None,
+    progress: Progress | None = None,
+    **settings: Unpack[InspectionKeywords],
+) -> NormInspection:
+    """Fit lines and tanhs to what every norm of a model does, as `effiseg inspect-norms` does.
+
+    Args:
+        model: a network, run, model folder, transformers folder or Hub id.
+        data: see `Data`; its classes need not be the model's.
+        out: folder for norms.json, the table and the figures; None writes nothing.
+        progress: called with (steps done, steps in all).
+        settings: any other setting of `effiseg inspect-norms --help`.
+
+    Raises:
+        DataError, ModelError, UsageError: what is wrong, in one line.
+
+    Example:
+        >>> inspection = effiseg.inspect_norms("runs/students/baseline", "colours/data.yaml", images=1)
+        >>> len(inspection.norms), inspection.norms[0].may_become in ("dyt", "dyl", "neither")
+        (30, True)
+    """
+    given: dict[str, Any] = {"model": model_name(model), "data": data_name(data), **settings}
+    config = keyword_settings(InspectionConfig, "effiseg.inspect_norms", given)
+    return inspect_as(config, _call("effiseg.inspect_norms", given), model, data, out=out, progress=progress)
+
+
+def inspect_as(
+    config: InspectionConfig,
+    command: str,
+    model: Model,
+    data: Data,
+    *,
+    out: PathLike | None = None,
+    progress: Progress | None = None,
+) -> NormInspection:
+    """`inspect_norms` with its settings as one object, and the command to record.
+
+    Raises:
+        DataError, ModelError, UsageError: what is wrong, in one line.
+    """
+    from effiseg.allocator import keep_freed_memory
+    from effiseg.environment import describe_environment, resolve_device
+    from effiseg.inspection.inspector import inspect_norms as inspect
+    from effiseg.inspection.writing import check_out, write_inspection
+
+    if out is not None:
+        check_out(out)  # before minutes of work
+    network = trained_network(model, "has no norms to look into; give the model folder")
+    spec = data_set(data, config.data_root)
+    device = resolve_device(config.device)
+    if device == "cpu":
+        keep_freed_memory()
+    inspection = inspect(
+        network, spec, config.split, config.images, image_size=config.image_size, seed=config.seed, device=device,
+        progress=progress, source=config.model,
+    )  # fmt: skip
+    inspection.environment = describe_environment()
+    inspection.command = command
+    inspection.settings = settings_dict(config)
+    if out is not None:
+        write_inspection(inspection, out)
+    return inspection
+
+
+@signature_of(PushConfig, PushKeywords)
+def push(model: PathLike, repository: str, **settings: Unpack[PushKeywords]) -> str:
+    """Upload a model folder to the Hugging Face Hub, as `effiseg push` does.
+
+    Args:
+        model: run folder or model folder.
+        repository: owner/name; it is made where there is none.
+        settings: private, of a repository that is made; revision, the branch.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        UsageError, ModelError, ResourceError: what is wrong, in one line.
+    """
+    from effiseg.models import hub
+
+    given = {"model": model, "repository": repository, **settings}
+    config = keyword_settings(PushConfig, "effiseg.push", given)
+    upload = hub.plan_upload(resolve_model(config.model), config.repository)
+    return hub.push(upload, private=config.private, revision=config.revision)
+
+
+@signature_of(DataCheckConfig, DataKeywords)
+def check_data(data: Data, *, progress: Progress | None = None, **settings: Unpack[DataKeywords]) -> CheckReport:
+    """Every fault of a data set that would spoil training, as `effiseg data check` names them.
+
+    Args:
+        data: see `Data`.
+        progress: called with (pairs done, pairs in all).
+        settings: data_root.
+
+    Raises:
+        DataError: the check could not run.
+
+    Example:
+        >>> report = effiseg.check_data("colours/data.yaml")
+        >>> report.faults, report.images
+        ([], {'train': 14, 'val': 3, 'test': 3})
+    """
+    from effiseg.data.check import check_dataset
+
+    config = keyword_settings(DataCheckConfig, "effiseg.check_data", {"data": data_name(data), **settings})
+    return check_dataset(data_set(data, config.data_root), progress)
+
+
+@signature_of(DataStatisticsConfig, DataStatisticsKeywords)
+def data_statistics(data: Data, **settings: Unpack[DataStatisticsKeywords]) -> dict[str, Any]:
+    """Pixel shares per class and split, and class weights, as `effiseg data stats --json` prints them.
+
+    Args:
+        data: see `Data`.
+        settings: any other setting of `effiseg data stats --help`.
+
+    Returns:
+        See `effiseg.data.dataset_statistics.dataset_statistics`.
+
+    Raises:
+        DataError: the data set breaks a rule.
+
+    Example:
+        >>> statistics = effiseg.data_statistics("colours/data.yaml", splits=["val"])
+        >>> sum(statistics["splits"]["val"]["shares"].values())
+        1.0
+    """
+    from effiseg.data.dataset_statistics import dataset_statistics
+
+    given = {"data": data_name(data), **settings}
+    config = keyword_settings(DataStatisticsConfig, "effiseg.data_statistics", given)
+    return dataset_statistics(config, data_set(data, config.data_root))
+
+
+@signature_of(DataConvertConfig, DataConvertKeywords)
+def convert_data(
+    data: PathLike, out: PathLike, *, progress: Progress | None = None, **settings: Unpack[DataConvertKeywords]
+) -> dict[str, int]:
+    """Write a data set of any format as label PNGs, as `effiseg data convert` does.
+
+    Args:
+        data: a data set's YAML file, or a preset's name together with `data_root`.
+        out: folder to write; new or empty.
+        progress: called with (samples done, samples in all).
+        settings: data_root; link, for symbolic links to the images instead of copies.
+
+    Returns:
+        Split → number of samples.
+
+    Raises:
+        DataError: the folder holds something, or a sample cannot be read.
+
+    Example:
+        >>> effiseg.convert_data("colours/data.yaml", "plain")
+        {'train': 14, 'val': 3, 'test': 3}
+    """
+    from effiseg.data.convert import convert_dataset
+
+    config = keyword_settings(DataConvertConfig, "effiseg.convert_data", {"data": data, "out": out, **settings})
+    return convert_dataset(data_set(data, config.data_root), config.out, link=config.link, progress=progress)
+
+
+@signature_of(SynthesizeConfig, SynthesizeKeywords)
+def synthesize_scenes(
+    folder: PathLike, *, progress: Progress | None = None, **settings: Unpack[SynthesizeKeywords]
+) -> dict[str, int]:
+    """Draw street scenes in the Cityscapes layout, as `effiseg data synthesize` does.
+
+    Args:
+        folder: folder to write; new, empty, or one of an earlier call, which is completed.
+        progress: called with (scenes done, scenes in all).
+        settings: scenes of train, val and test, their size, and their seed.
+
+    Returns:
+        Split → number of scenes; train on them with `data="cityscapes", data_root=folder`.
+
+    Raises:
+        DataError: the folder holds something else.
+
+    Example:
+        >>> effiseg.synthesize_scenes("scenes", train=2, val=1, size=(32, 64))
+        {'train': 2, 'val': 1, 'test': 0}
+    """
+    from effiseg.scenes.synthetic import synthesize
+
+    config = keyword_settings(SynthesizeConfig, "effiseg.synthesize_scenes", {"folder": folder, **settings})
+    synthesize(config.folder, config.counts, *config.size, config.seed, progress)
+    return config.counts
+
+
+def model_name(model: Model) -> str:
+    """A model as results name it."""
+    return os.fspath(model) if isinstance(model, str | os.PathLike) else "the model"
+
+
+def data_name(data: Data) -> str:
+    """A data set as results name it."""
+    return os.fspath(data) if isinstance(data, str | os.PathLike) else data.reference
+
+
+def data_set(data: Data, data_root: str | None) -> DatasetSpec:
+    """The description of a data set.
+
+    Raises:
+        DataError: it breaks a rule.
+    """
+    from effiseg.data.dataset_spec import load_dataset_spec
+
+    return load_dataset_spec(os.fspath(data), data_root) if isinstance(data, str | os.PathLike) else data.spec()
+
+
+def trained_network(model: Model, refusal: str) -> SegFormer:
+    """The network of a MODEL, or the one that is given.
+
+    Args:
+        model: see `Model`.
+        refusal: said of an exported file.
+
+    Raises:
+        ModelError, UsageError: there is none, or it is an exported file.
+    """
+    if not isinstance(model, str | os.PathLike):
+        return model
+    found = resolve_model(model)
+    if is_exported(found):
+        raise UsageError(f"{os.fspath(model)}: an exported file {refusal}")
+    from effiseg.models.pretrained import from_pretrained
+
+    return from_pretrained(found)
+
+
 def pixels(size: ImageSize | None) -> tuple[int, int] | None:
     """(height, width) of a size in either form.
 
@@ -400,17 +589,21 @@ def pixels(size: ImageSize | None) -> tuple[int, int] | None:
 
 def size_text(size: Any) -> Any:
     """(height, width) as "HEIGHTxWIDTH"; anything else as it is."""
-    return "x".join(map(str, size)) if isinstance(size, (tuple, list)) else size
+    return "x".join(map(str, size)) if isinstance(size, tuple | list) else size
 
 
-def given_settings(settings: Mapping[str, Any], **named: Any) -> dict[str, Any]:
-    """The arguments that are not None, and the further settings."""
-    given = {name: value for name, value in named.items() if value is not None} | dict(settings)
-    sizes = {name: size_text(given[name]) for name in ("image_size", "latency_size") if name in given}
-    return given | sizes
+def _with_size_texts(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with sizes as config.yaml has them."""
+    return {
+        name: size_text(value) if name in ("image_size", "latency_size") else value for name, value in given.items()
+    }
 
 
-def settings_layers(source: str, config: PathLike | Sequence[PathLike], given: Mapping[str, Any]) -> list[Layer]:
-    """The layers of `config`, then what was given to the function `source`."""
-    files = [config] if isinstance(config, (str, os.PathLike)) else list(config)
-    return [*file_layers([os.fspath(file) for file in files]), (source, nest(given))]
+def _named(loss: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The settings of a loss that is given by its name."""
+    return {"name": loss} if isinstance(loss, str) else loss
+
+
+def _call(function: str, given: Mapping[str, Any]) -> str:
+    """A call as results files record it."""
+    return f"{function}({', '.join(f'{name}={value!r}' for name, value in flatten(given).items())})"

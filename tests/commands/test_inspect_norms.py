@@ -62,7 +62,11 @@ def test_the_files_and_the_verdict(
         (["MODEL", "--out", "OUT"], UsageError, "--data"),
         (["--data", "DATA", "--out", "OUT"], UsageError, "MODEL"),
         (["MODEL", "other", "--data", "DATA", "--out", "OUT"], UsageError, "one MODEL"),
-        (["MODEL", "--data", "DATA", "--out", "OUT", "--images", "0"], UsageError, "from 1 on; found '0'"),
+        (
+            ["MODEL", "--data", "DATA", "--out", "OUT", "--images", "0"],
+            UsageError,
+            "images must be at least 1",
+        ),
         (["MODEL", "--data", "DATA", "--out", "OUT", "--image", "2"], UsageError, "did you mean"),
         (["MODEL", "--data", "DATA", "--out", "FULL"], UsageError, "found other files"),
         (["MODEL", "--data", "no.yaml", "--out", "OUT"], DataError, "no.yaml"),

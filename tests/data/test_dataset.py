@@ -13,12 +13,12 @@ from effiseg.data.dataset import (
     EvaluationDataset,
     LoaderError,
     SegmentationDataset,
-    sample_generator,
     start_worker,
 )
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.reading import read_mask
 from effiseg.data.samples import list_samples
+from effiseg.data.transforms import sample_generator
 from effiseg.errors import DataError
 
 STANDARD = AugmentationConfig().filled_from("standard")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from effiseg.commands.arguments import CommandParser
+from effiseg.config.command_line import parse_command
+from effiseg.config.dataset import DataCheckConfig
 from effiseg.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -16,17 +18,24 @@ SHOWN = 5
 """Findings of one kind that are printed; --json has all of them."""
 
 
+@dataclass(kw_only=True)
+class Options(DataCheckConfig):
+    """Settings of `effiseg data check`."""
+
+    json: bool = False
+    """Print JSON with all findings instead of text."""
+
+
 def run(argv: list[str]) -> int:
     """Parse, examine, print; 0 nothing but warnings, 1 faults."""
-    parser = CommandParser(
+    options = parse_command(
+        Options,
+        argv,
         prog="effiseg data check",
         description="Decode every image and mask and name every fault that would spoil training. Exit code: 0 no "
         "faults (there may be warnings), 1 faults, 2 the check could not run.",
+        words=("data",),
     )
-    parser.add_argument("data", metavar="DATA", help="a data set's YAML file, or a preset with --data_root")
-    parser.add_argument("--data_root", metavar="FOLDER", help="folder of the data set; replaces the YAML's path")
-    parser.add_argument("--json", action="store_true", help="print JSON with all findings instead of text")
-    options = parser.parse(argv, surplus="one DATA is checked at a time")
     from effiseg.data.check import check_dataset
     from effiseg.data.dataset_spec import load_dataset_spec
 

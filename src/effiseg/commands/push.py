@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from effiseg.commands.arguments import CommandParser
+from dataclasses import dataclass
+
+from effiseg.config.command_line import parse_command
+from effiseg.config.publishing import PushConfig
 from effiseg.run_folder import resolve_model
+
+
+@dataclass(kw_only=True)
+class Options(PushConfig):
+    """Settings of `effiseg push`."""
+
+    dry_run: bool = False
+    """List what would be uploaded, without the network."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, upload or list what would be uploaded."""
-    parser = CommandParser(
-        "effiseg push",
-        "Upload a model folder to the Hugging Face Hub: weights, config and card. The repository is made if need be.",
+    options = parse_command(
+        Options,
+        argv,
+        prog="effiseg push",
+        description="Upload a model folder to the Hugging Face Hub: weights, config and card. The repository is made "
+        "if need be.",
+        words=("model", "repository"),
     )
-    parser.add_argument("model", metavar="MODEL", help="run folder or model folder")
-    parser.add_argument("repository", metavar="REPO", help="owner/name on the Hub")
-    parser.add_argument("--private", action="store_true", help="a repository that is made is private")
-    parser.add_argument("--revision", metavar="BRANCH", help="branch to upload to; default: the main one")
-    parser.add_argument("--dry_run", action="store_true", help="list what would be uploaded, without the network")
-    options = parser.parse(argv)
-
     from effiseg.models.hub import CARD_FILE, plan_upload, push
 
     folder = resolve_model(options.model)

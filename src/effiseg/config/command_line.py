@@ -22,6 +22,7 @@ from effiseg.config.parsing import (
     file_layers,
     make_settings,
     renamed,
+    section_names,
     settings_dict,
     suggest,
     with_recipe_below,
@@ -120,7 +121,6 @@ def parse_layers(
 def _split(settings_type: type[Any], argv: Sequence[str], command: _Command) -> tuple[list[tuple[str, str]], list[str]]:
     """The (name, value) pairs of the options, and the words that belong to none."""
     settings, old = all_settings(settings_type), renamed(settings_type)
-    sections = {name.rpartition(".")[0] for name in settings} - {""}
     options: list[tuple[str, str]] = []
     loose: list[str] = []
     waiting = list(argv)
@@ -137,7 +137,7 @@ def _split(settings_type: type[Any], argv: Sequence[str], command: _Command) -> 
         if name in old:
             print(f"{command.prog}: --{name} is now --{old[name]}", file=sys.stderr)
             name = old[name]
-        if not word.startswith("--") or name not in {*settings, *sections, "config"}:
+        if not word.startswith("--") or name not in {*settings, *section_names(settings_type), "config"}:
             _refuse_option(word.partition("=")[0], settings, command)
         if not equals:
             switch = name in settings and settings[name].is_switch

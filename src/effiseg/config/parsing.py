@@ -66,6 +66,11 @@ def field_names(settings_type: type[Any]) -> list[str]:
     return list(all_settings(settings_type))
 
 
+def section_names(settings_type: type[Any]) -> set[str]:
+    """Names of the nested dataclasses."""
+    return {name.rpartition(".")[0] for name in field_names(settings_type)} - {""}
+
+
 def renamed(settings_type: type[Any]) -> Mapping[str, str]:
     """Old name → present one of the settings that were renamed; old files and flags are still read."""
     names: Mapping[str, str] = getattr(settings_type, "RENAMED", {})
@@ -94,7 +99,7 @@ def known_keys(settings_type: type[Any], source: str, settings: Mapping[str, Any
     known, old = field_names(settings_type), renamed(settings_type)
     present = nest({old.get(key, key): value for key, value in settings.items()})
     for key, value in flatten(present).items():
-        if any(name.startswith(f"{key}.") for name in known):
+        if key in section_names(settings_type):
             section(value, key)  # refuses: it is no mapping
         if key not in known:
             raise UsageError(f"{source}: unknown key {key!r}{suggest(key, known)}")
@@ -148,13 +153,10 @@ def keyword_layers(
     for old, name in renamed(settings_type).items():
         if old in given:
             print(f"{function}: {old} is now {name}", file=sys.stderr)
-    settings = all_settings(settings_type)
-    kept = {
-        name: value
-        for name, value in flatten(known_keys(settings_type, function, given)).items()
-        if value is not None or NoneType in get_args(settings[name].hint)
-    }
-    return [*file_layers([os.fspath(file) for file in files]), (function, nest(kept))]
+    nullable = {name for name, setting in all_settings(settings_type).items() if NoneType in get_args(setting.hint)}
+    left = {*field_names(settings_type), *section_names(settings_type)} - nullable
+    kept = {name: value for name, value in flatten(nest(given)).items() if value is not None or name not in left}
+    return [*file_layers([os.fspath(file) for file in files]), (function, known_keys(settings_type, function, kept))]
 
 
 def keyword_settings(settings_type: type[Settings], function: str, given: Mapping[str, Any]) -> Settings:

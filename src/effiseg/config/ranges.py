@@ -11,6 +11,7 @@ Interval = tuple[float, float, bool, bool]
 """Least and greatest value, and whether each of the two is itself allowed."""
 NOT_NEGATIVE: Interval = (0, math.inf, True, False)
 POSITIVE: Interval = (0, math.inf, False, False)
+COUNT: Interval = (1, math.inf, True, False)
 SHARE: Interval = (0, 1, True, True)
 BELOW_ONE: Interval = (0, 1, True, False)
 

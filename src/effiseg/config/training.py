@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from effiseg.config.data import AugmentationConfig, AugmentPreset, Resize, parse_image_size
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig
-from effiseg.config.ranges import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, Interval, check_length, check_ranges
+from effiseg.config.ranges import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, check_length, check_ranges
 from effiseg.config.transfer import TransferConfig
 from effiseg.errors import UsageError
 
@@ -18,7 +17,6 @@ Precision = Literal["32", "bf16", "16"]
 Protocol = Literal["full", "quarter"]
 Cache = Literal["off", "disk", "ram"]
 SamplerName = Literal["uniform", "rare_class"]
-_COUNT: Interval = (1, math.inf, True, False)
 
 
 @dataclass
@@ -155,12 +153,12 @@ class TrainConfig:
         check_ranges(
             self,
             {
-                "epochs": _COUNT,
-                "images_per_epoch": _COUNT,
-                "batch_size": _COUNT,
-                "accumulate": _COUNT,
-                "devices": _COUNT,
-                "early_stop_epochs": _COUNT,
+                "epochs": COUNT,
+                "images_per_epoch": COUNT,
+                "batch_size": COUNT,
+                "accumulate": COUNT,
+                "devices": COUNT,
+                "early_stop_epochs": COUNT,
                 "workers": NOT_NEGATIVE,
                 "validate_every": NOT_NEGATIVE,
                 "checkpoint_minutes": NOT_NEGATIVE,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from effiseg.config.data import parse_image_size
-from effiseg.config.ranges import Interval, check_ranges
+from effiseg.config.ranges import COUNT, check_ranges
 from effiseg.errors import UsageError
-
-_COUNT: Interval = (1, math.inf, True, False)
 
 
 @dataclass
@@ -33,4 +30,4 @@ class TransferConfig:
         parse_image_size(self.image_size)
         if self.data is None and self.data_root is not None:
             raise UsageError("transfer.data_root is the folder of transfer.data; give that too")
-        check_ranges(self, {"batch_size": _COUNT, "steps": _COUNT}, "transfer.")
+        check_ranges(self, {"batch_size": COUNT, "steps": COUNT}, "transfer.")

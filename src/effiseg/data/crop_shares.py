@@ -9,12 +9,11 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from effiseg.data.dataset import sample_generator
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.parallel import map_in_processes
 from effiseg.data.rare_class_sampler import Draw, RareClassSampler
 from effiseg.data.sample import Sample
-from effiseg.data.transforms import TrainingTransform
+from effiseg.data.transforms import TrainingTransform, sample_generator
 from effiseg.progress import Progress
 
 Place = tuple[int, int, int | None]

@@ -18,7 +18,13 @@ from effiseg.data.cache import SampleCache, StoredPair, StoredSize
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.rare_class_sampler import Draw, RareClassSampler
 from effiseg.data.sample import Sample
-from effiseg.data.transforms import TrainingTransform, UInt8Array, prepare_for_evaluation, prepare_for_windows
+from effiseg.data.transforms import (
+    TrainingTransform,
+    UInt8Array,
+    prepare_for_evaluation,
+    prepare_for_windows,
+    sample_generator,
+)
 from effiseg.errors import DataError
 
 
@@ -168,13 +174,6 @@ def start_worker(worker_index: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
-
-
-def sample_generator(seed: int, epoch: int, place: int) -> np.random.Generator:
-    """The random numbers of one place in one epoch; a pure function of its arguments."""
-    # The spawn key keeps this stream apart from the sampler's, which is seeded by (seed, epoch).
-    sequence = np.random.SeedSequence([seed % 2**64, epoch, place], spawn_key=(1,))
-    return np.random.Generator(np.random.Philox(sequence))
 
 
 def _read(sample: Sample, spec: DatasetSpec, cache: SampleCache | None) -> StoredPair:

@@ -26,6 +26,13 @@ _GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
 
+def sample_generator(seed: int, epoch: int, place: int) -> np.random.Generator:
+    """The random numbers of one place in one epoch; a pure function of its arguments."""
+    # The spawn key keeps this stream apart from the sampler's, which is seeded by (seed, epoch).
+    sequence = np.random.SeedSequence([seed % 2**64, epoch, place], spawn_key=(1,))
+    return np.random.Generator(np.random.Philox(sequence))
+
+
 def resized_shape(shape: tuple[int, int], image_size: tuple[int, int], resize: Resize) -> tuple[int, int]:
     """(height, width) an image of `shape` is scaled to for a network input of `image_size`.
 

@@ -130,3 +130,5 @@ class NormInspection(ResultsFile):
     """What `describe_environment` gave."""
     command: str = ""
     """The command line."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Every setting it was made with, resolved."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from effiseg.errors import ModelError, UsageError
-from effiseg.models.pretrained import CONFIG_FILE, PREPROCESSOR_FILE, SHARDS_FILE, WEIGHTS_FILE, has_safetensors
+from effiseg.models.folder import CONFIG_FILE, PREPROCESSOR_FILE, SHARDS_FILE, WEIGHTS_FILE, has_safetensors
 
 CARD_FILE = "README.md"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w-][\w.-]*")

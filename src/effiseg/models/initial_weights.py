@@ -18,15 +18,14 @@ from effiseg.config.model import Norm, Variant
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import read_json
 from effiseg.models.checkpoint_names import own_names
+from effiseg.models.folder import CONFIG_FILE, has_safetensors
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.mix_transformer import ENCODER_SIZES
 from effiseg.models.pretrained import (
-    CONFIG_FILE,
     PICKLE_FILE,
     TRANSFORMERS_EPS,
     existing_folder,
     from_pretrained,
-    has_safetensors,
     read_weights,
     weights_digest,
 )

@@ -24,6 +24,7 @@ from torch import Tensor
 from effiseg.config.model import Norm, Variant
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import atomic_path, read_json, write_json
+from effiseg.models.folder import CONFIG_FILE, PREPROCESSOR_FILE, SHARDS_FILE, WEIGHTS_FILE, has_safetensors
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.mix_transformer import (
     ENCODER_SIZES,
@@ -35,10 +36,6 @@ from effiseg.models.mix_transformer import (
 )
 from effiseg.models.segformer import DECODER_WIDTHS, SegFormer
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-SHARDS_FILE = "model.safetensors.index.json"
-PREPROCESSOR_FILE = "preprocessor_config.json"
 TRANSFORMERS_TYPE = "segformer"
 OWN_TYPE = "effiseg_segformer"
 PICKLE_FILE = "pytorch_model.bin"
@@ -236,11 +233,6 @@ def _download(hub_id: str, pickles: bool) -> Path:
             f"{hub_id}: no such folder here, and the Hugging Face Hub does not give it "
             f"({reason[0] if reason else type(error).__name__}): check the name and the connection"
         ) from None
-
-
-def has_safetensors(path: Path) -> bool:
-    """Whether a model folder's weights can be read by `read_weights`."""
-    return (path / WEIGHTS_FILE).is_file() or (path / SHARDS_FILE).is_file()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

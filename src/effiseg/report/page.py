@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -14,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from effiseg.config.publishing import ClassColors
 from effiseg.errors import UsageError
 from effiseg.files import write_bytes, write_text
 from effiseg.report.figures.style import FORMATS, Format, inline_svg, rendered
@@ -22,7 +24,7 @@ from effiseg.report.results_table import protocol_text
 from effiseg.report.sections import Section, build_sections, slug
 from effiseg.report.study import Study
 from effiseg.report.table import comma_separated, latex, markdown
-from effiseg.visualization.palettes import ClassColours, Colour, colour_blind_safe_palette
+from effiseg.visualization.palettes import Colour, colour_blind_safe_palette
 
 PICTURE_BYTES = 6_000_000
 """Most bytes of pictures on a page, which is to stay under 10 MB."""
@@ -52,27 +54,33 @@ class StudyOnPage:
 def write_report(
     paths: Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
-    colours: ClassColours = "dataset",
+    colors: ClassColors = "dataset",
     formats: Sequence[Format] = FORMATS,
+    *,
+    colours: ClassColors | None = None,
 ) -> Report:
     """Read runs and comparisons, draw what is there, write index.html, figures/ and tables/.
 
     Args:
         paths: see `read_studies`.
         out: folder to write; files of an earlier report are replaced, index.html last.
-        colours: of classes in pictures: the data set's, or ones that are safe for colour-blind readers.
+        colors: of classes in pictures: the data set's, or ones that are safe for color-blind readers.
         formats: of the figures beside the page; svg is always among them.
+        colours: the former name of `colors`.
 
     Raises:
         UsageError: a path is no run, comparison or results file, or `out` is a file.
     """
+    if colours is not None:
+        print("effiseg.write_report: colours is now colors", file=sys.stderr)
+        colors = colours
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder}: is a file; give a folder to write")
     studies = read_studies(paths)
     pages: list[StudyOnPage] = []
     for number, study in enumerate(studies, 1):
-        sections = build_sections(study, class_palette(study, colours), PICTURE_BYTES // len(studies))
+        sections = build_sections(study, class_palette(study, colors), PICTURE_BYTES // len(studies))
         pages.append(StudyOnPage(study, sections, f"{number}-{slug(study.title)}-" if len(studies) > 1 else ""))
     for page in pages:
         write_files(page, folder, formats)
@@ -80,11 +88,11 @@ def write_report(
     return Report(folder / "index.html", [gap for study in studies for gap in study.gaps])
 
 
-def class_palette(study: Study, colours: ClassColours) -> list[Colour]:
+def class_palette(study: Study, colors: ClassColors) -> list[Colour]:
     """A colour for every class in pictures; the safe ones also where the data set has none."""
     count = len(study.samples.names) if study.samples is not None else len(study.names)
     own = study.samples.palette if study.samples is not None else study.result.dataset.get("palette", [])
-    if colours == "safe" or len(own) != count:
+    if colors == "safe" or len(own) != count:
         return list(colour_blind_safe_palette(count)) if count else []
     return [(int(r), int(g), int(b)) for r, g, b in own]
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Colour = tuple[int, int, int]
 """RGB, 0..255."""
-ClassColours = Literal["dataset", "safe"]
-"""Whether classes have the data set's colours, or ones that are safe for colour-blind readers."""
-
-
 ROW_COLOURS = ("#1e6996", "#f0690f", "#c369ff", "#875a2d", "#782dff", "#4ba569", "#d269d2", "#a51ec3")
 """Line colours with a contrast of at least 3:1 on a white and on a dark page; the first five and the baseline's grey
 stay apart for all four kinds of vision. Rows differ by marker as well."""

@@ -1,0 +1,118 @@
+"""Settings as keyword arguments: what editors and mypy complete and check in calls of `effiseg.train` and its kin.
+
+Names and types alone; defaults, ranges and meaning stand in the settings dataclasses, whose fields these are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from effiseg.config.data import AugmentPreset, Resize
+from effiseg.config.training import Cache, Device, Precision, Protocol, SamplerName
+
+PathLike = str | os.PathLike[str]
+ImageSize = str | tuple[int, int]
+"""(height, width) in pixels, or "HEIGHTxWIDTH"."""
+
+
+class _TrainingKeywords(TypedDict, total=False):
+    data_root: PathLike | None
+    teacher: PathLike | None
+    init: PathLike | None
+    init_digest: str | None
+    epochs: int | None
+    batch_size: int | None
+    accumulate: int | None
+    image_size: ImageSize | None
+    images_per_epoch: int | None
+    resize: Resize | None
+    augment: AugmentPreset | None
+    augmentation: Mapping[str, Any] | None
+    sampler: SamplerName | None
+    device: Device | None
+    devices: int | None
+    precision: Precision | None
+    workers: int | None
+    cache: Cache | None
+    compile: bool | None
+    model: Mapping[str, Any] | None
+    distillation: Mapping[str, Any] | None
+    optimizer: Mapping[str, Any] | None
+    ema_decay: float | None
+    validate_every: int | None
+    protocol: Protocol | None
+    checkpoint_minutes: float | None
+    keep_epochs: Sequence[int] | None
+    transfer: Mapping[str, Any] | None
+    tensorboard: bool | None
+    deterministic: bool | None
+
+
+class TrainKeywords(_TrainingKeywords, total=False):
+    """Settings of `effiseg.train` beside its data, folder and loss; None leaves one to the recipe."""
+
+    recipe: PathLike | None
+    seed: int | None
+    early_stop_epochs: int | None
+    select: Literal["last", "best"] | None
+
+
+class AblationKeywords(_TrainingKeywords, total=False):
+    """Settings of `effiseg.ablate` beside its data and folder; those of training hold for every row."""
+
+    loss: str | Mapping[str, Any] | None
+    recipes: Sequence[PathLike] | None
+    seeds: Sequence[int] | None
+    split: str | None
+    teacher_recipe: PathLike | None
+    teacher_epochs: int | None
+    teacher_init: PathLike | None
+    latency_size: ImageSize | None
+
+
+class DataKeywords(TypedDict, total=False):
+    """Settings of `effiseg.check_data` beside its data, and of all that reads a data set."""
+
+    data_root: PathLike | None
+
+
+class DataStatisticsKeywords(DataKeywords, total=False):
+    """Settings of `effiseg.data_statistics` beside its data."""
+
+    splits: Sequence[str] | None
+    image_size: ImageSize
+
+
+class DataConvertKeywords(DataKeywords, total=False):
+    """Settings of `effiseg.convert_data` beside its data and folder."""
+
+    link: bool
+
+
+class SynthesizeKeywords(TypedDict, total=False):
+    """Settings of `effiseg.synthesize_scenes` beside its folder."""
+
+    train: int
+    val: int
+    test: int
+    size: ImageSize
+    seed: int
+
+
+class InspectionKeywords(DataKeywords, total=False):
+    """Settings of `effiseg.inspect_norms` beside its model and data."""
+
+    split: str
+    images: int
+    image_size: ImageSize | None
+    device: Device
+    seed: int
+
+
+class PushKeywords(TypedDict, total=False):
+    """Settings of `effiseg.push` beside its model and repository."""
+
+    private: bool
+    revision: str | None
