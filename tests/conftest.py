@@ -110,6 +110,8 @@ SMALL = (
     "0",
     "--device",
     "cpu",
+    "--init",
+    "scratch",
     "--model.drop_path_rate",
     "0.1",
 )

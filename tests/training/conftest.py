@@ -47,6 +47,7 @@ def config_for(colour_data: Path) -> Callable[..., TrainConfig]:
                 "workers": 0,
                 "device": "cpu",
                 "epochs": 2,
+                "init": "scratch",
                 "model": ModelConfig(drop_path_rate=0.0, classifier_dropout=0.0),
                 **settings,
             }

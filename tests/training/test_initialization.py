@@ -97,7 +97,7 @@ def test_a_run_that_was_cut_before_its_first_checkpoint_starts_from_the_weights_
     ("settings", "error", "words"),
     [
         ({"init": "nowhere/at/all"}, ModelError, "no such folder"),
-        ({"model": ModelConfig("b1")}, ModelError, "model.variant is b1 in the settings and b0 in the weights"),
+        ({"model": ModelConfig("b2")}, ModelError, "model.variant is b2 in the settings and b0 in the weights"),
         ({"init_digest": "0" * 32}, RunError, "the weights have changed"),
     ],
 )
@@ -134,14 +134,14 @@ def test_in_a_comparison_the_rows_start_from_the_weights_and_the_teacher_does_no
 def test_a_row_that_cannot_start_from_the_weights_is_named_before_anything_is_written(
     colour_data: Path, model_folder: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "big.yaml").write_text("model: {variant: b1}\n")
+    (tmp_path / "big.yaml").write_text("model: {variant: b2}\n")
     config = AblationConfig(
         data=str(colour_data),
         out=str(tmp_path / "out"),
         init=str(model_folder),
         recipes=["baseline", str(tmp_path / "big.yaml")],
     )
-    with pytest.raises(ModelError, match=r"^row big: .*model.variant is b1"):
+    with pytest.raises(ModelError, match=r"^row big: .*model.variant is b2"):
         ablate(config)
     assert not (tmp_path / "out").exists()
 

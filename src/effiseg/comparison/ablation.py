@@ -17,7 +17,7 @@ from effiseg.config.comparison import BASELINE_ROW, OWN_SETTINGS, TEACHER_ROW, A
 from effiseg.config.data import parse_image_size
 from effiseg.config.model import ModelConfig
 from effiseg.config.parsing import make_settings, read_settings, recipe_settings, settings_dict
-from effiseg.config.training import TrainConfig
+from effiseg.config.training import INIT_WORDS, TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import EffisegError, Interrupted, ModelError, ResourceError, RunError, UsageError
@@ -26,11 +26,12 @@ from effiseg.evaluation.evaluator import evaluate_model
 from effiseg.files import read_json, write_json, write_yaml
 from effiseg.models.pretrained import from_pretrained, weights_digest
 from effiseg.models.segformer import SegFormer
+from effiseg.models.starters import STARTER, largest_with_starter
 from effiseg.nested import flatten, nest
 from effiseg.report.results_table import write_results_table
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
 from effiseg.run_folder import ComparisonFolder, RunFolder, is_new, resolve_model
-from effiseg.training.initialization import load_initialization
+from effiseg.training.initialization import load_initialization, resolve_init
 from effiseg.training.teacher import check_teacher, read_teacher
 from effiseg.training.trainer import resume, train, with_absolute_paths
 
@@ -113,6 +114,7 @@ def ablate(
         done.append((planned, evaluation_of(planned.run, config, spec)))
         result = summarize(config, spec, reference, done, given, complete=number == len(plan), command=command)
         write_outputs(result, folder)
+    warn_of_weak_teacher(result, message)
     models = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
     if config.teacher is not None:
         models[TEACHER_ROW] = resolve_model(config.teacher)
@@ -125,6 +127,17 @@ def ablate(
     except (EffisegError, OSError, RuntimeError) as error:  # a comparison that is done is not lost by a picture
         message(f"no pictures were saved: {error}")
     return result
+
+
+def warn_of_weak_teacher(result: AblationResult, message: Message) -> None:
+    """Say it where the teacher does not lead: what its students learn from it is then worth little."""
+    miou = {row.name: row.miou for row in result.rows}
+    teacher, baseline = miou.get(TEACHER_ROW), miou.get(BASELINE_ROW)
+    if teacher is not None and baseline is not None and teacher < baseline:
+        message(
+            f"warning: the teacher has {teacher:.2f} % mIoU and the baseline {baseline:.2f} %; distillation wants a "
+            "better teacher: give --teacher, or more --teacher_epochs"
+        )
 
 
 def check_ablation(config: AblationConfig) -> None:
@@ -157,25 +170,36 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
     teacher = config.teacher
     plan: list[PlannedRun] = []
 
-    # Another size of network cannot start from the rows' weights.
-    for_teacher = {key: value for key, value in shared.items() if key not in ("init", "init_digest")}
+    # Another size of network cannot start from the rows' weights, but it can start as they do.
+    alike = shared.get("init", config.init) in (None, *INIT_WORDS)
+    for_teacher = {key: value for key, value in shared.items() if key != "init_digest" and (alike or key != "init")}
 
     def add(row: str, recipe: str, seed: int, **own: Any) -> None:
         settings = for_teacher if row == TEACHER_ROW else shared
         planned = row_config(config, settings, recipe, seed=seed, out=str(folder.run(row, seed).path), **own)
+        planned = resolve_init(planned)
         if planned.distillation.enabled:
             planned = with_absolute_paths(replace(planned, teacher=teacher))
         plan.append(PlannedRun(row, seed, planned))
 
     if teacher is None:
-        own = {"epochs": config.teacher_epochs, "init": config.teacher_init}
+        own: dict[str, Any] = {"epochs": config.teacher_epochs, "init": config.teacher_init}
         given = {key: value for key, value in own.items() if value is not None}
+        if alike and config.teacher_init is None and config.teacher_recipe == AblationConfig.teacher_recipe:
+            given |= _size_of_teacher(config, shared)
         add(TEACHER_ROW, config.teacher_recipe, config.seeds[0], **given)
         teacher = str(Path(plan[0].config.out).resolve())
     for seed in config.seeds:
         for recipe in config.recipes:
             add(Path(recipe).stem, recipe, seed)
     return plan
+
+
+def _size_of_teacher(config: AblationConfig, shared: dict[str, Any]) -> dict[str, Any]:
+    """The largest network that has a starter, where the rows start from theirs; otherwise what the recipe says."""
+    rows_start = resolve_init(row_config(config, shared, BASELINE_ROW)).init
+    largest = largest_with_starter()
+    return {"model": {"variant": largest}} if rows_start == STARTER and largest is not None else {}
 
 
 def pinned(planned: PlannedRun, spec: DatasetSpec) -> PlannedRun:

@@ -16,6 +16,8 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32", "bf16", "16"]
 Protocol = Literal["full", "quarter"]
 Cache = Literal["off", "disk", "ram"]
+INIT_WORDS = ("auto", "starter", "scratch")
+"""What `init` may say that is no place of weights."""
 SamplerName = Literal["uniform", "rare_class"]
 
 
@@ -76,9 +78,10 @@ class TrainConfig:
     """Name of the recipe, or a YAML file, whose settings come before all others."""
     teacher: str | None = None
     """Teacher for distillation: a run folder, a model folder or a transformers folder."""
-    init: str | None = None
-    """Weights to start from: a run, model or transformers folder, a Hub id, or a file of weights (.pth,
-    .safetensors) under the names of NVlabs, mmsegmentation or transformers; null draws them by `seed`."""
+    init: str | None = "auto"
+    """Weights to start from. auto: the starter that comes with effiseg, where the size has one. starter: that one, or
+    an error. scratch, or null: weights drawn by `seed`. Or a run, model or transformers folder, a Hub id, or a file of
+    weights (.pth, .safetensors) under the names of NVlabs, mmsegmentation or transformers."""
     init_digest: str | None = None
     """Fingerprint of the weights of `init`, which a run writes down; where it is given, other weights are refused."""
     epochs: int = 100
@@ -148,7 +151,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         parse_image_size(self.image_size)
         self.augmentation.filled_from(self.augment)
-        if self.init_digest is not None and self.init is None:
+        if self.init_digest is not None and self.init in (None, "auto", "scratch"):
             raise UsageError("init_digest is the fingerprint of init's weights; give --init too, or leave it out")
         check_ranges(
             self,

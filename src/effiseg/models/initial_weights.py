@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,22 @@ class InitialWeights:
     """Tensors of the file that SegFormer has no place for."""
     normalization: tuple[tuple[float, ...], tuple[float, ...]] | None
     """Mean and standard deviation the images had; None where unknown."""
+    origin: str = ""
+    """What its config says it was made from."""
 
     @property
     def digest(self) -> str:
         """Changes when any weight does."""
         return weights_digest(self.weights)
+
+    @property
+    def is_nvidia(self) -> bool:
+        """Whether they are NVIDIA's, or made from NVIDIA's, by their names or their config.
+
+        mmsegmentation's MiT encoders are NVIDIA's in other names.
+        """
+        named = any(place.lower().startswith("nvidia/") for place in (self.source, self.origin))
+        return named or self.publisher.startswith(("NVlabs", "mmsegmentation"))
 
     @property
     def num_classes(self) -> int | None:
@@ -105,11 +116,13 @@ def read_initial_weights(source: str) -> InitialWeights:
             None if unnamed else metadata.names,
             [],
             (metadata.mean, metadata.std),
+            str(config.get("_name_or_path") or ""),
         )
     if config.get("model_type") != "segformer":
         raise ModelError(f"{folder / CONFIG_FILE}: model_type must be segformer; found {config.get('model_type')!r}")
     labels = config.get("id2label") or {}
-    return _from_checkpoint(source, weights, TRANSFORMERS_EPS, labels)
+    read = _from_checkpoint(source, weights, TRANSFORMERS_EPS, labels)
+    return replace(read, origin=str(config.get("_name_or_path") or ""))
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

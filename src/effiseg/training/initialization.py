@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from effiseg.config.model import Variant
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec
@@ -21,6 +22,8 @@ from effiseg.models.initial_weights import CHECKPOINT_SUFFIXES, InitialWeights, 
 from effiseg.models.metadata import IMAGENET_MEAN, IMAGENET_STD, plain_name
 from effiseg.models.norm_fitting import fit_norms
 from effiseg.models.segformer import SegFormer
+from effiseg.models.starters import STARTER, read_starter, starter_source
+from effiseg.models.widening import WIDENED, widened
 from effiseg.run_folder import resolve_model
 
 _CLASSIFIER = "decode_head.classifier."
@@ -135,8 +138,7 @@ def load_initialization(config: TrainConfig, spec: DatasetSpec) -> Initializatio
     """
     if config.init is None:
         return None
-    is_checkpoint = Path(config.init).suffix in CHECKPOINT_SUFFIXES and Path(config.init).is_file()
-    source = read_initial_weights(config.init if is_checkpoint else resolve_model(config.init))
+    source = _read_source(config.init, config.model.variant)
     if config.init_digest not in (None, source.digest):
         raise RunError(
             f"{config.init}: the weights have changed since they were written down as init_digest "
@@ -144,6 +146,34 @@ def load_initialization(config: TrainConfig, spec: DatasetSpec) -> Initializatio
         )
     check_architecture(config, source)
     return match_weights(config, spec, source)
+
+
+def resolve_init(config: TrainConfig) -> TrainConfig:
+    """The settings with `auto` and `scratch` replaced by what they mean: `starter`, or null.
+
+    Raises:
+        ModelError: `starter` is asked for, and the size has none.
+    """
+    match config.init:
+        case "auto":
+            return replace(config, init=STARTER if starter_source(config.model.variant) is not None else None)
+        case "scratch":
+            return replace(config, init=None)
+        case _:
+            return config
+
+
+def _read_source(init: str, variant: Variant) -> InitialWeights:
+    """The weights that `init` names, widened to the size asked for where that is twice as wide."""
+    if init == STARTER:
+        return read_starter(variant)
+    is_checkpoint = Path(init).suffix in CHECKPOINT_SUFFIXES and Path(init).is_file()
+    source = read_initial_weights(init if is_checkpoint else resolve_model(init))
+    norms = (source.patch_norm, source.block_norm)
+    if WIDENED.get(variant) != source.variant or norms != ("layer_norm", "layer_norm"):
+        return source
+    publisher = f"{source.publisher}, widened from {source.variant}"
+    return replace(source, publisher=publisher, weights=widened(source.weights), variant=variant)
 
 
 def check_architecture(config: TrainConfig, source: InitialWeights) -> None:
@@ -185,8 +215,10 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
         student = SegFormer(model.variant, spec.num_classes, model.patch_norm, model.block_norm)
         original = SegFormer(model.variant, source.num_classes or 1, source.patch_norm, source.block_norm)
     shapes = {name: tensor.shape for name, tensor in original.state_dict().items()}
-    headless = source.num_classes is None
-    optional = {name for name in shapes if name == _COUNTER or (headless and name.startswith("decode_head."))}
+    head = [name for name in shapes if name.startswith("decode_head.")]
+    bare = source.num_classes is None
+    headless = bare and any(name not in source.weights for name in head if name != _COUNTER and _CLASSIFIER not in name)
+    optional = {_COUNTER} | {name for name in head if headless or (bare and _CLASSIFIER in name)}
     faults = [f"{name} is missing" for name in shapes if name not in source.weights and name not in optional]
     faults += [
         f"{name} is {tuple(tensor.shape)} instead of {tuple(shapes[name])}"
@@ -266,6 +298,11 @@ def differences(config: TrainConfig, source: InitialWeights) -> list[str]:
         )
     if source.normalization not in (None, (IMAGENET_MEAN, IMAGENET_STD)):
         notes.append(f"the source's images were normalized by {source.normalization}, this run's by ImageNet's")
+    if source.is_nvidia:
+        notes.append(
+            "these weights are NVIDIA's, or made from NVIDIA's: its licence for SegFormer allows research and "
+            "evaluation, no commercial use, and what is trained from them is bound by it"
+        )
     return notes
 
 

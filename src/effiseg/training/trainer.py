@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from effiseg.config.parsing import read_settings, settings_dict
-from effiseg.config.training import TrainConfig
+from effiseg.config.training import INIT_WORDS, TrainConfig
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_names, with_images_per_epoch
 from effiseg.data.python_data import PythonData
@@ -32,7 +32,7 @@ from effiseg.run_folder import RunFolder, is_new
 from effiseg.training.checkpointing import TrainingState, load_checkpoint, read_tensors
 from effiseg.training.distillation_task import DistillationTask
 from effiseg.training.fitting import fit
-from effiseg.training.initialization import Initialization, load_initialization
+from effiseg.training.initialization import Initialization, load_initialization, resolve_init
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.model_card import model_card
 from effiseg.training.run_checks import check_config, check_objects
@@ -65,6 +65,7 @@ def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: L
         raise RunError(f"{run.path}: exists already; {run.how_to_resume}, or choose another --out")
     if not is_new(run.path):
         raise RunError(f"{run.path}: exists and is not a run; choose another --out")
+    config = resolve_init(config)
     with SignalWatch("nothing was written yet; start it again") as watch:
         setup = _set_up(with_absolute_paths(config), run, python_data, loss)
         if setup.data.split_overlap is not None:
@@ -97,6 +98,8 @@ def resume(folder: str | Path, *, python_data: PythonData | None = None, loss: L
     config = replace(read_settings(TrainConfig, run.config), out=str(run.path))
     if run.results.is_file() and run.model.is_dir():
         return run
+    if config.init == "auto":  # a run writes down what auto meant; this one began before there was init
+        config = replace(config, init=None)
     check_config(config)
     check_objects(config, python_data, loss)
     with _sole_process(run), SignalWatch(run.how_to_resume) as watch:
@@ -271,7 +274,7 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
         data=known_or_absolute(config.data) or config.data,
         data_root=absolute(config.data_root),
         teacher=absolute(config.teacher),
-        init=absolute(config.init),
+        init=config.init if config.init in INIT_WORDS else absolute(config.init),
         transfer=replace(
             config.transfer, data=known_or_absolute(config.transfer.data), data_root=absolute(config.transfer.data_root)
         ),
