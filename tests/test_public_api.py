@@ -19,7 +19,7 @@ PUBLIC = {
         "focal_loss", "focal_tversky_loss", "tversky_loss",
     ],
     "effiseg.distillation": [
-        "Distiller", "cosine_feature_loss", "kl_distillation_loss", "patch_embedding_loss",
+        "Distiller", "WeightedTerm", "cosine_feature_loss", "kl_distillation_loss", "patch_embedding_loss",
     ],
 }  # fmt: skip
 

@@ -6,16 +6,25 @@ import pytest
 import torch
 from torch import Tensor
 
+from effiseg.config.loss import DistillationConfig
 from effiseg.distillation import (
     Distiller,
     cosine_feature_loss,
     kl_distillation_loss,
     patch_embedding_loss,
 )
+from effiseg.distillation.term import Outputs
 from effiseg.errors import UsageError
 from effiseg.models.segformer import SegFormer
+from effiseg.training.distillation_task import distillation_terms
 
 ALL_TERMS = {"kl_weight": 0.5, "feature_weight": 2.0, "patch_embedding_weight": 3.0}
+PAPER = {"feature_weight": 1.0, "patch_embedding_weight": 1.0}
+
+
+def make_distiller(student: SegFormer, teacher: SegFormer, **settings: Any) -> Distiller:
+    """The distiller of a run with these settings."""
+    return Distiller(student, teacher, distillation_terms(DistillationConfig(**settings)))
 
 
 def make_models(num_classes: int = 5) -> tuple[SegFormer, SegFormer]:
@@ -47,7 +56,7 @@ def gradients(distiller: Distiller, student: SegFormer, images: Tensor) -> list[
 
 def test_one_step_changes_every_projection_and_nothing_of_the_teacher() -> None:
     student, teacher = make_models()
-    distiller = Distiller(student, teacher, **ALL_TERMS)
+    distiller = make_distiller(student, teacher, **ALL_TERMS)
     before = {name: value.clone() for name, value in distiller.state_dict().items()}
     teacher_before = {name: value.clone() for name, value in teacher.state_dict().items()}
     student_before = [parameter.clone() for parameter in student.parameters()]
@@ -70,7 +79,7 @@ def test_one_step_changes_every_projection_and_nothing_of_the_teacher() -> None:
 def test_the_teacher_is_frozen_and_in_no_checkpoint() -> None:
     student, teacher = make_models()
     teacher.train()
-    distiller = Distiller(student, teacher, **ALL_TERMS)
+    distiller = make_distiller(student, teacher, **ALL_TERMS)
     distiller.train()
     assert distiller.teacher is teacher
     assert not any(module.training for module in teacher.modules())
@@ -85,7 +94,7 @@ def test_the_teacher_is_frozen_and_in_no_checkpoint() -> None:
 
 def test_the_teacher_moves_with_the_distiller() -> None:
     student, teacher = make_models()
-    parent = torch.nn.ModuleDict({"student": student, "distiller": Distiller(student, teacher, **ALL_TERMS)})
+    parent = torch.nn.ModuleDict({"student": student, "distiller": make_distiller(student, teacher, **ALL_TERMS)})
     parent.double()
     assert all(parameter.dtype == torch.float64 for parameter in teacher.parameters())
     terms = run(parent["distiller"], student, make_images().double())
@@ -94,15 +103,15 @@ def test_the_teacher_moves_with_the_distiller() -> None:
 
 def test_a_copy_has_its_own_teacher() -> None:
     student, teacher = make_models()
-    twin = copy.deepcopy(Distiller(student, teacher, **ALL_TERMS))
+    twin = copy.deepcopy(make_distiller(student, teacher, **ALL_TERMS))
     assert twin.teacher is not teacher
     torch.testing.assert_close(twin.teacher.state_dict(), teacher.state_dict())
 
 
 def test_terms_are_those_of_the_functions() -> None:
     student, teacher = make_models()
-    alphas, betas = (1.0, 0.5, 0.0, 2.0), (0.1, 0.0, 0.5, 1.0)
-    distiller = Distiller(
+    alphas, betas = [1.0, 0.5, 0.0, 2.0], [0.1, 0.0, 0.5, 1.0]
+    distiller = make_distiller(
         student,
         teacher,
         **ALL_TERMS,
@@ -123,7 +132,7 @@ def test_terms_are_those_of_the_functions() -> None:
         patch_embedding = torch.zeros(())
         for stage in range(4):
             if alphas[stage]:
-                linear = distiller.feature_projections[str(stage)]
+                linear = distiller.projections("feature")[str(stage)]
                 projected = torch.nn.functional.conv2d(
                     ours.feature_maps[stage], linear.weight[:, :, None, None], linear.bias
                 )
@@ -131,7 +140,7 @@ def test_terms_are_those_of_the_functions() -> None:
                     projected, theirs.feature_maps[stage], 0.7, 0.2, detach_guidance=False
                 )
             if betas[stage]:
-                linear = distiller.patch_embedding_projections[str(stage)]
+                linear = distiller.projections("patch_embedding")[str(stage)]
                 patch_embedding += betas[stage] * patch_embedding_loss(
                     linear(ours.patch_embeddings[stage]), theirs.patch_embeddings[stage]
                 )
@@ -148,11 +157,11 @@ def test_a_weight_of_0_removes_the_term_and_changes_the_gradients(name: str) -> 
     images = make_images()
     student.eval()
     torch.manual_seed(2)
-    whole = Distiller(student, teacher, **ALL_TERMS)
-    without = Distiller(student, teacher, **{**ALL_TERMS, f"{name}_weight": 0.0})
+    whole = make_distiller(student, teacher, **ALL_TERMS)
+    without = make_distiller(student, teacher, **{**ALL_TERMS, f"{name}_weight": 0.0})
     without.load_state_dict({key: value for key, value in whole.state_dict().items() if key in without.state_dict()})
     assert set(run(without, student, images)) == {"kl", "feature", "patch_embedding"} - {name}
-    only = Distiller(student, teacher, **{**dict.fromkeys(ALL_TERMS, 0.0), f"{name}_weight": 1.0})
+    only = make_distiller(student, teacher, **{**dict.fromkeys(ALL_TERMS, 0.0), f"{name}_weight": 1.0})
     only.load_state_dict({key: value for key, value in whole.state_dict().items() if key in only.state_dict()})
     assert set(run(only, student, images)) == {name}
     weight = ALL_TERMS[f"{name}_weight"]
@@ -190,7 +199,7 @@ class Counted:
     ("weights", "calls"),
     [
         ({"kl_weight": 0.0, "feature_weight": 0.0, "patch_embedding_weight": 0.0}, []),
-        ({"feature_weight": 1.0, "patch_embedding_weight": 0.0, "feature_stage_weights": (0, 0, 0, 0)}, []),
+        ({"feature_weight": 1.0, "patch_embedding_weight": 0.0, "feature_stage_weights": [0, 0, 0, 0]}, []),
         ({"kl_weight": 0.0, "feature_weight": 1.0, "patch_embedding_weight": 1.0}, ["forward_features"]),
         ({"kl_weight": 1.0, "feature_weight": 0.0}, ["forward_features", "decode"]),
     ],
@@ -200,7 +209,7 @@ def test_a_term_of_weight_0_costs_nothing(
 ) -> None:
     student, teacher = make_models()
     counted = Counted(teacher, monkeypatch)
-    distiller = Distiller(student, teacher, **weights)
+    distiller = make_distiller(student, teacher, **weights)
     terms = run(distiller, student, make_images())
     assert counted.calls == calls
     if not calls:
@@ -209,26 +218,51 @@ def test_a_term_of_weight_0_costs_nothing(
         assert list(distiller.parameters()) == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "ran"),
+    [
+        ({"feature_weight": 1.0, "feature_stage_weights": [1, 1, 0, 0]}, [0, 1]),
+        ({"patch_embedding_weight": 1.0}, [0, 1, 2]),  # of the last stage the embedding alone
+        ({**PAPER, "feature_stage_weights": [0, 0, 1, 0], "patch_embedding_stage_weights": [1, 1, 0, 0]}, [0, 1, 2]),
+        (PAPER, [0, 1, 2, 3]),
+    ],
+)
+def test_the_teacher_runs_no_further_than_a_term_needs(settings: dict[str, Any], ran: list[int]) -> None:
+    student, teacher = make_models()
+    entered: list[int] = []
+    for index, stage in enumerate(teacher.encoder.stages):
+        stage.blocks[0].register_forward_pre_hook(lambda *_, index=index: entered.append(index))
+    distiller = make_distiller(student, teacher, **settings)
+    images = make_images()
+    found = run(distiller, student, images)
+    assert entered == ran
+    features = student.forward_features(images), teacher.forward_features(images)
+    for name, _, term in distiller.terms:
+        outputs = [Outputs(of, None) for of in features]
+        torch.testing.assert_close(found[name], term.distance(*outputs, distiller.projections(name)))
+
+
 def test_a_stage_weight_of_0_has_no_projection() -> None:
     student, teacher = make_models()
-    distiller = Distiller(
+    distiller = make_distiller(
         student,
         teacher,
-        feature_stage_weights=(0, 1, 0, 1),
-        patch_embedding_stage_weights=(0, 0, 0, 1),
+        **PAPER,
+        feature_stage_weights=[0, 1, 0, 1],
+        patch_embedding_stage_weights=[0, 0, 0, 1],
     )
-    assert list(distiller.feature_projections) == ["1", "3"]
-    assert list(distiller.patch_embedding_projections) == ["3"]
+    assert list(distiller.projections("feature")) == ["1", "3"]
+    assert list(distiller.projections("patch_embedding")) == ["3"]
 
 
 def test_a_perfect_student_has_no_distance() -> None:
     _, teacher = make_models()
     student = copy.deepcopy(teacher).eval()
-    distiller = Distiller(student, teacher, **ALL_TERMS)
+    distiller = make_distiller(student, teacher, **ALL_TERMS)
     with torch.no_grad():
         for projection in (
-            *distiller.feature_projections.values(),
-            *distiller.patch_embedding_projections.values(),
+            *distiller.projections("feature").values(),
+            *distiller.projections("patch_embedding").values(),
         ):
             projection.weight.copy_(torch.eye(len(projection.weight)))
             projection.bias.zero_()
@@ -242,14 +276,14 @@ def test_another_normalization_of_the_teacher_is_met() -> None:
     pixels = torch.randint(0, 256, (2, 3, 32, 64), dtype=torch.uint8)
     seen: list[Tensor] = []
     teacher.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    distiller = Distiller(student, teacher)
+    distiller = make_distiller(student, teacher, **PAPER)
     run(distiller, student, student.metadata.normalize(pixels))
     torch.testing.assert_close(seen[0], teacher.metadata.normalize(pixels), rtol=1e-5, atol=1e-5)
 
 
 def test_autocast_reaches_the_teacher_but_not_the_distances() -> None:
     student, teacher = make_models()
-    distiller = Distiller(student, teacher, **ALL_TERMS)
+    distiller = make_distiller(student, teacher, **ALL_TERMS)
     student.eval()
     images = make_images()
     exact = run(distiller, student, images)
@@ -268,13 +302,9 @@ def test_autocast_reaches_the_teacher_but_not_the_distances() -> None:
 
 def test_mistakes_are_refused() -> None:
     student, teacher = make_models()
-    with pytest.raises(UsageError, match="feature_stage_weights needs one weight"):
-        Distiller(student, teacher, feature_stage_weights=(1, 1, 1))
-    with pytest.raises(UsageError, match="temperature"):
-        Distiller(student, teacher, temperature=-1.0)
     with pytest.raises(UsageError, match="5 classes, found 7"):
-        Distiller(student, SegFormer("b1", 7), kl_weight=1.0)
-    distiller = Distiller(student, teacher)
+        make_distiller(student, SegFormer("b1", 7), kl_weight=1.0)
+    distiller = make_distiller(student, teacher, **PAPER)
     features = student.forward_features(make_images(64, 64))
     with pytest.raises(UsageError, match="of the same shape"):
         distiller(make_images(32, 64), features, student.decode(features.feature_maps))

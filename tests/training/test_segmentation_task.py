@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor
 from effiseg import losses
 from effiseg.config.loss import DistillationConfig, LossConfig, LossName
 from effiseg.config.training import TrainConfig
+from effiseg.files import read_json
 from effiseg.models.segformer import SegFormer
 from effiseg.training.distillation_task import DistillationTask
 from effiseg.training.segmentation_task import SegmentationTask, ema_average, supervised_loss
@@ -118,6 +120,18 @@ def test_a_step_minimizes_the_total_and_remembers_every_term() -> None:
 def test_without_weights_of_distillation_the_terms_are_not_there() -> None:
     images, labels = images_and_labels()
     assert distilling(feature=0, patch=0).loss_terms(images, labels).keys() == {"loss", "supervised", "kl"}
+
+
+def test_projections_have_the_places_that_checkpoints_of_0_1_have() -> None:
+    old = read_json(Path(__file__).with_name("distiller_of_0_1.json"))
+    settings = {"feature_weight": 1.0, "patch_embedding_weight": 1.0, "feature_stage_weights": [1, 0, 1, 1]}
+    config = TrainConfig(distillation=DistillationConfig(kl_weight=0.5, **settings))
+    task = DistillationTask(SegFormer("b0", 5), SegFormer("b1", 5), config, None)
+    tensors = {name: list(tensor.shape) for name, tensor in task.state_dict().items() if "distiller." in name}
+    assert list(tensors.items()) == list(old["tensors"].items())
+    names = {id(parameter): name for name, parameter in task.named_parameters()}
+    groups = [[names[id(p)] for p in group["params"]] for group in task.configure_optimizers().param_groups]
+    assert [[name for name in group if "distiller." in name] for group in groups] == old["optimizer_groups"]
 
 
 def test_the_teacher_is_in_no_state_and_never_trained() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from effiseg.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_length, check_ranges
 
 LossName = Literal["cross_entropy", "dice", "focal", "dice_focal", "tversky", "focal_tversky", "combo", "custom"]
 ClassWeightRule = Literal["none", "enet", "median_frequency", "inverse"]
+TermName = Literal["kl", "feature", "patch_embedding"]
+"""Distillation terms; each has a setting `<name>_weight`, and a column of its name in metrics.csv."""
 LabelResolution = Literal["full", "quarter"]
 
 
@@ -83,7 +85,7 @@ class DistillationConfig:
     """β of equation 8, one for each of the four stages."""
 
     def __post_init__(self) -> None:
-        weights = ("kl_weight", "feature_weight", "patch_embedding_weight", "mse_weight", "cosine_weight")
+        weights = (*(f"{name}_weight" for name in get_args(TermName)), "mse_weight", "cosine_weight")
         stages = ("feature_stage_weights", "patch_embedding_stage_weights")
         for name in stages:
             check_length(self, name, 4, "four numbers, one for each stage", "distillation.")
@@ -92,6 +94,12 @@ class DistillationConfig:
         )
 
     @property
+    def weights(self) -> dict[TermName, float]:
+        """Term → its weight, of those that count."""
+        found: dict[TermName, float] = {name: getattr(self, f"{name}_weight") for name in get_args(TermName)}
+        return {name: weight for name, weight in found.items() if weight != 0}
+
+    @property
     def enabled(self) -> bool:
         """Whether any term needs a teacher."""
-        return any(weight != 0 for weight in (self.kl_weight, self.feature_weight, self.patch_embedding_weight))
+        return bool(self.weights)

@@ -1,8 +1,9 @@
-"""Distillation losses and the distiller that applies them."""
+"""Distillation: one term a file, and the distiller that applies them."""
 
 from effiseg.distillation.distiller import Distiller
 from effiseg.distillation.feature import cosine_feature_loss
 from effiseg.distillation.logits import kl_distillation_loss
 from effiseg.distillation.patch_embedding import patch_embedding_loss
+from effiseg.distillation.term import WeightedTerm
 
-__all__ = ["Distiller", "cosine_feature_loss", "kl_distillation_loss", "patch_embedding_loss"]
+__all__ = ["Distiller", "WeightedTerm", "cosine_feature_loss", "kl_distillation_loss", "patch_embedding_loss"]

@@ -8,12 +8,14 @@ or kept but that gradient. On other devices and under torch.compile the same is 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from effiseg.distillation.term import Needs, Outputs, Term, Widths, linear_projections, projected_map, used_stages
 from effiseg.errors import UsageError
 from effiseg.losses.reduction import accurate
 
@@ -61,6 +63,40 @@ def cosine_feature_loss(
         loss: Tensor = _CosineFeatureLoss.apply(student_map, teacher_map.detach(), *options)  # type: ignore[no-untyped-call]
         return loss
     return plain_cosine_feature_loss(student_map, teacher_map, mse_weight, cosine_weight, detach_guidance)
+
+
+@dataclass(frozen=True)
+class FeatureTerm(Term):
+    """Σ α_l · `cosine_feature_loss` over the stages, of maps projected to the teacher's width."""
+
+    mse_weight: float
+    """λ_m."""
+    cosine_weight: float
+    """λ_S."""
+    detach_guidance: bool
+    """Whether G is a constant weight."""
+    stage_weights: tuple[float, ...]
+    """α_l, four; a stage of weight 0 is left out."""
+
+    @property
+    def needs(self) -> Needs:
+        """The maps of the stages that count."""
+        return Needs(feature_maps=used_stages(self.stage_weights))
+
+    def projections(self, widths: Widths) -> nn.ModuleDict:
+        """One linear layer a stage."""
+        return linear_projections(widths, self.needs.feature_maps)
+
+    def distance(self, student: Outputs, teacher: Outputs, projections: nn.ModuleDict) -> Tensor:
+        """Equation 7 over the stages."""
+        stages: list[Tensor] = []
+        for name, projection in projections.items():
+            stage = int(name)
+            projected = projected_map(student.features.feature_maps[stage], projection)
+            target = teacher.features.feature_maps[stage]
+            loss = cosine_feature_loss(projected, target, self.mse_weight, self.cosine_weight, self.detach_guidance)
+            stages.append(self.stage_weights[stage] * loss)
+        return torch.stack(stages).sum()
 
 
 def plain_cosine_feature_loss(

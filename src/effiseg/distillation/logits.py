@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor
+from dataclasses import dataclass
 
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from effiseg.distillation.term import Needs, Outputs, Term
 from effiseg.errors import UsageError
 from effiseg.losses.reduction import accurate
 
@@ -24,7 +27,7 @@ def kl_distillation_loss(student_logits: Tensor, teacher_logits: Tensor, tempera
         Scalar ≥ 0.
 
     Raises:
-        UsageError: the shapes differ or T is not positive.
+        UsageError: the shapes differ.
     """
     if student_logits.shape != teacher_logits.shape or student_logits.dim() != 4:
         raise UsageError(
@@ -32,8 +35,6 @@ def kl_distillation_loss(student_logits: Tensor, teacher_logits: Tensor, tempera
             f"{tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}; "
             "use a teacher with the same classes"
         )
-    if not temperature > 0:
-        raise UsageError(f"temperature must be above 0, found {temperature}")
     student, teacher = accurate(student_logits), accurate(teacher_logits.detach())
     divergence = F.kl_div(
         F.log_softmax(student / temperature, dim=1),
@@ -43,3 +44,20 @@ def kl_distillation_loss(student_logits: Tensor, teacher_logits: Tensor, tempera
     )
     pixels = student_logits.numel() // student_logits.shape[1]
     return divergence * (temperature**2 / pixels)
+
+
+@dataclass(frozen=True)
+class KlTerm(Term):
+    """`kl_distillation_loss` of the logits."""
+
+    temperature: float
+    """T."""
+
+    @property
+    def needs(self) -> Needs:
+        """The logits."""
+        return Needs(logits=True)
+
+    def distance(self, student: Outputs, teacher: Outputs, projections: nn.ModuleDict) -> Tensor:
+        """Equation 4."""
+        return kl_distillation_loss(student.known_logits(), teacher.known_logits(), self.temperature)

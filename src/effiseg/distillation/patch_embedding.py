@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor
+from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from effiseg.distillation.term import Needs, Outputs, Term, Widths, linear_projections, used_stages
 from effiseg.errors import UsageError
 from effiseg.losses.reduction import accurate
 
@@ -30,3 +34,30 @@ def patch_embedding_loss(student_tokens: Tensor, teacher_tokens: Tensor) -> Tens
             "teacher's width and give both the same image"
         )
     return F.mse_loss(accurate(student_tokens), accurate(teacher_tokens.detach()))
+
+
+@dataclass(frozen=True)
+class PatchEmbeddingTerm(Term):
+    """Σ β_l · `patch_embedding_loss` over the stages, of tokens projected to the teacher's width."""
+
+    stage_weights: tuple[float, ...]
+    """β, four; a stage of weight 0 is left out."""
+
+    @property
+    def needs(self) -> Needs:
+        """The patch embeddings of the stages that count."""
+        return Needs(patch_embeddings=used_stages(self.stage_weights))
+
+    def projections(self, widths: Widths) -> nn.ModuleDict:
+        """One linear layer a stage."""
+        return linear_projections(widths, self.needs.patch_embeddings)
+
+    def distance(self, student: Outputs, teacher: Outputs, projections: nn.ModuleDict) -> Tensor:
+        """Equation 8."""
+        stages: list[Tensor] = []
+        for name, projection in projections.items():
+            stage = int(name)
+            projected = projection(student.features.patch_embeddings[stage])
+            loss = patch_embedding_loss(projected, teacher.features.patch_embeddings[stage])
+            stages.append(self.stage_weights[stage] * loss)
+        return torch.stack(stages).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -24,12 +25,12 @@ from effiseg.inspection.results import (
 from effiseg.inspection.sampling import PAIRS, NormSamples, sample_norms
 from effiseg.inspection.verdict import CRITERIA, may_become, verdict
 from effiseg.models.curve_fits import Fit, fit_linear, fit_tanh
-from effiseg.models.normalization import DynamicTanh
+from effiseg.models.normalization import DynamicNorm
 from effiseg.models.segformer import SegFormer
 
 DRAWN_POINTS = 200
 """Points of each norm that the figure shows."""
-SATURATION = 2.0
+SATURATION = math.tanh(2.0)
 """|αx| from which a tanh counts as saturated: it is above 0.964 there."""
 _EXACT = 1e-6  # 1 - R² below which a line is exact in float32, and nothing is left for a tanh to explain
 
@@ -114,7 +115,7 @@ def inspect_samples(samples: NormSamples) -> InspectedNorm:
         replacement=replacement,
         may_become=may_become(replacement),
         points=drawn_points(samples),
-        learned=None if layer.kind == "layer_norm" else learned_parameters(samples),
+        learned=learned_parameters(layer.module, samples) if isinstance(layer.module, DynamicNorm) else None,
     )
 
 
@@ -149,16 +150,10 @@ def replacement_fits(samples: NormSamples) -> ReplacementFits:
     )
 
 
-def learned_parameters(samples: NormSamples) -> LearnedParameters:
-    """What the DyT or DyL behind the samples has learnt."""
-    module = samples.layer.module
-    alpha, gamma = module.alpha, module.weight
-    assert isinstance(alpha, nn.Parameter)
-    assert isinstance(gamma, nn.Parameter)
-    saturated = None
-    if isinstance(module, DynamicTanh):
-        saturated = float(np.mean(np.abs(alpha.item() * samples.inputs) > SATURATION))
-    return LearnedParameters(_range(alpha), _range(gamma), saturated)
+def learned_parameters(module: DynamicNorm, samples: NormSamples) -> LearnedParameters:
+    """What the norm behind the samples has learnt."""
+    saturated = float(np.mean(np.abs(samples.cores) > SATURATION)) if module.bounded else None
+    return LearnedParameters(_range(module.alpha), _range(module.weight), saturated)
 
 
 def drawn_points(samples: NormSamples) -> Points:

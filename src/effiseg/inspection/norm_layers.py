@@ -9,7 +9,7 @@ from torch import nn
 
 from effiseg.config.model import Norm
 from effiseg.models.mix_transformer import REDUCTIONS, Block, Stage
-from effiseg.models.normalization import DynamicLinear, DynamicTanh, LayerNorm
+from effiseg.models.normalization import EncoderNorm
 from effiseg.models.segformer import SegFormer
 
 Place = Literal["patch_embedding", "before_attention", "after_reduction", "before_mlp", "stage_end"]
@@ -30,18 +30,16 @@ class NormLayer:
     block: int | None
     """From 1; None outside of blocks."""
     kind: Norm
-    """Which of the three it is."""
+    """Which norm it is."""
     stride: int
     """Pixels of the input, in each direction, that one of its tokens stands for."""
-    module: nn.Module
+    module: EncoderNorm
     """The norm itself."""
 
     @property
     def channels(self) -> int:
         """Its width C."""
-        weight = self.module.weight
-        assert isinstance(weight, nn.Parameter)
-        return weight.numel()
+        return self.module.weight.numel()
 
 
 def norm_layers(model: SegFormer) -> list[NormLayer]:
@@ -50,8 +48,9 @@ def norm_layers(model: SegFormer) -> list[NormLayer]:
     layers: list[NormLayer] = []
 
     def add(module: nn.Module, place: Place, stage: int, block: int | None, reduction: int = 1) -> None:
+        assert isinstance(module, EncoderNorm)
         stride = _STAGE_STRIDES[stage - 1] * reduction
-        layers.append(NormLayer(names[module], place, stage, block, norm_kind(module), stride, module))
+        layers.append(NormLayer(names[module], place, stage, block, module.kind, stride, module))
 
     for number, stage in enumerate(model.encoder.stages, start=1):
         assert isinstance(stage, Stage)
@@ -64,16 +63,3 @@ def norm_layers(model: SegFormer) -> list[NormLayer]:
             add(block.norm2, "before_mlp", number, index)
         add(stage.norm, "stage_end", number, None)
     return layers
-
-
-def norm_kind(module: nn.Module) -> Norm:
-    """Which norm a module is."""
-    match module:
-        case LayerNorm():
-            return "layer_norm"
-        case DynamicTanh():
-            return "dyt"
-        case DynamicLinear():
-            return "dyl"
-        case _:
-            raise AssertionError(type(module))

@@ -52,14 +52,14 @@ class ReplacementFits:
 
 @dataclass
 class LearnedParameters:
-    """What a DyT or DyL has learnt."""
+    """What a norm that stands in a LayerNorm's place has learnt."""
 
     alpha: list[float]
     """Smallest, mean and largest α; DyT has one."""
     gamma: list[float]
     """Smallest, mean and largest γ over the channels."""
     saturated: float | None
-    """Share of the sampled activations with |αx| > 2, where tanh exceeds 0.964, 0..1; null for DyL."""
+    """Share of the sampled activations whose core exceeds 0.964 (DyT: |αx| > 2), 0..1; null where none bounds them."""
 
 
 @dataclass

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from effiseg.data.dataset import EvaluationDataset, EvaluationSample
 from effiseg.evaluation.evaluator import evaluation_mode
 from effiseg.inspection.norm_layers import NormLayer, norm_layers
 from effiseg.models.curve_fits import Floats, Groups
-from effiseg.models.normalization import DynamicLinear, DynamicTanh, LayerNorm
 from effiseg.models.segformer import SegFormer
 
 PAIRS = 20_000
@@ -34,7 +32,7 @@ class NormSamples:
     inputs: Floats
     """x."""
     cores: Floats
-    """After the norm's core, before γ and β; see `core`."""
+    """After the norm's core, before γ and β."""
     outputs: Floats
     """y, what the norm gave."""
     channels: Groups
@@ -107,28 +105,7 @@ def _hook(
         row, column = np.divmod(positions, valid_columns)
         token = torch.from_numpy(row * columns + column).to(tokens.device)
         x, y = tokens[0, token].float(), output[0, token].float()
-        values = torch.stack([x, core(module, x), y]).cpu().numpy()[:, owner, channel]
+        values = torch.stack([x, layer.module.core(x), y]).cpu().numpy()[:, owner, channel]
         parts.append(np.concatenate([values, channel[None]]).astype(np.float64))
 
     return keep
-
-
-def core(module: nn.Module, tokens: Tensor) -> Tensor:
-    """A norm without its γ and β: LayerNorm's standardization, DyT's tanh(αx); DyL has none, x stays x.
-
-    Args:
-        module: the norm.
-        tokens: (n, C).
-
-    Returns:
-        (n, C).
-    """
-    match module:
-        case LayerNorm():
-            return F.layer_norm(tokens, module.normalized_shape, eps=module.eps)
-        case DynamicTanh():
-            return torch.tanh(module.alpha * tokens)
-        case DynamicLinear():
-            return tokens
-        case _:
-            raise AssertionError(type(module))

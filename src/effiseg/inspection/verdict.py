@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from effiseg.config.model import NORM_TITLES
 from effiseg.inspection.results import InspectedNorm, ReplacementFits
 
 Replacement = Literal["dyt", "dyl", "neither"]
@@ -21,7 +22,7 @@ PLACE_TITLES = {
     "before_mlp": "before MLP",
     "stage_end": "stage end",
 }
-KIND_TITLES = {"layer_norm": "LayerNorm", "dyt": "DyT", "dyl": "DyL", "neither": "neither"}
+KIND_TITLES = dict[str, str](NORM_TITLES.items()) | {"neither": "neither"}
 
 
 def may_become(fits: ReplacementFits) -> Replacement:

@@ -2,10 +2,10 @@
 
 Every map that is affine at inference goes into a neighbour, in float64:
 
-- a norm is a core (standardize, tanh, nothing) and an affine map; the affine map goes into the layers that
-  read it: norm1 into the query and the reducing convolution (or keys and values), the norm after the reduction
-  into keys and values, norm2 into fc1, a stage's norm into the head and the next patch embedding;
-- DyT's α goes into the convolution before it; DyL has no core and vanishes;
+- a norm is a core (standardize, tanh, nothing) between two affine maps, as it says itself; the one behind goes into
+  the layers that read it: norm1 into the query and the reducing convolution (or keys and values), the norm after the
+  reduction into keys and values, norm2 into fc1, a stage's norm into the head and the next patch embedding;
+- the one ahead, DyT's α, goes into the convolution before it; DyL has no core and vanishes;
 - the scale 1/√d goes into the query. A key's bias adds the same to all scores of a query and vanishes; a value's
   bias passes through the softmax, whose weights sum to 1, into the output projection, and with one head the
   output projection goes into the values;
@@ -17,13 +17,14 @@ padding and becomes a correction of the border (`fused_blocks.Convolution`).
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from effiseg.config.engine import Output
 from effiseg.errors import ModelError
+from effiseg.models.affine import Affine, exact
 from effiseg.models.best_class import best_class
 from effiseg.models.decode_head import DecodeHead, StageProjection, compose
 from effiseg.models.fused_blocks import (
@@ -42,7 +43,7 @@ from effiseg.models.fused_blocks import (
 )
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.mix_transformer import Block, MixFeedForward, PatchEmbedding, ReducedAttention, Stage
-from effiseg.models.normalization import DynamicLinear, DynamicTanh, LayerNorm
+from effiseg.models.normalization import EncoderNorm, NormParts
 from effiseg.models.segformer import SegFormer, check_images
 
 InputForm = Literal["normalized", "uint8"]
@@ -165,7 +166,7 @@ def fuse(
         )
     folding = _Folding(pointwise, attention)
     std = torch.tensor(model.metadata.std, dtype=torch.float64)
-    affine = _Affine(1 / (255 * std) if input == "uint8" else torch.ones_like(std), torch.zeros_like(std))
+    affine = Affine.diagonal(1 / (255 * std) if input == "uint8" else torch.ones_like(std))
     stages, affines = [], []
     for stage in model.encoder.stages:
         assert isinstance(stage, Stage)
@@ -188,13 +189,6 @@ def torch_form(device: str, *, compiled: bool = False) -> PointwiseForm:
     return "conv" if device == "cpu" and not compiled else "linear"
 
 
-class _Affine(NamedTuple):
-    """scale·x + shift per channel, (C,) each, float64."""
-
-    scale: Tensor
-    shift: Tensor
-
-
 class _Folding:
     """Makes the fused parts, in float64 on the CPU, for one form of pointwise maps and attention."""
 
@@ -202,35 +196,36 @@ class _Folding:
         self.form: PointwiseForm = form
         self.attention: AttentionForm = attention
 
-    def stage(self, stage: Stage, before: _Affine) -> tuple[FusedStage, _Affine]:
+    def stage(self, stage: Stage, before: Affine) -> tuple[FusedStage, Affine]:
         """One stage whose input still wants `before`; what its own output wants."""
         core, affine = self.norm(stage.norm)
         blocks = [self.block(block) for block in stage.blocks if isinstance(block, Block)]
         return FusedStage(self.patch_embedding(stage.patch_embedding, before), blocks, core), affine
 
-    def patch_embedding(self, embedding: PatchEmbedding, before: _Affine) -> nn.Module:
+    def patch_embedding(self, embedding: PatchEmbedding, before: Affine) -> nn.Module:
         weight, bias = _parameters(embedding.proj)
-        # Zero padding comes after the shift: only scale folds into the kernel.
-        border = (weight * before.shift[:, None, None]).sum(1, keepdim=True) if before.shift.any() else None
-        weight = weight * before.scale[:, None, None]
-        norm = embedding.norm
+        # Zero padding comes after the shift: only the matrix folds into the kernel.
+        border = torch.einsum("oikl,i->okl", weight, before.shift)[:, None] if before.shift.any() else None
+        parts = _parts(embedding.norm)
         core: nn.Module | None = None
-        match norm:
-            case LayerNorm():
-                core = Standardization(self.form, norm.eps, _exact(norm.weight), _exact(norm.bias))
-                after = _Affine(torch.ones_like(bias), torch.zeros_like(bias))
-            case DynamicTanh():
-                core = Squashing(self.form, weight=_exact(norm.weight), bias=_exact(norm.bias))
-                after = _Affine(_exact(norm.alpha).expand_as(bias), torch.zeros_like(bias))
-            case _:
-                after = _affine(norm)
+        after = parts.before
+        match parts.core:
+            case "standardize":
+                core = Standardization(self.form, parts.eps, parts.weight, parts.bias)
+            case None:
+                after = parts.after.after(after)
+            case function:
+                core = Squashing(self.form, function, weight=parts.weight, bias=parts.bias)
+        kernel, offset = after.applied_to(before.scaling(weight), bias)
+        if border is not None:
+            border, _ = after.applied_to(border, bias)
         convolution = Convolution(
-            weight * after.scale[:, None, None, None],
-            bias * after.scale + after.shift,
+            kernel,
+            offset,
             self.form,
             stride=embedding.proj.stride[0],
             padding=int(embedding.proj.padding[0]),
-            border=None if border is None else border * after.scale[:, None, None, None],
+            border=border,
         )
         return convolution if core is None else nn.Sequential(convolution, core)
 
@@ -245,20 +240,20 @@ class _Folding:
             core1,
             self.attend(block.attention, affine1),
             core2,
-            Pointwise(*_reading(affine2, *_parameters(mlp.fc1)), self.form),
+            Pointwise(*affine2.read_by(*_parameters(mlp.fc1)), self.form),
             mixing,
             Pointwise(*_parameters(mlp.fc2), self.form),
         )
 
-    def attend(self, attention: ReducedAttention, before: _Affine) -> FusedAttention:
+    def attend(self, attention: ReducedAttention, before: Affine) -> FusedAttention:
         reduction: nn.Module | None = None
         source = before
         if attention.reduction is not None and attention.reduction_norm is not None:
             reduction, source = self.reduce(attention.reduction, attention.reduction_norm, before)
         scale = (attention.query.in_features // attention.heads) ** -0.5
-        query, query_bias = (scale * values for values in _reading(before, *_parameters(attention.query)))
-        key, _ = _reading(source, *_parameters(attention.key))
-        value, value_bias = _reading(source, *_parameters(attention.value))
+        query, query_bias = (scale * values for values in before.read_by(*_parameters(attention.query)))
+        key, _ = source.read_by(*_parameters(attention.key))
+        value, value_bias = source.read_by(*_parameters(attention.value))
         output, output_bias = _parameters(attention.output)
         output_bias = output_bias + output @ value_bias
         if attention.heads == 1:
@@ -273,67 +268,51 @@ class _Folding:
             Pointwise(query, query_bias, self.form), reduction, key_value, project, attention.heads, self.attention
         )
 
-    def reduce(self, convolution: nn.Module, norm: nn.Module, before: _Affine) -> tuple[nn.Module, _Affine]:
+    def reduce(self, convolution: nn.Module, norm: nn.Module, before: Affine) -> tuple[nn.Module, Affine]:
         """The reducing convolution, whose windows never meet padding, and its norm."""
         assert isinstance(convolution, nn.Conv2d)
-        weight, bias = _reading(before, *_parameters(convolution))
+        weight, bias = before.read_by(*_parameters(convolution))
         core, affine = self.norm(norm)
-        if isinstance(norm, DynamicTanh):
-            weight, bias = weight * _exact(norm.alpha), bias * _exact(norm.alpha)
-            core = Squashing(self.form)
+        parts = _parts(norm)
+        if parts.core is not None and parts.core != "standardize":
+            weight, bias = parts.before.applied_to(weight, bias)
+            core = Squashing(self.form, parts.core)
         reducing = Convolution(weight, bias, self.form, stride=convolution.stride[0])
         return reducing if core is None else nn.Sequential(reducing, core), affine
 
-    def norm(self, norm: nn.Module) -> tuple[nn.Module | None, _Affine]:
+    def norm(self, norm: nn.Module) -> tuple[nn.Module | None, Affine]:
         """A norm as its core, or None, and the affine map after it."""
-        match norm:
-            case LayerNorm():
-                weight = _exact(norm.weight)
-                core = Standardization(self.form, norm.eps, torch.ones_like(weight), torch.zeros_like(weight))
-                return core, _affine(norm)
-            case DynamicTanh():
-                return Squashing(self.form, alpha=_exact(norm.alpha)), _affine(norm)
-            case _:
-                return None, _affine(norm)
+        parts = _parts(norm)
+        match parts.core:
+            case "standardize":
+                ones, zeros = torch.ones_like(parts.weight), torch.zeros_like(parts.weight)
+                return Standardization(self.form, parts.eps, ones, zeros), parts.after
+            case None:
+                return None, parts.after.after(parts.before)
+            case function:
+                return Squashing(self.form, function, alpha=parts.alpha), parts.after
 
-    def head(self, head: DecodeHead, affines: list[_Affine], form: PointwiseForm) -> FusedHead:
+    def head(self, head: DecodeHead, affines: list[Affine], form: PointwiseForm) -> FusedHead:
         projections = []
         for stage, affine in zip(head.linear_c, affines, strict=True):
             assert isinstance(stage, StageProjection)
-            projections.append(_reading(affine, *_parameters(stage.proj)))
+            projections.append(affine.read_by(*_parameters(stage.proj)))
         norm = head.batch_norm
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        scale = _exact(norm.weight) / torch.sqrt(_exact(norm.running_var) + norm.eps)
-        matrices, bias = compose(projections, _exact(head.linear_fuse.weight).flatten(1), scale)
-        bias = bias + _exact(norm.bias) - scale * _exact(norm.running_mean)
+        scale = exact(norm.weight) / torch.sqrt(exact(norm.running_var) + norm.eps)
+        matrices, bias = compose(projections, exact(head.linear_fuse.weight).flatten(1), scale)
+        bias = bias + exact(norm.bias) - scale * exact(norm.running_mean)
         parts = [Pointwise(matrix, None if index else bias, form) for index, matrix in enumerate(matrices)]
         classifier, classifier_bias = _parameters(head.classifier)
         return FusedHead(parts, Pointwise(classifier.flatten(1), classifier_bias, form), self.form)
 
 
-def _affine(norm: nn.Module) -> _Affine:
-    """The affine map at the end of a norm."""
-    match norm:
-        case LayerNorm() | DynamicTanh():
-            return _Affine(_exact(norm.weight), _exact(norm.bias))
-        case DynamicLinear():
-            return _Affine(_exact(norm.alpha) * _exact(norm.weight), _exact(norm.bias))
-        case _:
-            raise AssertionError(type(norm))
-
-
-def _reading(affine: _Affine, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """W(scale·x + shift) + b as W'x + b'; of a convolution too, if its windows meet no padding."""
-    taps = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
-    scale = affine.scale.view(-1, *[1] * (weight.ndim - 2))
-    return weight * scale, bias + taps @ affine.shift
+def _parts(norm: nn.Module) -> NormParts:
+    assert isinstance(norm, EncoderNorm)
+    return norm.parts()
 
 
 def _parameters(layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
     assert layer.bias is not None
-    return _exact(layer.weight), _exact(layer.bias)
-
-
-def _exact(values: Tensor) -> Tensor:
-    return values.detach().to("cpu", torch.float64)
+    return exact(layer.weight), exact(layer.bias)

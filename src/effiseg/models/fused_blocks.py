@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from effiseg.models.normalization import Squash, squash
+
 PointwiseForm = Literal["linear", "conv"]
 AttentionForm = Literal["sdpa", "matmul"]
 
@@ -139,10 +141,11 @@ class Standardization(nn.Module):
 
 
 class Squashing(nn.Module):
-    """γ·tanh(αx) + β, each of the three only where it could not be folded.
+    """γ·f(αx) + β, each of the three only where it could not be folded.
 
     Args:
         form: the layout.
+        function: f, element by element.
         alpha: (1,) or None.
         weight: (C,) γ or None.
         bias: (C,) β; given together with γ.
@@ -151,11 +154,13 @@ class Squashing(nn.Module):
     def __init__(
         self,
         form: PointwiseForm,
+        function: Squash,
         alpha: Tensor | None = None,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.function = function
         self.alpha = frozen(alpha)
         shape = (-1,) if form == "linear" else (-1, 1, 1)
         self.weight = frozen(None if weight is None else weight.view(shape))
@@ -163,7 +168,7 @@ class Squashing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A map to a map."""
-        x = torch.tanh(x if self.alpha is None else x * self.alpha)
+        x = squash(x if self.alpha is None else x * self.alpha, self.function)
         if self.weight is None or self.bias is None:
             return x
         # In place, which keeps the memory's layout; a broadcast weight in the lead may choose another.

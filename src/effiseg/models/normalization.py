@@ -1,32 +1,125 @@
-"""The three normalizations an encoder can be built with, and the one place that chooses between them.
+"""The normalizations an encoder can be built with, each with all that the rest of the product knows of it.
 
 LayerNorm is torch's own. DyT and DyL take no statistics: DyT squashes with a tanh (Zhu et al. 2025,
 "Transformers without Normalization"), DyL is a plain per-channel affine map, which folds into the next layer.
 All act on the last dimension and name their parameters alike: weight (γ), bias (β) and alpha (α).
+
+At inference every norm is an affine map, a core without numbers of its own, and an affine map (`NormParts`): what
+`fuse` folds. A norm that can take a LayerNorm's place also says how it is fitted to it (`DynamicNorm.follow`).
 """
 
 from __future__ import annotations
 
-from typing import get_args
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import ClassVar, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import LayerNorm
 
 from effiseg.config.model import Norm
 from effiseg.errors import ModelError
-
-__all__ = [
-    "ALPHA_INIT",
-    "DynamicLinear",
-    "DynamicTanh",
-    "LayerNorm",
-    "build_norm",
-    "dynamic_linear",
-    "dynamic_tanh",
-]
+from effiseg.models.affine import Affine, exact
+from effiseg.models.curve_fits import Fit, Floats, Groups, fit_linear, fit_tanh
 
 ALPHA_INIT = 0.5
+Squash = Literal["tanh"]
+Core = Literal["standardize"] | Squash
+
+
+def squash(x: Tensor, function: Squash) -> Tensor:
+    """The function of a core that bounds every element by itself."""
+    match function:
+        case "tanh":
+            return torch.tanh(x)
+
+
+class NormParts(NamedTuple):
+    """γ · core(αx) + β as it is folded, float64 on the CPU."""
+
+    alpha: Tensor | None
+    """(1,) or (C,), ahead of the core; None for 1."""
+    core: Core | None
+    """What is not affine; None where nothing is left."""
+    weight: Tensor
+    """(C,), γ."""
+    bias: Tensor
+    """(C,), β."""
+    eps: float = 0.0
+    """Of the core "standardize"."""
+
+    @property
+    def before(self) -> Affine:
+        """The affine map ahead of the core."""
+        ones = torch.ones_like(self.weight)
+        return Affine.diagonal(ones if self.alpha is None else self.alpha.expand_as(ones))
+
+    @property
+    def after(self) -> Affine:
+        """The affine map behind the core."""
+        return Affine.diagonal(self.weight, self.bias)
+
+
+class LayerNorm(nn.LayerNorm):
+    """torch's LayerNorm over the last dimension."""
+
+    kind: ClassVar[Norm] = "layer_norm"
+
+    def core(self, tokens: Tensor) -> Tensor:
+        """The standardized tokens (n, C), without γ and β."""
+        return F.layer_norm(tokens, self.normalized_shape, eps=self.eps)
+
+    def parts(self) -> NormParts:
+        """What `fuse` folds."""
+        return NormParts(None, "standardize", exact(self.weight), exact(self.bias), self.eps)
+
+
+class DynamicNorm(nn.Module, ABC):
+    """What DyT and DyL have in common: α starts at 0.5, γ at 1, β at 0, all learnt; (..., C) to (..., C)."""
+
+    kind: ClassVar[Norm]
+    bounded: ClassVar[bool]
+    """Whether the core stays within -1..1, so that inputs may saturate it."""
+
+    def __init__(self, channels: int, alphas: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.full((alphas,), ALPHA_INIT))
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    @abstractmethod
+    def core(self, tokens: Tensor) -> Tensor:
+        """Tokens (n, C) before γ and β, and before what of α folds away with them."""
+
+    @abstractmethod
+    def parts(self) -> NormParts:
+        """What `fuse` folds."""
+
+    @abstractmethod
+    def curve(self, x: Floats, y: Floats, channels: Groups) -> tuple[Fit, float]:
+        """The least-squares fit of the norm to points (x, y) of the channels, and the α that goes with its γ."""
+
+    @torch.no_grad()
+    def follow(self, inputs: Tensor, outputs: Tensor) -> Fit:
+        """Take the values that lead from the inputs to the outputs with the least squared error.
+
+        Args:
+            inputs: (T, C).
+            outputs: (T, C).
+        """
+        tokens, channels = inputs.shape
+        x, y = (values.double().cpu().numpy().ravel() for values in (inputs, outputs))
+        fit, alpha = self.curve(x, y, np.tile(np.arange(channels), tokens))
+        self.alpha.fill_(alpha)
+        self.weight.copy_(torch.from_numpy(fit.scale))
+        self.bias.copy_(torch.from_numpy(fit.offset))
+        return fit
+
+    def extra_repr(self) -> str:
+        """The width, for `print(model)`."""
+        return f"{self.weight.numel()}"
 
 
 def dynamic_tanh(x: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -60,47 +153,69 @@ def dynamic_linear(x: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor) -> Te
     return torch.addcmul(bias, x, weight * alpha)
 
 
-class DynamicTanh(nn.Module):
-    """DyT over the last dimension of (..., C); α is a scalar that starts at 0.5, γ at 1, β at 0."""
+class DynamicTanh(DynamicNorm):
+    """DyT; α is a scalar."""
+
+    kind = "dyt"
+    bounded = True
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.full((1,), ALPHA_INIT))
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        super().__init__(channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) to (..., C)."""
         return dynamic_tanh(x, self.alpha, self.weight, self.bias)
 
-    def extra_repr(self) -> str:
-        """The width, for `print(model)`."""
-        return f"{self.weight.numel()}"
+    def core(self, tokens: Tensor) -> Tensor:
+        """tanh(αx)."""
+        return squash(self.alpha * tokens, "tanh")
+
+    def parts(self) -> NormParts:
+        """What `fuse` folds."""
+        return NormParts(exact(self.alpha), "tanh", exact(self.weight), exact(self.bias))
+
+    def curve(self, x: Floats, y: Floats, channels: Groups) -> tuple[Fit, float]:
+        """The best α, and γ and β for each channel."""
+        fit = fit_tanh(x, y, channels)
+        assert fit.alpha is not None
+        return fit, fit.alpha
 
 
-class DynamicLinear(nn.Module):
-    """DyL over the last dimension of (..., C); α per channel starts at 0.5, γ at 1, β at 0."""
+class DynamicLinear(DynamicNorm):
+    """DyL; α per channel."""
+
+    kind = "dyl"
+    bounded = False
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.full((channels,), ALPHA_INIT))
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        super().__init__(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) to (..., C)."""
         return dynamic_linear(x, self.alpha, self.weight, self.bias)
 
-    def extra_repr(self) -> str:
-        """The width, for `print(model)`."""
-        return f"{self.weight.numel()}"
+    def core(self, tokens: Tensor) -> Tensor:
+        """The tokens as they are: all of DyL folds away."""
+        return tokens
+
+    def parts(self) -> NormParts:
+        """What `fuse` folds."""
+        return NormParts(exact(self.alpha), None, exact(self.weight), exact(self.bias))
+
+    def curve(self, x: Floats, y: Floats, channels: Groups) -> tuple[Fit, float]:
+        """A line for each channel; α keeps its start."""
+        fit = fit_linear(x, y, channels)
+        return replace(fit, scale=fit.scale / ALPHA_INIT), ALPHA_INIT
 
 
-def build_norm(kind: Norm, channels: int, eps: float = 1e-5) -> nn.Module:
+EncoderNorm = LayerNorm | DynamicNorm
+
+
+def build_norm(kind: Norm, channels: int, eps: float = 1e-5) -> EncoderNorm:
     """The normalization named `kind` over `channels` channels; `eps` concerns LayerNorm alone.
 
     Raises:
-        ModelError: `kind` is none of the three.
+        ModelError: `kind` is none of them.
     """
     match kind:
         case "layer_norm":

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from effiseg.config.loss import DistillationConfig, TermName
 from effiseg.config.training import TrainConfig
 from effiseg.distillation import Distiller
+from effiseg.distillation.feature import FeatureTerm
+from effiseg.distillation.logits import KlTerm
+from effiseg.distillation.patch_embedding import PatchEmbeddingTerm
+from effiseg.distillation.term import Term, WeightedTerm
 from effiseg.losses.custom import Loss
 from effiseg.models.segformer import SegFormer
 from effiseg.training.segmentation_task import SegmentationTask
@@ -34,20 +39,7 @@ class DistillationTask(SegmentationTask):
         loss: Loss | None = None,
     ) -> None:
         super().__init__(student, config, class_weights, loss)
-        weights = config.distillation
-        self.distiller = Distiller(
-            student,
-            teacher,
-            kl_weight=weights.kl_weight,
-            feature_weight=weights.feature_weight,
-            patch_embedding_weight=weights.patch_embedding_weight,
-            temperature=weights.temperature,
-            mse_weight=weights.mse_weight,
-            cosine_weight=weights.cosine_weight,
-            detach_guidance=weights.detach_guidance,
-            feature_stage_weights=weights.feature_stage_weights,
-            patch_embedding_stage_weights=weights.patch_embedding_stage_weights,
-        )
+        self.distiller = Distiller(student, teacher, distillation_terms(config.distillation))
 
     def trained_modules(self) -> list[nn.Module]:
         """The student, the projections and what a custom loss trains."""
@@ -67,3 +59,19 @@ class DistillationTask(SegmentationTask):
             **supervised,
             **distilled,
         }
+
+
+def distillation_terms(config: DistillationConfig) -> tuple[WeightedTerm, ...]:
+    """The terms that the settings weigh, in the order in which checkpoints hold their projections."""
+    return tuple(WeightedTerm(name, weight, _term(name, config)) for name, weight in config.weights.items())
+
+
+def _term(name: TermName, config: DistillationConfig) -> Term:
+    match name:
+        case "kl":
+            return KlTerm(config.temperature)
+        case "feature":
+            weights = tuple(config.feature_stage_weights)
+            return FeatureTerm(config.mse_weight, config.cosine_weight, config.detach_guidance, weights)
+        case "patch_embedding":
+            return PatchEmbeddingTerm(tuple(config.patch_embedding_stage_weights))

@@ -21,6 +21,7 @@ from effiseg.errors import ModelError, RunError
 from effiseg.models.initial_weights import CHECKPOINT_SUFFIXES, InitialWeights, read_initial_weights
 from effiseg.models.metadata import IMAGENET_MEAN, IMAGENET_STD, plain_name
 from effiseg.models.norm_fitting import fit_norms
+from effiseg.models.normalization import EncoderNorm
 from effiseg.models.segformer import SegFormer
 from effiseg.models.starters import STARTER, read_starter, starter_source
 from effiseg.models.widening import WIDENED, widened
@@ -49,7 +50,7 @@ class InitializationReport:
     unused: list[str] = field(default_factory=list)
     """Tensors of the source that the network has no place for."""
     fitted: dict[str, float | None] = field(default_factory=dict)
-    """DyT and DyL that were fitted to the source's LayerNorms → R² of the fit, 0..1."""
+    """Norms that were fitted to the source's LayerNorms in their place → R² of the fit, 0..1."""
     fitted_images: list[str] = field(default_factory=list)
     """Training images they were fitted on."""
     notes: list[str] = field(default_factory=list)
@@ -241,7 +242,11 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
         reference = original.to_empty(device="cpu").eval()
         reference.load_state_dict(weights_of_encoder(weights), strict=False)
     wanted = student.state_dict()
-    replaced = {name.rsplit(".", 1)[0] for name in wanted if name.endswith(".alpha") and name not in weights}
+    replaced = {
+        name
+        for name, module in student.named_modules()
+        if isinstance(module, EncoderNorm) and type(module) is not type(original.get_submodule(name))
+    }
     weights = {
         name: tensor
         for name, tensor in weights.items()

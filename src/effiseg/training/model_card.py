@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from effiseg.config.model import ModelConfig
+from effiseg.config.model import NORM_TITLES, ModelConfig
 from effiseg.config.training import TrainConfig
 from effiseg.engines import FORMATS
 from effiseg.errors import UsageError
@@ -16,8 +16,6 @@ from effiseg.models.metadata import ModelMetadata
 from effiseg.report.table import Cell, Column, Table, escape_markdown, markdown, number_cell, text_cell
 from effiseg.results import PROTOCOLS, EvaluationResult
 from effiseg.run_folder import RunFolder
-
-NORMS = {"layer_norm": "LayerNorm", "dyt": "DyT", "dyl": "DyL"}
 
 
 def model_card(run: RunFolder, config: TrainConfig, metadata: ModelMetadata, results: dict[str, Any]) -> str:
@@ -51,7 +49,7 @@ def model_card(run: RunFolder, config: TrainConfig, metadata: ModelMetadata, res
 def front_matter(name: str, data: str, model: ModelConfig, evaluation: EvaluationResult | None) -> str:
     """The YAML between two lines of dashes, from which the Hub takes tags and results."""
     tags = ["image-segmentation", "semantic-segmentation", "segformer", "effiseg"]
-    tags += [kind for kind in ("dyt", "dyl") if kind in (model.patch_norm, model.block_norm)]
+    tags += [kind for kind in NORM_TITLES if kind != "layer_norm" and kind in (model.patch_norm, model.block_norm)]
     fields: dict[str, Any] = {"library_name": "effiseg", "pipeline_tag": "image-segmentation", "tags": tags}
     if evaluation is not None and evaluation.miou is not None:
         measured = {"mean_iou": ("mean IoU, %", evaluation.miou), "accuracy": ("pixel accuracy, %", None)}
@@ -83,8 +81,8 @@ def _network(config: TrainConfig, metadata: ModelMetadata) -> str:
     return _list(
         {
             "variant": f"SegFormer-{model.variant.upper()}",
-            "norm after the patch embeddings": NORMS[model.patch_norm],
-            "all other norms of the encoder": NORMS[model.block_norm],
+            "norm after the patch embeddings": NORM_TITLES[model.patch_norm],
+            "all other norms of the encoder": NORM_TITLES[model.block_norm],
             "input": f"{height}x{width} pixels (height x width), images are {resized}",
             "normalization": f"mean {list(metadata.mean)}, standard deviation {list(metadata.std)}, RGB from 0 to 1",
         }
