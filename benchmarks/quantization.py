@@ -31,10 +31,12 @@ from effiseg.config.export import ExportConfig
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.engines import FILE_ENGINES, format_named, load_exported
 from effiseg.environment import describe_environment
-from effiseg.evaluation.evaluator import evaluate_exported
+from effiseg.evaluation.evaluator import evaluate
 from effiseg.export.exporter import export_model
 from effiseg.export.verification import made_up_images
 from effiseg.files import read_json, write_json
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import exported_network
 from effiseg.inference.timing import interleaved_medians
 from effiseg.models.pretrained import from_pretrained
 from effiseg.run_folder import resolve_model
@@ -150,8 +152,9 @@ def measure(
             report = export_model(model, config, run)
             tell(f"evaluating {precision}")
             loaded[precision] = load_exported(config.out)
-            result = evaluate_exported(
-                loaded[precision], spec, options.split, batch_size=1, most_images=options.evaluation_images, source=run
+            network = exported_network(loaded[precision], run)
+            result = evaluate(
+                network, Framing(batch_size=1), spec, options.split, most_images=options.evaluation_images
             )
             rows.append(
                 {

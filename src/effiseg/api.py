@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from effiseg.data.check import CheckReport
     from effiseg.data.dataset_spec import DatasetSpec
     from effiseg.data.python_data import PythonData
+    from effiseg.evaluation.predictions import PredictionFolder
     from effiseg.export.exporter import ExportReport
-    from effiseg.inference.predictor import Mode
+    from effiseg.inference.framing import Mode
     from effiseg.inspection.results import NormInspection
     from effiseg.losses.custom import Loss
     from effiseg.models.segformer import SegFormer
@@ -137,7 +138,7 @@ def resume(run: PathLike, *, data: PythonData | None = None, loss: Loss | None =
 
 
 def evaluate(
-    model: Model,
+    model: Model | PredictionFolder,
     data: PathLike | PythonData,
     split: str = "val",
     *,
@@ -157,7 +158,9 @@ def evaluate(
     """Score a model on a split, as `effiseg evaluate` does.
 
     Args:
-        model: a network, run, model folder, transformers folder, Hub id, or a file that `effiseg export` wrote.
+        model: a network, run, model folder, transformers folder, Hub id, or a file that `effiseg export` wrote; or
+            label PNGs of any software, as `effiseg.evaluation.predictions.PredictionFolder`. A network is scored in
+            its deploy form.
         data: a data set's YAML file, a preset's name together with `data_root`, or a `PythonData`.
         split: train, val or test.
         data_root: folder of the data set.
@@ -166,7 +169,7 @@ def evaluate(
         resize: keep_ratio or fixed; default: the model's own.
         batch_size: images of one forward pass.
         device: auto, cpu or cuda; exported files run on the CPU.
-        workers: loader processes; 0 reads in this process.
+        workers: loader processes; 0 reads in this process. Of predictions threads; 0: one a core.
         progress: called with (images done, images in all).
         mode: whole, or slide as in `Predictor`.
         window: slide: size of the window; default: the model's input.
@@ -185,40 +188,19 @@ def evaluate(
     """
     from effiseg.data.dataset_spec import load_dataset_spec
     from effiseg.data.python_data import PythonData
-    from effiseg.engines import load_exported
-    from effiseg.environment import resolve_device
-    from effiseg.evaluation.evaluator import evaluate_exported, evaluate_model
-    from effiseg.models.pretrained import from_pretrained
-    from effiseg.models.segformer import SegFormer
+    from effiseg.evaluation.evaluator import evaluate as score
+    from effiseg.evaluation.predictions import PredictionFolder
+    from effiseg.inference.framing import Framing
+    from effiseg.inference.network import load_network
 
+    framing = Framing(pixels(image_size), resize, mode, pixels(window), stride, flip, batch_size)
     if isinstance(data, PythonData):
         spec = data.spec()
     else:
         spec = load_dataset_spec(os.fspath(data), None if data_root is None else os.fspath(data_root))
-    common: dict[str, Any] = {
-        "protocol": protocol,
-        "image_size": pixels(image_size),
-        "resize": resize,
-        "batch_size": batch_size,
-        "workers": workers,
-        "progress": progress,
-        "mode": mode,
-        "window": pixels(window),
-        "stride": stride,
-        "flip": flip,
-        "boundary": protocol == "full",
-    }
-    if isinstance(model, SegFormer):
-        return evaluate_model(model, spec, split, device=resolve_device(device), **common)
-    source = os.fspath(model)
-    found = resolve_model(source)
-    if not is_exported(found):
-        return evaluate_model(
-            from_pretrained(found), spec, split, device=resolve_device(device), source=source, **common
-        )
-    if device == "cuda":
-        raise UsageError(f"--device cuda: {source} runs on the CPU here; evaluate the model folder instead")
-    return evaluate_exported(load_exported(found), spec, split, source=source, **common)
+    source = model if isinstance(model, PredictionFolder) else load_network(model, device=device)
+    full = protocol == "full"
+    return score(source, framing, spec, split, protocol=protocol, boundary=full, workers=workers, progress=progress)
 
 
 @signature_of(AblationConfig, AblationKeywords)

@@ -86,6 +86,9 @@ class EvaluationResult(ResultsFile):
     """Boundary IoU per class, percent, from sums over the split; null where it was not asked for."""
     inference: str = "whole"
     """How images were brought to the network: whole, or the sliding windows, and whether mirror images were added."""
+    form: str | None = None
+    """What ran: a model fused (its deploy form) or as trained, or the engine of an exported file; null for predictions
+    of other software, and in files of earlier versions."""
 
     @classmethod
     def from_dict(cls, value: Any, source: object = "results") -> Self:

@@ -17,7 +17,9 @@ from effiseg.commands.export import run as export
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.engines import load_exported
 from effiseg.errors import EffisegError, ModelError, UsageError
-from effiseg.evaluation.evaluator import evaluate_exported, evaluate_model
+from effiseg.evaluation.evaluator import evaluate as score
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import load_network, trained_network
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
@@ -61,11 +63,13 @@ def test_the_command_prints_what_it_checked(
 
 def test_a_file_scores_as_its_model(folder: Path, onnx_file: Path, colour_data: Path) -> None:
     spec = load_dataset_spec(colour_data)
-    model = evaluate_model(from_pretrained(folder), spec, "val")
-    file = evaluate_exported(load_exported(onnx_file), spec, "val", batch_size=2)
+    model = score(trained_network(from_pretrained(folder)), Framing(), spec, "val")
+    network = load_network(onnx_file)
+    file = score(network, Framing(batch_size=2), spec, "val")
     assert file.confusion == model.confusion
     assert (file.image_size, file.resize, file.images) == (model.image_size, model.resize, model.images)
-    assert evaluate_exported(load_exported(onnx_file), spec, "val", most_images=2).images == 2
+    assert (model.form, file.form) == ("as trained", "onnxruntime")
+    assert score(network, Framing(), spec, "val", most_images=2).images == 2
 
 
 def test_evaluate_takes_the_file(onnx_file: Path, colour_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -281,8 +281,8 @@ def test_started_again_it_trains_nothing(
     def forbidden(*arguments: object, **options: object) -> None:
         raise AssertionError("was evaluated or trained again")
 
-    monkeypatch.setattr(samples, "from_pretrained", forbidden)
-    for name in ("train", "evaluate_model"):
+    monkeypatch.setattr(samples, "load_network", forbidden)
+    for name in ("train", "evaluate"):
         monkeypatch.setattr(ablation, name, forbidden)
     before = snapshot(config.out)
     again = ablate(config, SHARED)

@@ -15,7 +15,9 @@ from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.reading import read_image, read_mask
 from effiseg.data.samples import list_samples
-from effiseg.evaluation.evaluator import evaluate_model
+from effiseg.evaluation.evaluator import evaluate
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import load_network
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
@@ -55,7 +57,7 @@ def test_what_is_saved_is_the_image_the_label_and_what_the_models_say(
         model.metadata = ModelMetadata(names=spec.names, palette=spec.palette, image_size=(32, 64))
         models[name] = tmp_path / name
         save_pretrained(model, models[name])
-    iou = {name: evaluate_model(from_pretrained(str(path)), spec, "val").image_iou for name, path in models.items()}
+    iou = {name: evaluate(load_network(path), Framing(), spec, "val").image_iou for name, path in models.items()}
     save_samples(models, iou, spec, "val", tmp_path)
     index = read_samples(tmp_path)
     assert index is not None

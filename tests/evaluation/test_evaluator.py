@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from effiseg.config.training import Protocol
 from effiseg.data.dataset import EvaluationDataset, EvaluationSample
-from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.samples import list_samples
 from effiseg.errors import DataError, ModelError, UsageError
-from effiseg.evaluation.evaluator import check_classes, evaluate, evaluate_model
+from effiseg.evaluation.evaluator import check_classes, evaluate
+from effiseg.evaluation.scores import result_of_counts
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import Network, Predict, trained_network
 from effiseg.metrics.confusion_matrix import class_iou, confusion_counts, mean_iou
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.segformer import SegFormer
+from effiseg.results import EvaluationResult
 
 
 def samples_of(spec: DatasetSpec, size: tuple[int, int] = (40, 56)) -> list[EvaluationSample]:
@@ -34,6 +42,12 @@ def predict(images: Tensor) -> Tensor:
     quarter = F.avg_pool2d(images.float(), 4, ceil_mode=True) / 255
     mixed = torch.stack([quarter[:, 0], quarter[:, 1], quarter[:, 2], quarter.mean(1) * 0.5], 1)
     return (mixed * 8).sin()
+
+
+def score(predict: Predict, spec: DatasetSpec, framing: Framing | None = None, **options: Any) -> EvaluationResult:
+    """A callable's result on val."""
+    network = Network(predict, ModelMetadata(names=spec.names))
+    return evaluate(network, framing or Framing((40, 56), batch_size=5), spec, "val", **options)
 
 
 def expected_counts(sample: EvaluationSample, protocol: Protocol) -> Tensor:
@@ -61,7 +75,7 @@ def test_one_interpolation_to_the_labels_size(small_spec: DatasetSpec, protocol:
     assert any(sample.valid_size != tuple(sample.image.shape[1:]) for sample in samples)
     each = [expected_counts(sample, protocol) for sample in samples]
     total = torch.stack(each).sum(0)
-    result = evaluate(predict, [samples], small_spec, protocol)
+    result = score(predict, small_spec, protocol=protocol)
     # Ties of two classes to the last bit may fall either way.
     assert (torch.tensor(result.confusion) - total).abs().sum() <= 4
     assert result.miou == pytest.approx(100 * mean_iou(total), abs=0.05)
@@ -76,7 +90,7 @@ def test_one_interpolation_to_the_labels_size(small_spec: DatasetSpec, protocol:
 
 
 def test_counts_per_image_add_up_to_the_confusion_matrix(small_spec: DatasetSpec) -> None:
-    result = evaluate(predict, [samples_of(small_spec)], small_spec)
+    result = score(predict, small_spec)
     assert list(result.image_counts) == list(result.image_iou)
     hits, truth, predicted = torch.tensor(list(result.image_counts.values())).sum(0)
     confusion = torch.tensor(result.confusion)
@@ -88,14 +102,14 @@ def test_counts_per_image_add_up_to_the_confusion_matrix(small_spec: DatasetSpec
 
 
 @pytest.mark.parametrize("protocol", ["full", "quarter"])
-def test_a_perfect_predictor_reaches_100(small_spec: DatasetSpec, protocol: Protocol) -> None:
-    samples = samples_of(small_spec, (144, 144))
-    plain = []
-    for sample in samples:  # a label without fine structure: the left half is b, the right half is a
-        label = torch.zeros_like(sample.label)
+def test_a_perfect_predictor_reaches_100(small_spec: DatasetSpec, tmp_path: Path, protocol: Protocol) -> None:
+    shutil.copytree(small_spec.root, tmp_path / "data")
+    for path in (tmp_path / "data/labels/val").glob("*.png"):
+        label = np.zeros_like(np.asarray(Image.open(path)))  # without fine structure: left is b, right is a
         label[:, : label.shape[1] // 2] = 1
-        plain.append(replace(sample, label=label))
-    where = {id_of(sample.image): sample for sample in plain}
+        Image.fromarray(label).save(path)
+    spec = load_dataset_spec(tmp_path / "data/blocks.yaml")
+    where = {id_of(sample.image): sample for sample in samples_of(spec, (144, 144))}
 
     def know(images: Tensor) -> Tensor:
         logits = torch.zeros(len(images), 4, images.shape[2] // 4, images.shape[3] // 4)
@@ -105,7 +119,7 @@ def test_a_perfect_predictor_reaches_100(small_spec: DatasetSpec, protocol: Prot
             scores[0], scores[1], scores[2:] = -ramp, ramp, -1e9
         return logits
 
-    result = evaluate(know, [plain], small_spec, protocol)
+    result = score(know, spec, Framing((144, 144)), protocol=protocol)
     assert result.pixel_accuracy == pytest.approx(100, abs=1.5)
     assert result.class_iou["c"] is None
     assert result.class_iou["never"] is None
@@ -128,17 +142,17 @@ def test_batches_make_no_difference_and_neighbours_of_equal_size_share_a_pass(
         shapes.append(tuple(images.shape))
         return predict(images)
 
-    whole = evaluate(watched, [samples], small_spec, progress=done.append)
+    whole = score(watched, small_spec, progress=lambda done_now, _: done.append(done_now))
     assert shapes[0][0] == 2
     assert sum(shape[0] for shape in shapes) == len(samples) == done[-1] == whole.images
-    assert evaluate(predict, [[sample] for sample in samples], small_spec) == whole
+    assert score(predict, small_spec, Framing((40, 56), batch_size=1)) == whole
 
 
 def test_measures_are_percent_and_absent_is_none(small_spec: DatasetSpec) -> None:
     samples = samples_of(small_spec)[:1]
-    result = evaluate(
-        lambda images: predict(images).mul(0).add_(torch.tensor([1.0, 0, 0, 0]).view(1, 4, 1, 1)), [samples],
-        small_spec, split="val",
+    result = score(
+        lambda images: predict(images).mul(0).add_(torch.tensor([1.0, 0, 0, 0]).view(1, 4, 1, 1)), small_spec,
+        most_images=1,
     )  # fmt: skip
     labelled = samples[0].label[samples[0].label != 255]
     share = 100 * float((labelled == 0).float().mean())
@@ -150,7 +164,7 @@ def test_measures_are_percent_and_absent_is_none(small_spec: DatasetSpec) -> Non
 
 
 def test_nothing_to_evaluate(small_spec: DatasetSpec) -> None:
-    result = evaluate(predict, [], small_spec)
+    result = result_of_counts(torch.zeros(4, 5, dtype=torch.int64), {}, small_spec, "val", "full")
     assert (result.miou, result.pixel_accuracy, result.images) == (None, None, 0)
 
 
@@ -168,24 +182,26 @@ def test_a_model_is_the_callable_it_holds(small_spec: DatasetSpec, model: SegFor
     model.encoder.stages[0].eval()
     modes = [module.training for module in model.modules()]
     state, before = torch.get_rng_state(), [value.clone() for value in model.state_dict().values()]
-    result = evaluate_model(model, small_spec, "val", batch_size=1, source="runs/x")
+    network = trained_network(model, source="runs/x")
+    result = evaluate(network, Framing(batch_size=1), small_spec, "val")
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
     for old, new in zip(before, model.state_dict().values(), strict=True):
         assert torch.equal(old, new)
     assert (result.model, result.image_size, result.resize) == ("runs/x", [40, 56], "keep_ratio")
+    assert result.form == "as trained"
     model.eval()
     normalize = model.metadata.normalize
-    by_hand = evaluate(lambda images: model(normalize(images)), [samples_of(small_spec)[:1]], small_spec)
+    by_hand = score(lambda images: model(normalize(images)), small_spec, most_images=1)
     assert by_hand.image_iou["s0"] == result.image_iou["s0"]
-    batched = evaluate_model(model, small_spec, "val", batch_size=3)
+    batched = evaluate(network, Framing(batch_size=3), small_spec, "val")
     assert batched.miou == pytest.approx(result.miou, abs=0.1)
 
 
 def test_input_size_can_be_overruled(small_spec: DatasetSpec, model: SegFormer) -> None:
     done: list[tuple[int, int]] = []
-    result = evaluate_model(
-        model, small_spec, "val", image_size=(32, 64), resize="fixed", protocol="quarter",
+    result = evaluate(
+        trained_network(model), Framing((32, 64), "fixed"), small_spec, "val", protocol="quarter",
         progress=lambda *counts: done.append(counts),
     )  # fmt: skip
     assert (result.image_size, result.resize, result.protocol) == ([32, 64], "fixed", "quarter")
@@ -199,13 +215,14 @@ def test_an_exception_leaves_the_training_mode(small_spec: DatasetSpec, model: S
 
     model.train()
     with pytest.raises(KeyboardInterrupt):
-        evaluate_model(model, small_spec, "val", progress=stop)
+        evaluate(trained_network(model), Framing(), small_spec, "val", progress=stop)
     assert model.training
 
 
 def test_loader_processes_give_the_same(small_spec: DatasetSpec, model: SegFormer) -> None:
     state = torch.get_rng_state()
-    assert evaluate_model(model, small_spec, "val", workers=1) == evaluate_model(model, small_spec, "val")
+    network = trained_network(model)
+    assert evaluate(network, Framing(), small_spec, "val", workers=1) == evaluate(network, Framing(), small_spec, "val")
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -220,7 +237,7 @@ def test_other_classes_are_refused(small_spec: DatasetSpec, names: tuple[str, ..
     model = SegFormer("b0", len(names))
     model.metadata = ModelMetadata(names=names, image_size=(32, 32))
     with pytest.raises(ModelError, match=message) as caught:
-        evaluate_model(model, small_spec, "val", source="some/model")
+        evaluate(trained_network(model, source="some/model"), Framing(), small_spec, "val")
     assert "some/model" in str(caught.value)
     assert "blocks.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -233,19 +250,21 @@ def test_spelling_does_not_matter(small_spec: DatasetSpec, names: tuple[str, ...
     spec = replace(small_spec, names=("Traffic Light", "road"))
     check_classes(model, spec)
     with pytest.raises(UsageError, match="--image_size"):
-        evaluate_model(model, spec, "val")
+        evaluate(trained_network(model), Framing(), spec, "val")
 
 
 def test_a_missing_split_names_the_file(small_spec: DatasetSpec, model: SegFormer) -> None:
     with pytest.raises(DataError, match=r"blocks\.yaml"):
-        evaluate_model(model, small_spec, "test")
+        evaluate(trained_network(model), Framing(), small_spec, "test")
 
 
 WORKER = """
 import json, sys, torch
 import torch.distributed as dist
 from effiseg.data.dataset_spec import load_dataset_spec
-from effiseg.evaluation.evaluator import evaluate_model
+from effiseg.evaluation.evaluator import evaluate
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import trained_network
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.segformer import SegFormer
 
@@ -257,7 +276,7 @@ torch.manual_seed(0)
 model, spec = SegFormer("b0", 4), load_dataset_spec(data)
 torch.nn.init.normal_(model.decode_head.classifier.weight)
 model.metadata = ModelMetadata(names=spec.names, image_size=(40, 56))
-result = evaluate_model(model, spec, "val", batch_size=1, across_processes=True)
+result = evaluate(trained_network(model), Framing(batch_size=1), spec, "val", across_processes=True)
 with open(f"{folder}/{rank}_of_{size}.json", "w") as file:
     json.dump(result.to_dict(), file)
 if size > 1:

@@ -10,9 +10,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from effiseg.config.training import Protocol
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
-from effiseg.errors import DataError
-from effiseg.evaluation.predictions import evaluate_predictions, find_predictions
+from effiseg.errors import DataError, UsageError
+from effiseg.evaluation.evaluator import evaluate
+from effiseg.evaluation.predictions import PredictionFolder, find_predictions
+from effiseg.inference.framing import Framing
 
 
 def save(path: Path, values: npt.NDArray[np.generic]) -> Path:
@@ -45,7 +48,7 @@ def test_the_official_cityscapes_evaluator(tmp_path: Path, ids: list[int], monke
         monkeypatch.setattr(official.args, name, value)
     theirs = official.evaluateImgLists([str(p) for p in predictions], [str(p) for p in truths], official.args)
 
-    ours = evaluate_predictions(tmp_path / "results", load_dataset_spec("cityscapes", tmp_path), "val")
+    ours = evaluate(PredictionFolder(tmp_path / "results"), Framing(), load_dataset_spec("cityscapes", tmp_path), "val")
     assert ours.images == 5
     for name, iou in ours.class_iou.items():
         expected = theirs["classScores"][name]
@@ -65,14 +68,13 @@ def labels_of(spec: DatasetSpec) -> dict[str, npt.NDArray[np.uint8]]:
 
 def test_masks_as_predictions_are_perfect(small_spec: DatasetSpec) -> None:
     done: list[tuple[int, int]] = []
-    result = evaluate_predictions(
-        small_spec.root / "labels/val", small_spec, "val", threads=2, progress=lambda *n: done.append(n)
-    )
+    folder = PredictionFolder(small_spec.root / "labels/val")
+    result = evaluate(folder, Framing(), small_spec, "val", workers=2, progress=lambda *n: done.append(n))
     assert done == [(index, 5) for index in range(1, 6)]
     assert result.miou == result.pixel_accuracy == result.mean_accuracy == 100
     assert result.class_iou == {"a": 100, "b": 100, "c": 100, "never": None}
     assert result.image_iou == {"s0": 100, "s1": 100, "s2": 100, "s3": 100, "s4": None}
-    assert (result.protocol, result.image_size) == ("full", None)
+    assert (result.protocol, result.image_size, result.form) == ("full", None, None)
 
 
 def test_a_value_that_is_no_class_is_a_miss(small_spec: DatasetSpec, tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_a_value_that_is_no_class_is_a_miss(small_spec: DatasetSpec, tmp_path: P
         wide = label.astype(np.uint16)
         wide[wide == 1] = 60_000 if name == "s0" else 200
         Image.fromarray(wide).save(tmp_path / f"{name}.png")
-    result = evaluate_predictions(tmp_path, small_spec, "val")
+    result = evaluate(PredictionFolder(tmp_path), Framing(), small_spec, "val")
     assert result.class_iou == {"a": 100, "b": 0, "c": 100, "never": None}
     assert result.mean_accuracy == pytest.approx(200 / 3)
     b = result.names.index("b")
@@ -140,16 +142,22 @@ def test_another_size_is_an_error_that_names_both_files(small_spec: DatasetSpec,
     for name, label in labels_of(small_spec).items():
         save(tmp_path / f"{name}.png", label[::2, ::2] if name == "s2" else label)
     with pytest.raises(DataError, match=r"s2\.png: .*19x35 .*37x70 .*labels/val/s2\.png"):
-        evaluate_predictions(tmp_path, small_spec, "val")
+        evaluate(PredictionFolder(tmp_path), Framing(), small_spec, "val")
 
 
 def test_colours_are_an_error(small_spec: DatasetSpec, tmp_path: Path) -> None:
     for name, label in labels_of(small_spec).items():
         save(tmp_path / f"{name}.png", np.stack([label] * 3, -1))
     with pytest.raises(DataError, match=r"s0\.png"):
-        evaluate_predictions(tmp_path, small_spec, "val")
+        evaluate(PredictionFolder(tmp_path), Framing(), small_spec, "val")
 
 
 def test_no_folder(small_spec: DatasetSpec, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such folder"):
-        evaluate_predictions(tmp_path / "nowhere", small_spec, "val")
+        evaluate(PredictionFolder(tmp_path / "nowhere"), Framing(), small_spec, "val")
+
+
+@pytest.mark.parametrize(("framing", "protocol"), [(Framing(flip=True), "full"), (Framing(), "quarter")])
+def test_what_concerns_models_is_refused(small_spec: DatasetSpec, framing: Framing, protocol: Protocol) -> None:
+    with pytest.raises(UsageError, match=r"--protocol, .*--flip .*concern models"):
+        evaluate(PredictionFolder(small_spec.root / "labels/val"), framing, small_spec, "val", protocol=protocol)

@@ -11,8 +11,10 @@ import torch
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.reading import read_mask
 from effiseg.data.samples import list_samples
-from effiseg.evaluation.evaluator import evaluate_model
-from effiseg.evaluation.predictions import evaluate_predictions
+from effiseg.evaluation.evaluator import evaluate
+from effiseg.evaluation.predictions import PredictionFolder
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import trained_network
 from effiseg.inference.predictor import Predictor
 from effiseg.metrics.boundary import boundary_counts
 from effiseg.metrics.confusion_matrix import confusion_counts
@@ -38,8 +40,8 @@ def model(spec: DatasetSpec) -> SegFormer:
 
 
 def test_images_in_one_window_are_evaluated_whole(model: SegFormer, spec: DatasetSpec) -> None:
-    whole = evaluate_model(model, spec, "val", batch_size=1, boundary=True)
-    slide = evaluate_model(model, spec, "val", mode="slide", stride=32, boundary=True)
+    whole = evaluate(trained_network(model), Framing(batch_size=1), spec, "val", boundary=True)
+    slide = evaluate(trained_network(model), Framing(mode="slide", stride=32), spec, "val", boundary=True)
     assert slide.confusion == whole.confusion
     assert slide.boundary_iou == whole.boundary_iou
     assert (whole.inference, slide.inference) == ("whole", "slide 48x64, stride 32")
@@ -48,7 +50,7 @@ def test_images_in_one_window_are_evaluated_whole(model: SegFormer, spec: Datase
 @pytest.mark.parametrize("flip", [False, True])
 def test_what_is_scored_is_what_is_predicted(model: SegFormer, spec: DatasetSpec, tmp_path: Path, flip: bool) -> None:
     options = {"mode": "slide", "window": (32, 32), "stride": 16, "flip": flip}
-    result = evaluate_model(model, spec, "val", boundary=True, **options)  # type: ignore[arg-type]
+    result = evaluate(trained_network(model), Framing(**options), spec, "val", boundary=True)  # type: ignore[arg-type]
     predictor = Predictor(model, device="cpu", **options)  # type: ignore[arg-type]
     counts, near = torch.zeros(3, 4, dtype=torch.int64), np.zeros((3, 3), np.int64)
     for sample in list_samples(spec, "val"):
@@ -63,20 +65,20 @@ def test_what_is_scored_is_what_is_predicted(model: SegFormer, spec: DatasetSpec
     assert result.boundary_iou is not None
     assert list(result.boundary_iou.values()) == pytest.approx(expected.tolist(), abs=0.5)
     assert result.boundary_miou == pytest.approx(np.mean(list(result.boundary_iou.values())))  # type: ignore[arg-type]
-    files = evaluate_predictions(tmp_path, spec, "val")
+    files = evaluate(PredictionFolder(tmp_path), Framing(), spec, "val", boundary=True)
     assert files.boundary_iou is not None
     assert list(files.boundary_iou.values()) == pytest.approx(expected.tolist())
 
 
 def test_results_travel_and_old_ones_can_still_be_read(model: SegFormer, spec: DatasetSpec) -> None:
-    result = evaluate_model(model, spec, "val", boundary=True, flip=True)
+    result = evaluate(trained_network(model), Framing(flip=True), spec, "val", boundary=True)
     assert result.inference == "whole + mirror image"
     assert result.miou_interval is not None
     assert result.miou is not None
     assert result.miou_interval[0] <= result.miou <= result.miou_interval[1]
     value = result.to_dict()
     assert EvaluationResult.from_dict(value) == result
-    for name in ("miou_interval", "boundary_miou", "boundary_iou", "inference"):
+    for name in ("miou_interval", "boundary_miou", "boundary_iou", "inference", "form"):
         del value[name]
     old = EvaluationResult.from_dict(value)
-    assert (old.miou_interval, old.boundary_iou, old.inference) == (None, None, "whole")
+    assert (old.miou_interval, old.boundary_iou, old.inference, old.form) == (None, None, "whole", None)

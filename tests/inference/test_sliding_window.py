@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from effiseg.inference.framing import Windows, make_windows
 from effiseg.inference.label_map import label_map, label_map_of_bands
 from effiseg.inference.sliding_window import (
-    Windows,
     blending_weights,
     logit_bands,
-    make_windows,
     window_starts,
     with_mirror_image,
 )

@@ -155,7 +155,7 @@ def test_a_cut_evaluation_is_made_up_for(
     evaluation: int, step: int, whole: RunFolder, small_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        interrupt_in(patch, run_keeper, "evaluate_model", evaluation)
+        interrupt_in(patch, run_keeper, "evaluate", evaluation)
         with pytest.raises(Interrupted, match=f"stopped at step {step} of 6; go on with") as caught:
             train(small_config("cut", ema_decay=0.5))
     assert caught.value.exit_code == 143
@@ -163,7 +163,7 @@ def test_a_cut_evaluation_is_made_up_for(
     assert state_of(run).validation_pending
     assert not run.results.exists()
     with monkeypatch.context() as patch:  # and cut again
-        interrupt_in(patch, run_keeper, "evaluate_model", 1)
+        interrupt_in(patch, run_keeper, "evaluate", 1)
         with pytest.raises(Interrupted, match=f"stopped at step {step} of 6"):
             resume(run.path)
     assert (state_of(run).step, state_of(run).validation_pending) == (step, True)

@@ -161,7 +161,7 @@ def test_an_evaluation_that_runs_out_keeps_its_epoch(small_config: Config, monke
 
     config = small_config("run")
     with monkeypatch.context() as patch:
-        patch.setattr(run_keeper, "evaluate_model", fail)
+        patch.setattr(run_keeper, "evaluate", fail)
         with pytest.raises(ResourceError, match="out of memory in the evaluation after step 3 with 4 images"):
             train(config)
     state = load_checkpoint(RunFolder(config.out).last_checkpoint)[3]

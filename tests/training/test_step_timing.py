@@ -124,7 +124,7 @@ def test_every_phase_gets_its_own_time(small_config: Config, monkeypatch: pytest
     takes(1 / 4, torch.Tensor, "backward")
     takes(1 / 2, SegmentationTask, "after_optimizer_step")
     takes(1 / 32, run_keeper, "pass_seed")
-    takes(100.0, run_keeper, "evaluate_model")
+    takes(100.0, run_keeper, "evaluate")
     takes(100.0, run_keeper, "save_checkpoint")
     run = train(small_config("run", accumulate=2, checkpoint_minutes=0.0))  # saved after every step
     want = {"data": 12 / 16, "forward": 6 / 8, "backward": 6 / 4, "optimizer": 3 / 2, "other": 6 / 32}
@@ -164,7 +164,7 @@ def test_an_evaluation_that_fails_costs_no_training(
 
     config = small_config("run")
     with monkeypatch.context() as patch:
-        patch.setattr(run_keeper, "evaluate_model", fail)
+        patch.setattr(run_keeper, "evaluate", fail)
         with pytest.raises(DataError, match="is broken"):
             train(config)
     state = load_checkpoint(RunFolder(config.out).last_checkpoint)[3]

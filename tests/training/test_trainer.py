@@ -60,7 +60,8 @@ def script_evaluations(monkeypatch: pytest.MonkeyPatch, mious: list[float | None
         evaluated.append({name: value.clone() for name, value in model.state_dict().items()})
         return EvaluationResult(mious[len(evaluated) - 1], {}, 50.0, 50.0, 3, "val", "full", [], [], {})
 
-    monkeypatch.setattr(run_keeper, "evaluate_model", evaluate)
+    monkeypatch.setattr(run_keeper, "trained_network", lambda model, _: model)
+    monkeypatch.setattr(run_keeper, "evaluate", evaluate)
     return evaluated
 
 

@@ -21,19 +21,11 @@ if TYPE_CHECKING:
 def run(argv: list[str]) -> int:
     """Parse, evaluate, print the table, write the JSON file."""
     options = parse(argv)
-    from effiseg.data.dataset_spec import load_dataset_spec
     from effiseg.environment import describe_environment
     from effiseg.files import write_json
 
     with progress_bar(f"evaluating {options.split}") as progress:
-        if options.predictions is not None:
-            from effiseg.evaluation.predictions import evaluate_predictions
-
-            spec = load_dataset_spec(options.data, options.data_root)
-            threads = options.workers or None
-            result = evaluate_predictions(options.predictions, spec, options.split, threads=threads, progress=progress)
-        else:
-            result = evaluate_with_model(options, progress)
+        result = evaluated(options, progress)
     print_result(result)
     if options.json is not None:
         command = shlex.join(["effiseg", "evaluate", *argv])
@@ -42,26 +34,34 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def evaluate_with_model(options: argparse.Namespace, progress: Callable[[int, int], None]) -> EvaluationResult:
-    """Load MODEL and evaluate it."""
+def evaluated(options: argparse.Namespace, progress: Callable[[int, int], None]) -> EvaluationResult:
+    """Score MODEL, or the folder of predictions."""
     from effiseg.allocator import keep_freed_memory
     from effiseg.api import evaluate
     from effiseg.environment import resolve_device
+    from effiseg.evaluation.predictions import PredictionFolder
     from effiseg.run_folder import is_exported
 
-    if is_exported(options.model) or resolve_device(options.device) == "cpu":
-        keep_freed_memory()
+    workers = options.workers
+    if options.predictions is not None:
+        source: str | PredictionFolder = PredictionFolder(options.predictions)
+        workers = workers or 0
+    else:
+        source = options.model
+        workers = 2 if workers is None else workers
+        if is_exported(options.model) or resolve_device(options.device) == "cpu":
+            keep_freed_memory()
     return evaluate(
-        options.model,
+        source,
         options.data,
         options.split,
         data_root=options.data_root,
-        protocol=options.protocol or "full",
+        protocol=options.protocol,
         image_size=options.image_size,
         resize=options.resize,
         batch_size=options.batch_size,
         device=options.device,
-        workers=2 if options.workers is None else options.workers,
+        workers=workers,
         progress=progress,
         mode=options.mode,
         window=options.window,
@@ -89,7 +89,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--data", required=True, help="data set: a YAML file, or a preset with --data_root")
     add("--data_root", metavar="DIR", help="folder of the data set; replaces the YAML's path")
     add("--split", default="val", help="train, val or test (default: val)")
-    add("--protocol", choices=get_args(Protocol), help="full: labels at their original size (default); "
+    add("--protocol", choices=get_args(Protocol), default="full", help="full: labels at their original size (default); "
         "quarter: labels reduced to a quarter of the network's input")  # fmt: skip
     add("--image_size", type=parse_image_size, metavar="HxW", help="network input (default: the model's own)")
     add("--resize", choices=get_args(Resize), help="how images are brought to it (default: the model's own)")
@@ -107,12 +107,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if (options.model is None) == (options.predictions is None):
         found = "neither" if options.model is None else "both"
         raise UsageError(f"give either MODEL or --predictions DIR; found {found}")
-    if options.predictions is not None:
-        for name in ("protocol", "image_size", "resize"):
-            if getattr(options, name) is not None:
-                raise UsageError(f"--{name} concerns models; --predictions are scored at the labels' own size")
-        if options.mode != "whole" or options.window or options.stride or options.flip:
-            raise UsageError("--mode, --window, --stride and --flip concern models; --predictions are labels already")
     return options
 
 
@@ -157,6 +151,8 @@ def title(result: EvaluationResult) -> str:
         parts.append(f"input {result.image_size[0]}x{result.image_size[1]} {result.resize}")
     if result.inference != "whole":
         parts.append(result.inference)
+    if result.form is not None:
+        parts.append(result.form)
     return f"{result.model}: {', '.join(parts)}"
 
 

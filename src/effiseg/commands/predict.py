@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, get_args
 from effiseg.commands.arguments import CommandParser, positive
 from effiseg.config.data import Resize, parse_image_size
 from effiseg.config.training import Device
-from effiseg.errors import UsageError
 from effiseg.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -96,10 +95,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "refuse it (default), skip images whose outputs are all there, or overwrite files of these names")  # fmt: skip
     add("--batch_size", type=positive, default=4, metavar="N", help="images, or windows, of one pass (default: 4)")
     add("--device", choices=get_args(Device), default="auto", help="auto takes a GPU where there is one")
-    options = parser.parse(argv)
-    if options.mode == "whole" and (options.window or options.stride):
-        raise UsageError("--window and --stride belong to --mode slide; found them with whole")
-    return options
+    return parser.parse(argv)
 
 
 def print_report(report: Report, out: Path) -> int:

@@ -22,8 +22,10 @@ from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import EffisegError, Interrupted, ModelError, ResourceError, RunError, UsageError
 from effiseg.evaluation.chance import chance_miou
-from effiseg.evaluation.evaluator import evaluate_model
+from effiseg.evaluation.evaluator import evaluate
 from effiseg.files import read_json, write_json, write_yaml
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import trained_network
 from effiseg.models.pretrained import from_pretrained, weights_digest
 from effiseg.models.segformer import SegFormer
 from effiseg.models.starters import STARTER, largest_with_starter
@@ -260,23 +262,22 @@ def train_planned(planned: PlannedRun) -> None:
 
 
 def evaluation_of(run: RunFolder, config: AblationConfig, spec: DatasetSpec) -> EvaluationResult:
-    """The finished run's last weights on the comparison's split; measured once and kept in the run folder."""
+    """The finished run's last weights on the comparison's split; measured once and kept in the run folder.
+
+    As trained on every split, as the training evaluates val and a given teacher.
+    """
     path = run.evaluation(config.split)
     if config.split == "val":
         return EvaluationResult.from_dict(read_json(path)["val"], path)
     if path.is_file():
         return EvaluationResult.from_dict(read_json(path), path)
-    result = evaluate_model(
-        from_pretrained(str(run.model)),
+    result = evaluate(
+        trained_network(from_pretrained(str(run.model)), resolve_device(config.device), str(run.path)),
+        Framing(config.input_size, config.resize, batch_size=config.batch_size_per_pass),
         spec,
         config.split,
         protocol=config.protocol,
-        image_size=config.input_size,
-        resize=config.resize,
-        device=resolve_device(config.device),
         workers=config.workers,
-        batch_size=config.batch_size_per_pass,
-        source=str(run.path),
     )
     write_json(path, result.to_dict())
     return result

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import torch
 from PIL import Image
 
 from effiseg.config.comparison import AblationConfig
@@ -20,9 +19,11 @@ from effiseg.data.samples import list_samples
 from effiseg.data.transforms import UInt8Array
 from effiseg.environment import resolve_device
 from effiseg.errors import EffisegError
-from effiseg.evaluation.label_maps import predicted_label_maps
+from effiseg.evaluation.evaluator import compare
 from effiseg.files import atomic_path, read_json
-from effiseg.models.pretrained import from_pretrained
+from effiseg.inference.framed_network import FramedNetwork
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import load_network
 from effiseg.report.samples import FOLDER, INDEX, SampleIndex, SavedSample, read_samples
 from effiseg.results import AblationResult, EvaluationResult
 from effiseg.run_folder import RunFolder
@@ -42,7 +43,7 @@ def save_samples(
     *,
     image_size: tuple[int, int] | None = None,
     resize: Resize | None = None,
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
 ) -> SampleIndex:
     """Predict a few samples with every row's model and save them under `out`/samples.
 
@@ -74,15 +75,12 @@ def save_samples(
     for saved, sample in zip(chosen, samples, strict=True):
         _save(Image.fromarray(reduced(sample.read_image(), PICTURE_WIDTH)), folder / saved.folder / "image.jpg")
     for number, (row, source) in enumerate(models.items()):
-        model = from_pretrained(str(source))
-        maps = predicted_label_maps(
-            model, samples, spec, image_size=image_size, resize=resize, device=device, source=str(source)
-        )
-        for saved, (label, prediction) in zip(chosen, maps, strict=True):
+        framed = FramedNetwork(load_network(source, device=device), Framing(image_size, resize, batch_size=1))
+        for saved, found in zip(chosen, compare(framed, samples, spec), strict=True):
             saved.predictions[row] = f"{number}.png"
-            _save(_indexed(prediction, spec), folder / saved.folder / f"{number}.png")
+            _save(_indexed(found.prediction.cpu().numpy(), spec), folder / saved.folder / f"{number}.png")
             if number == 0:
-                _save(_indexed(label, spec), folder / saved.folder / "truth.png")
+                _save(_indexed(found.target.cpu().numpy(), spec), folder / saved.folder / "truth.png")
     note = (
         f"{split} split; predictions of each row's first seed, at most {PICTURE_WIDTH} pixels wide; "
         "IoU is the mean over seeds."

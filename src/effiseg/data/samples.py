@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.faults import Fault, ListingNotes, noting
@@ -18,6 +18,8 @@ from effiseg.data.names import clean_id
 from effiseg.data.regular_file import refuse_irregular
 from effiseg.data.sample import Sample
 from effiseg.errors import DataError
+
+Item = TypeVar("Item")
 
 
 def list_samples(
@@ -71,6 +73,12 @@ def list_samples(
         FileSample(name, Path(pair.image), Path(pair.mask), spec.masks, pair.entry)
         for name, pair in zip(ids, pairs, strict=True)
     ]
+
+
+def evenly_spread(items: Sequence[Item], most: int | None) -> list[Item]:
+    """At most so many items, the first among them and equally far apart; None: all."""
+    count = min(most or len(items), len(items))
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 class _Pair(NamedTuple):

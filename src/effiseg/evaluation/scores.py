@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,17 @@ from effiseg.results import EvaluationResult
 
 ImageScore = tuple[float | None, list[list[int]]]
 """What is kept of one image: mean IoU over its classes in percent, and its class counts (3, K)."""
+
+
+class Compared(NamedTuple):
+    """What was predicted for a sample, and what its label says."""
+
+    id: str
+    """The sample's id."""
+    prediction: Tensor
+    """(h, w) uint8 classes; a value from K on is no class."""
+    target: Tensor
+    """(h, w) uint8: class index or ignore_index."""
 
 
 def result_of_counts(

@@ -16,12 +16,12 @@ from effiseg.engines.capture import LEAST_DYNAMIC_SIDE
 from effiseg.engines.engine import FileEngine
 from effiseg.engines.record import ExportRecord
 from effiseg.environment import describe_environment
-from effiseg.errors import UsageError
 from effiseg.export.checks import format_to_write
 from effiseg.export.quantization import quantize
 from effiseg.export.verification import Verification, check_verification, verify
 from effiseg.export.writing import write_file
 from effiseg.files import write_json
+from effiseg.inference.framing import known_size
 from effiseg.models.segformer import SegFormer
 
 _ANY_SIZE = (256, 256)  # where a dynamic file of a model without a size of its own is checked
@@ -71,9 +71,10 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
         DataError: the data set breaks a rule.
     """
     file_format = format_to_write(config)
-    input_size = None if config.dynamic else config.image_size or model.metadata.image_size
-    if input_size is None and not config.dynamic:
-        raise UsageError(f"{source}: does not say its input size; give --image_size HEIGHTxWIDTH or --dynamic")
+    input_size = None
+    if not config.dynamic:
+        fix = "give --image_size HEIGHTxWIDTH or --dynamic"
+        input_size = known_size(source, config.image_size, model.metadata.image_size, fix=fix)
     spec = None if config.data is None else load_dataset_spec(config.data, config.data_root)
     model.eval()
     with _staged(config.out) as staged:

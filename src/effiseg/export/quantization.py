@@ -17,13 +17,15 @@ import numpy as np
 from effiseg.config.export import ExportConfig
 from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.samples import list_samples
+from effiseg.data.samples import evenly_spread, list_samples
 from effiseg.engines import load_exported
 from effiseg.engines.engine import FileEngine, Pixels
 from effiseg.engines.record import ExportRecord
-from effiseg.errors import UsageError
-from effiseg.evaluation.evaluator import evaluate_exported, exactly
+from effiseg.evaluation.evaluator import evaluate
 from effiseg.export.writing import describe, write_file
+from effiseg.inference.framed_network import padded_to
+from effiseg.inference.framing import Framing, known_size
+from effiseg.inference.network import exported_network
 from effiseg.inference.timing import interleaved_medians
 from effiseg.models.segformer import SegFormer
 
@@ -49,9 +51,9 @@ def quantize(
         UsageError: a package is not installed, or there is no input size to calibrate at.
         DataError: the data set breaks a rule.
     """
-    size = form["input_size"] or model.metadata.image_size
-    if size is None:
-        raise UsageError(f"{form['source']}: does not say its input size; export it for one with --image_size")
+    size = known_size(
+        form["source"], form["input_size"], model.metadata.image_size, fix="export it for one with --image_size"
+    )
     split = "train" if "train" in spec.splits else config.split
     images = list(_calibration_images(model, spec, split, size, form["input_size"] is not None, config))
     record = describe(model, precision="int8", **form)
@@ -68,13 +70,11 @@ def _calibration_images(
     model: SegFormer, spec: DatasetSpec, split: str, size: tuple[int, int], fixed: bool, config: ExportConfig
 ) -> Iterator[Pixels]:
     """Images (1, H, W, 3) uint8 as evaluation feeds them, spread evenly over the split."""
-    samples = list_samples(spec, split)
-    count = min(config.calibration_images, len(samples))
-    chosen = [samples[index * len(samples) // count] for index in range(count)]
+    chosen = evenly_spread(list_samples(spec, split), config.calibration_images)
     dataset = EvaluationDataset(chosen, spec, size, model.metadata.resize)
-    for index in range(count):
-        sample = exactly(dataset[index], size) if fixed else dataset[index]
-        yield np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())[None]
+    for index in range(len(chosen)):
+        image = padded_to(dataset[index].image, size) if fixed else dataset[index].image
+        yield np.ascontiguousarray(image.permute(1, 2, 0).numpy())[None]
 
 
 def _compare_precisions(
@@ -82,8 +82,9 @@ def _compare_precisions(
 ) -> dict[str, Any]:
     """mIoU, percent, and median latency of one image, milliseconds, of the float32 file and of the int8 one."""
     before, after = load_exported(plain), load_exported(path)
+    framing = Framing(batch_size=1)
     results = {
-        name: evaluate_exported(loaded, spec, config.split, batch_size=1, most_images=config.evaluation_images)
+        name: evaluate(exported_network(loaded), framing, spec, config.split, most_images=config.evaluation_images)
         for name, loaded in (("float32", before), ("int8", after))
     }
     latency = interleaved_medians({"float32": lambda: before(image), "int8": lambda: after(image)})

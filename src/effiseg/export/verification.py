@@ -13,7 +13,7 @@ import torch
 
 from effiseg.config.engine import Precision
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.samples import list_samples
+from effiseg.data.samples import evenly_spread, list_samples
 from effiseg.data.transforms import resize_image
 from effiseg.engines.agreement import SAME_NETWORK, Agreement, Tolerance, compare
 from effiseg.errors import ModelError
@@ -129,8 +129,7 @@ def check_verification(verification: Verification, name: object) -> None:
 
 def real_images(spec: DatasetSpec, split: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """`IMAGES` images (B, H, W, 3) uint8 RGB, spread evenly over the split and stretched to `size`."""
-    samples = list_samples(spec, split)
-    chosen = samples[:: max(1, len(samples) // IMAGES)][:IMAGES]
+    chosen = evenly_spread(list_samples(spec, split), IMAGES)
     return np.stack([resize_image(sample.read_image(), size) for sample in chosen])
 
 

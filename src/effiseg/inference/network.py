@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from effiseg.config.engine import EngineName, Output
 from effiseg.config.model import LARGEST_STRIDE
-from effiseg.data.transforms import PADDING_COLOUR
 from effiseg.engines import engine_named, engine_of, load_exported
 from effiseg.engines.engine import LoadedModel
 from effiseg.engines.pytorch import TorchEngine
 from effiseg.environment import resolve_device
 from effiseg.errors import UsageError
-from effiseg.inference.sliding_window import Predict
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.run_folder import resolve_model
 
+Predict = Callable[[Tensor], Tensor]
+"""(B, 3, h, w) uint8 images → (B, K, ⌈h/4⌉, ⌈w/4⌉) logits of any floating dtype, or (B, h, w) uint8 labels."""
 ModelSource = SegFormer | str | os.PathLike[str]
 """A model, or what the commands take as MODEL."""
 _EXPORTED_LEAST_SIDE = 64  # an exported file of any size, see `ExportRecord.input_size`
@@ -35,16 +37,28 @@ class Network:
     """(B, 3, h, w) uint8 RGB on any device → logits, or labels where `output` says so, on `device`."""
     metadata: ModelMetadata
     """Classes, colours, input size."""
-    output: Output
+    output: Output = "logits"
     """logits or labels."""
-    input_size: tuple[int, int] | None
+    input_size: tuple[int, int] | None = None
     """The one (height, width) that it takes; None: any."""
-    least_side: int
+    least_side: int = LARGEST_STRIDE
     """Smallest side it takes where it takes any."""
-    device: str
+    device: torch.device | str = "cpu"
     """cpu or cuda."""
-    source: str
-    """What it is called in errors."""
+    source: str = "the model"
+    """What it is called in results and errors."""
+    form: str = "fused"
+    """What runs: fused, the deploy form of a model (`effiseg.models.fuse`); as trained, the modules that training
+    changes; or the engine of an exported file."""
+
+    def require_logits(self, option: str) -> None:
+        """Refuse what a file that answers with labels cannot have.
+
+        Raises:
+            UsageError: it answers with labels.
+        """
+        if self.output == "labels":
+            raise UsageError(f"{self.source}: {option} needs logits; this file answers with labels (--output logits)")
 
 
 def load_network(
@@ -63,21 +77,70 @@ def load_network(
         UsageError: an engine or device that this model cannot have.
     """
     if isinstance(model, SegFormer):
-        return _torch_network(model, engine, device, "the model")
-    resolved = resolve_model(model)
+        return _fused_network(model, engine, device, "the model")
+    resolved, source = resolve_model(model), os.fspath(model)
     own = engine_of(resolved)
     if own is None:
-        return _torch_network(from_pretrained(resolved), engine, device, str(model))
+        return _fused_network(from_pretrained(resolved), engine, device, source)
     if engine not in (None, own.name):
         raise UsageError(
             f"{model}: this file runs in {own.name}; found the engine {engine}: give the model folder for it"
         )
     if device == "cuda":
         raise UsageError(f"{model}: an exported file runs on the CPU here; found cuda: give the model folder instead")
-    return _exported_network(load_exported(resolved, threads=threads), str(model))
+    return exported_network(load_exported(resolved, threads=threads), source)
 
 
-def _torch_network(model: SegFormer, engine: EngineName | None, device: str, source: str) -> Network:
+def trained_network(model: SegFormer, device: torch.device | str = "cpu", source: str = "the model") -> Network:
+    """A model as it is trained, not fused: for evaluations inside training, and for what fused ones are compared with.
+
+    Every module is in evaluation mode while it runs, and in its own mode afterwards.
+
+    Args:
+        model: moved to `device`.
+        device: where to compute.
+        source: what it is called in results and errors.
+    """
+    model.to(device)
+
+    def predict(images: Tensor) -> Tensor:
+        with torch.inference_mode(), evaluation_mode(model):
+            logits: Tensor = model(model.metadata.normalize(images.to(device, non_blocking=True)))
+            return logits
+
+    return Network(predict, model.metadata, device=device, source=source, form="as trained")
+
+
+def exported_network(model: LoadedModel, source: str = "the model") -> Network:
+    """An exported file that its engine has loaded.
+
+    Args:
+        model: the loaded file.
+        source: what it is called in results and errors.
+    """
+    record = model.record
+
+    def predict(images: Tensor) -> Tensor:
+        return torch.from_numpy(model(images.permute(0, 2, 3, 1)))
+
+    return Network(
+        predict, model.metadata, record.output, record.input_size, _EXPORTED_LEAST_SIDE, "cpu", source, model.engine
+    )
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode, and every module back into its own mode afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _fused_network(model: SegFormer, engine: EngineName | None, device: str, source: str) -> Network:
     chosen = engine_named(engine or "torch")
     if not isinstance(chosen, TorchEngine):
         raise UsageError(f"{source}: {engine} runs exported files; export the model first (`effiseg export`)")
@@ -89,35 +152,4 @@ def _torch_network(model: SegFormer, engine: EngineName | None, device: str, sou
             logits: Tensor = call(images.to(place, non_blocking=True).permute(0, 2, 3, 1))
             return logits
 
-    return Network(predict, model.metadata, "logits", None, LARGEST_STRIDE, place, source)
-
-
-def passes_of_file(model: LoadedModel) -> Predict:
-    """An exported file as a callable of (B, 3, h, w) uint8 RGB."""
-
-    def predict(images: Tensor) -> Tensor:
-        return torch.from_numpy(model(images.permute(0, 2, 3, 1)))
-
-    return predict
-
-
-def _exported_network(model: LoadedModel, source: str) -> Network:
-    record = model.record
-    return Network(
-        passes_of_file(model), model.metadata, record.output, record.input_size, _EXPORTED_LEAST_SIDE, "cpu", source
-    )
-
-
-def padded_to(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """An image's padding cut or continued to `size`, which its valid part fits in.
-
-    Args:
-        image: (3, h, w) uint8, padded at the right and the bottom.
-        size: (height, width) of the result.
-    """
-    if image.shape[1:] == size:
-        return image
-    padded = torch.tensor(PADDING_COLOUR, dtype=torch.uint8).view(3, 1, 1).repeat(1, *size)
-    height, width = (min(side, most) for side, most in zip(image.shape[1:], size, strict=True))
-    padded[:, :height, :width] = image[:, :height, :width]
-    return padded
+    return Network(predict, model.metadata, device=place, source=source, form="fused")

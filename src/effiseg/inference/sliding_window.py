@@ -6,57 +6,14 @@ window reaches it. So memory grows with the image's width times the window's hei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from effiseg.config.model import LARGEST_STRIDE
 from effiseg.data.transforms import fits
-from effiseg.errors import UsageError
-
-Predict = Callable[[Tensor], Tensor]
-"""(B, 3, h, w) uint8 images → (B, K, ⌈h/4⌉, ⌈w/4⌉) logits of any floating dtype, or (B, h, w) uint8 labels."""
-CELL = 4
-"""Pixels of the image, along one axis, that one logit stands for."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """How an image is cut up; see `make_windows`."""
-
-    size: tuple[int, int]
-    """(height, width) of a window in pixels, multiples of 4."""
-    stride: tuple[int, int]
-    """From one window to the next, down and to the right, multiples of 4."""
-
-
-def make_windows(size: tuple[int, int], stride: int | None = None) -> Windows:
-    """Windows of a size.
-
-    Args:
-        size: (height, width) in pixels.
-        stride: pixels from one window to the next; default: two thirds of the window's side on each axis.
-
-    Raises:
-        UsageError: a side or the stride is not a multiple of 4, a side is under 32, or the stride is larger than
-            the window, which would leave gaps.
-    """
-    height, width = size
-    if min(size) < LARGEST_STRIDE or height % CELL or width % CELL:
-        raise UsageError(
-            f"--window must have sides from {LARGEST_STRIDE} on that are multiples of {CELL}, which one logit stands "
-            f"for; found {height}x{width}"
-        )
-    if stride is None:
-        return Windows(size, (2 * height // 3 // CELL * CELL, 2 * width // 3 // CELL * CELL))
-    if stride < CELL or stride % CELL or stride > min(size):
-        raise UsageError(
-            f"--stride must be a multiple of {CELL} and at most the window's shorter side, {min(size)}, so that no gap "
-            f"is left; found {stride}"
-        )
-    return Windows(size, (stride, stride))
+from effiseg.inference.framing import CELL, Windows
+from effiseg.inference.network import Predict
 
 
 def logit_bands(

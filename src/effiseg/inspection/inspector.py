@@ -12,8 +12,8 @@ from torch import nn
 from effiseg.config.data import Resize
 from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.samples import list_samples
-from effiseg.errors import UsageError
+from effiseg.data.samples import evenly_spread, list_samples
+from effiseg.inference.framing import known_size
 from effiseg.inspection.results import (
     InspectedNorm,
     LearnedParameters,
@@ -70,12 +70,10 @@ def inspect_norms(
         DataError: the split, an image or a mask breaks a rule.
         UsageError: the model does not know its input size, and none was given.
     """
-    input_size, method = image_size or model.metadata.image_size, resize or model.metadata.resize
-    if input_size is None:
-        raise UsageError(f"{source}: does not say its input size; give --image_size HEIGHTxWIDTH")
+    input_size, method = known_size(source, image_size, model.metadata.image_size), resize or model.metadata.resize
     dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method)
-    count = min(images, len(dataset))
-    chosen = [index * len(dataset) // count for index in range(count)]
+    chosen = evenly_spread(range(len(dataset)), images)
+    count = len(chosen)
     tell = progress or (lambda done, total: None)
     # The number of norms is known only with the samples, so the bar counts them in images' worth.
     samples = sample_norms(

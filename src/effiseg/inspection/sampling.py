@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from effiseg.data.dataset import EvaluationDataset, EvaluationSample
-from effiseg.evaluation.evaluator import evaluation_mode
+from effiseg.inference.network import evaluation_mode
 from effiseg.inspection.norm_layers import NormLayer, norm_layers
 from effiseg.models.curve_fits import Floats, Groups
 from effiseg.models.segformer import SegFormer

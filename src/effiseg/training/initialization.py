@@ -16,6 +16,7 @@ from effiseg.config.training import TrainConfig
 from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.sample import Sample
+from effiseg.data.samples import evenly_spread
 from effiseg.environment import resolve_device
 from effiseg.errors import ModelError, RunError
 from effiseg.models.initial_weights import CHECKPOINT_SUFFIXES, InitialWeights, read_initial_weights
@@ -110,11 +111,10 @@ class Initialization:
         samples: Sequence[Sample],
     ) -> None:
         height, width = config.input_size
-        count = min(len(samples), _FITTED_IMAGES, max(1, _FITTED_PIXELS // (height * width)))
-        chosen = [samples[index * len(samples) // count] for index in range(count)]
+        chosen = evenly_spread(samples, min(_FITTED_IMAGES, max(1, _FITTED_PIXELS // (height * width))))
         dataset = EvaluationDataset(chosen, spec, config.input_size, config.resize)
         # Sizes may differ with the images' proportions; those of the most frequent one make the batch.
-        images = [dataset[index].image for index in range(count)]
+        images = [dataset[index].image for index in range(len(chosen))]
         shapes = [image.shape for image in images]
         usual = max(set(shapes), key=lambda shape: (shapes.count(shape), tuple(shape)))
         batch = torch.stack([image for image in images if image.shape == usual])

@@ -6,8 +6,11 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.samples import list_samples
-from effiseg.evaluation.label_maps import predicted_label_maps
+from effiseg.data.samples import evenly_spread, list_samples
+from effiseg.evaluation.evaluator import compare
+from effiseg.inference.framed_network import FramedNetwork
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import trained_network
 from effiseg.models.segformer import SegFormer
 from effiseg.visualization.sheet import prediction_sheet
 
@@ -28,9 +31,11 @@ def log_prediction_sheet(
     """
     if not isinstance(logger, TensorBoardLogger):
         return
-    samples = list_samples(spec, "val")
-    samples = samples[:: -(-len(samples) // _SAMPLES)]
-    maps = predicted_label_maps(model, samples, spec, device=device)
-    shown = [(sample.read_image(), label, found) for sample, (label, found) in zip(samples, maps, strict=True)]
+    samples = evenly_spread(list_samples(spec, "val"), _SAMPLES)
+    framed = FramedNetwork(trained_network(model, device), Framing(batch_size=1))
+    shown = [
+        (sample.read_image(), found.target.cpu().numpy(), found.prediction.cpu().numpy())
+        for sample, found in zip(samples, compare(framed, samples, spec), strict=True)
+    ]
     sheet = prediction_sheet(shown, spec.palette)
     logger.experiment.add_image("val_predictions", sheet, step, dataformats="HWC")

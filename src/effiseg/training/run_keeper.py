@@ -24,8 +24,10 @@ from effiseg.allocator import keep_freed_memory
 from effiseg.config.training import TrainConfig
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.evaluation.evaluator import evaluate_model
+from effiseg.evaluation.evaluator import evaluate
 from effiseg.files import write_json, write_text
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import trained_network
 from effiseg.models.pretrained import save_pretrained
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
@@ -328,14 +330,13 @@ class RunKeeper(L.Callback):
         due = last if every == 0 else last or self.epoch_number % every == 0
         if "val" not in self.spec.splits or not due:
             return None
-        return evaluate_model(
-            task.evaluated_model,
+        return evaluate(
+            trained_network(task.evaluated_model, task.device),
+            Framing(batch_size=self.config.batch_size_per_pass),
             self.spec,
             "val",
             protocol=self.config.protocol,
-            device=task.device,
             workers=self.config.workers,
-            batch_size=self.config.batch_size_per_pass,
             progress=self.validation_progress,
             across_processes=self.config.devices > 1,
             cache=self.data.val_cache,

@@ -6,7 +6,9 @@ from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.errors import ModelError
 from effiseg.evaluation.chance import chance_miou
-from effiseg.evaluation.evaluator import check_classes, evaluate_model
+from effiseg.evaluation.evaluator import check_classes, evaluate
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import trained_network
 from effiseg.models.pretrained import from_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.results import EvaluationResult
@@ -47,16 +49,13 @@ def check_teacher(
         ModelError: it does not beat always predicting the most frequent class.
     """
     split = split or ("val" if "val" in spec.splits else "train")
-    result = evaluate_model(
-        teacher,
+    result = evaluate(
+        trained_network(teacher, device),
+        Framing(config.input_size, config.resize, batch_size=config.batch_size_per_pass),
         spec,
         split,
         protocol=config.protocol,
-        image_size=config.input_size,
-        resize=config.resize,
-        device=device,
         workers=config.workers,
-        batch_size=config.batch_size_per_pass,
     )
     teacher.cpu()  # a network on a GPU cannot be handed to the processes of a data-parallel run
     chance = chance_miou(result)

@@ -20,8 +20,10 @@ from effiseg.data.python_data import PythonData
 from effiseg.data.statistics import describe_unlisted, summarize
 from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import RunError, UsageError
-from effiseg.evaluation.evaluator import evaluate_model
+from effiseg.evaluation.evaluator import evaluate
 from effiseg.files import LockedError, exclusive_lock, read_json, write_json, write_text, write_yaml
+from effiseg.inference.framing import Framing
+from effiseg.inference.network import trained_network
 from effiseg.losses.custom import Loss, check_custom_loss
 from effiseg.models.hub import CARD_FILE
 from effiseg.models.metadata import ModelMetadata
@@ -230,14 +232,13 @@ def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:
     if config.select == "last" and newest.get("step") == state.step:
         validation = newest["result"]
     elif "val" in spec.splits:
-        validation = evaluate_model(
-            student,
+        validation = evaluate(
+            trained_network(student, resolve_device(config.device)),
+            Framing(batch_size=config.batch_size_per_pass),
             spec,
             "val",
             protocol=config.protocol,
-            device=resolve_device(config.device),
             workers=config.workers,
-            batch_size=config.batch_size_per_pass,
         ).to_dict()
     write_metrics(run, state)
     results = {
