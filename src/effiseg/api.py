@@ -26,12 +26,14 @@ from effiseg.config.keywords import (
     ImageSize,
     InspectionKeywords,
     PathLike,
+    PretrainKeywords,
     PushKeywords,
     SynthesizeKeywords,
     TrainKeywords,
 )
 from effiseg.config.loss import LossName
 from effiseg.config.parsing import keyword_layers, keyword_settings, make_settings, settings_dict, with_recipe_below
+from effiseg.config.pretraining import PretrainConfig
 from effiseg.config.publishing import PushConfig
 from effiseg.config.signatures import signature_of
 from effiseg.config.training import Device, Protocol, TrainConfig
@@ -109,10 +111,37 @@ def train(
     if loss is not None and not isinstance(loss, str | Mapping):
         own_loss, loss = loss, "custom"
     given = {"data": data if objects is None else objects.reference, "out": out, "loss": _named(loss), **settings}
-    layers = with_recipe_below(
-        TrainConfig, keyword_layers(TrainConfig, "effiseg.train", _with_size_texts(given), config)
-    )
+    layers = keyword_layers(TrainConfig, "effiseg.train", _with_size_texts(given), config)
     return start_run(make_settings(TrainConfig, *with_recipe_below(TrainConfig, layers)), data=objects, loss=own_loss)
+
+
+@signature_of(PretrainConfig, PretrainKeywords)
+def pretrain(*, out: PathLike, config: PathLike | Sequence[PathLike] = (), **settings: Unpack[PretrainKeywords]) -> Run:
+    """Make starting weights from drawn pictures in a new run folder, as `effiseg pretrain` does.
+
+    Args:
+        out: the run folder to write; it must not exist yet. `effiseg.train(init=OUT)` starts from it.
+        config: YAML files of settings, or names of shipped ones.
+        settings: any setting of `effiseg pretrain --help`.
+
+    Returns:
+        The finished run; its `transfer` says what it is worth where `transfer` names labelled data.
+
+    Raises:
+        UsageError, DataError, ModelError, RunError: what is wrong, in one line; nothing was written.
+        Interrupted: the step was ended and saved; go on with `effiseg.resume`.
+
+    Example:
+        >>> small = {"image_size": (32, 64), "batch_size": 4, "workers": 0, "validate_every": 0}
+        >>> run = effiseg.pretrain(out="runs/start", data="shapes", images=8, **small)
+        >>> run.finished, run.config.images_per_epoch
+        (True, 8)
+    """
+    from effiseg.runs import start_run
+
+    given = {"out": out, **settings, "loss": _named(settings.get("loss"))}
+    layers = keyword_layers(PretrainConfig, "effiseg.pretrain", _with_size_texts(given), config)
+    return start_run(make_settings(PretrainConfig, *with_recipe_below(PretrainConfig, layers)).training())
 
 
 def resume(run: PathLike, *, data: PythonData | None = None, loss: Loss | None = None) -> Run:

@@ -15,6 +15,7 @@ from effiseg.config import keywords
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.dataset import DataCheckConfig, DataConvertConfig, DataStatisticsConfig, SynthesizeConfig
 from effiseg.config.inspection import InspectionConfig
+from effiseg.config.pretraining import PretrainConfig
 from effiseg.config.publishing import PushConfig
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
@@ -23,6 +24,7 @@ from effiseg.errors import UsageError
 REFUSED = {"recipe", "seed", "select", "early_stop_epochs"}
 FUNCTIONS: list[tuple[Callable[..., Any], type[Any], type[Any], set[str]]] = [
     (effiseg.train, TrainConfig, keywords.TrainKeywords, set()),
+    (effiseg.pretrain, PretrainConfig, keywords.PretrainKeywords, set()),
     (effiseg.ablate, AblationConfig, keywords.AblationKeywords, REFUSED),
     (effiseg.check_data, DataCheckConfig, keywords.DataKeywords, set()),
     (effiseg.data_statistics, DataStatisticsConfig, keywords.DataStatisticsKeywords, set()),

@@ -59,6 +59,14 @@ class TrainKeywords(_TrainingKeywords, total=False):
     select: Literal["last", "best"] | None
 
 
+class PretrainKeywords(TrainKeywords, total=False):
+    """Settings of `effiseg.pretrain` beside its folder."""
+
+    data: PathLike | None
+    loss: str | Mapping[str, Any] | None
+    images: int | None
+
+
 class AblationKeywords(_TrainingKeywords, total=False):
     """Settings of `effiseg.ablate` beside its data and folder; those of training hold for every row."""
 
