@@ -49,7 +49,7 @@ def examples() -> Iterator[doctest.DocTest]:
                 yield test
 
 
-SLOW = ("ablate", "export_model", "inspect_norms")
+SLOW = ("ablate", "export_model", "inspect_norms", "run_benchmark")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         pretrain,
         push,
         resume,
+        run_benchmark,
         synthesize_scenes,
         train,
     )
@@ -67,6 +68,7 @@ __all__ = [
     "pretrain",
     "push",
     "resume",
+    "run_benchmark",
     "save_pretrained",
     "synthesize_scenes",
     "train",
@@ -100,6 +102,7 @@ _MODULES = {
     "pretrain": "effiseg.api",
     "push": "effiseg.api",
     "resume": "effiseg.api",
+    "run_benchmark": "effiseg.api",
     "save_pretrained": "effiseg.models.pretrained",
     "synthesize_scenes": "effiseg.api",
     "train": "effiseg.api",

@@ -9,20 +9,21 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
+from effiseg.config.benchmark import BenchmarkConfig
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.data import Resize, parse_image_size
 from effiseg.config.dataset import DataCheckConfig, DataConvertConfig, DataStatisticsConfig, SynthesizeConfig
-from effiseg.config.engine import ExportFormat, Output, Precision
 from effiseg.config.export import ExportConfig
 from effiseg.config.inspection import InspectionConfig
 from effiseg.config.keywords import (
     AblationKeywords,
+    BenchmarkKeywords,
     DataConvertKeywords,
     DataKeywords,
     DataStatisticsKeywords,
+    ExportKeywords,
     ImageSize,
     InspectionKeywords,
     PathLike,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from effiseg.inspection.results import NormInspection
     from effiseg.losses.custom import Loss
     from effiseg.models.segformer import SegFormer
-    from effiseg.results import EvaluationResult
+    from effiseg.results import BenchmarkResult, EvaluationResult
     from effiseg.runs import Comparison, Run
 
 Model: TypeAlias = "PathLike | SegFormer"
@@ -274,36 +275,14 @@ def ablate(
     return compare(make_settings(AblationConfig, *layers), shared, command=_call("effiseg.ablate", layers[-1][1]))
 
 
-def export_model(
-    model: Model,
-    out: PathLike,
-    *,
-    format: ExportFormat | None = None,
-    image_size: ImageSize | None = None,
-    dynamic: bool = False,
-    precision: Precision = "float32",
-    output: Output = "logits",
-    data: PathLike | None = None,
-    data_root: PathLike | None = None,
-    split: str = "val",
-    calibration_images: int = 64,
-    evaluation_images: int | None = None,
-) -> ExportReport:
+@signature_of(ExportConfig, ExportKeywords)
+def export_model(model: Model, out: PathLike, **settings: Unpack[ExportKeywords]) -> ExportReport:
     """Write a model as a file for an engine, checked, as `effiseg export` does.
 
     Args:
         model: a network, run, model folder, transformers folder or Hub id.
         out: the file; its suffix says the format.
-        format: what is written; default: what the suffix says.
-        image_size: the one size the file takes; default: the model's own.
-        dynamic: take any batch, height and width, from 64 on.
-        precision: what the file computes in, as far as its format can; int8 needs `data`.
-        output: logits at a quarter of the input's size, or labels at its size.
-        data: data set whose images check the file and calibrate int8.
-        data_root: folder of the data set.
-        split: split that checks the file, and on which int8's mIoU is measured.
-        calibration_images: most images that int8 is calibrated on.
-        evaluation_images: most images that int8's mIoU is measured on; None: all.
+        settings: any other setting of `effiseg export --help`.
 
     Returns:
         What was written and how near it is to the model; also beside the file as FILE.json.
@@ -319,13 +298,7 @@ def export_model(
         >>> result.images
         3
     """
-    config = ExportConfig(
-        format=format, out=Path(out), image_size=pixels(image_size), dynamic=dynamic,
-        precision=precision, output=output, data=None if data is None else os.fspath(data),
-        data_root=None if data_root is None else os.fspath(data_root), split=split,
-        calibration_images=calibration_images, evaluation_images=evaluation_images,
-    )  # fmt: skip
-    return export_as(model, config)
+    return export_as(model, keyword_settings(ExportConfig, "effiseg.export_model", {"out": out, **settings}))
 
 
 def export_as(model: Model, config: ExportConfig) -> ExportReport:
@@ -349,6 +322,36 @@ def export_as(model: Model, config: ExportConfig) -> ExportReport:
     if is_exported(found):
         raise UsageError(f"{source}: is an exported file already; give the run or model folder that it came from")
     return export(from_pretrained(found), config, source)
+
+
+@signature_of(BenchmarkConfig, BenchmarkKeywords)
+def run_benchmark(
+    models: PathLike | Sequence[PathLike], *, progress: Progress | None = None, **settings: Unpack[BenchmarkKeywords]
+) -> BenchmarkResult:
+    """Time models in the engines that run them, in turns, as `effiseg benchmark` does.
+
+    Scripts that call it need `if __name__ == "__main__":`: every contender has a process of its own.
+
+    Args:
+        models: run folders, model folders, transformers folders, Hub ids or exported files.
+        progress: called with (passes done, passes in all).
+        settings: any other setting of `effiseg benchmark --help`.
+
+    Raises:
+        UsageError, ModelError: nothing can be measured; one line says why.
+
+    Example:
+        >>> few = {"image_size": (32, 64), "rounds": 1, "passes": 2, "warmup": 1, "threads": 1}
+        >>> result = effiseg.run_benchmark("runs/students/baseline", **few)
+        >>> [len(row.samples_ms) for row in result.rows]
+        [2]
+    """
+    from effiseg.benchmark.run import run_benchmark as run
+
+    listed = [models] if isinstance(models, str | os.PathLike) else list(models)
+    given: dict[str, Any] = {"models": listed, **settings}
+    config = keyword_settings(BenchmarkConfig, "effiseg.run_benchmark", given)
+    return run(config, _call("effiseg.run_benchmark", given), progress)
 
 
 @signature_of(InspectionConfig, InspectionKeywords)

@@ -304,6 +304,8 @@ class BenchmarkResult(ResultsFile):
     """What `describe_environment` gave."""
     command: str
     """The command line."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Every setting it was measured with, resolved; empty in files of earlier versions."""
 
     @classmethod
     def from_dict(cls, value: Any, source: object = "results") -> Self:

@@ -12,8 +12,10 @@ import pytest
 
 import effiseg
 from effiseg.config import keywords
+from effiseg.config.benchmark import BenchmarkConfig
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.dataset import DataCheckConfig, DataConvertConfig, DataStatisticsConfig, SynthesizeConfig
+from effiseg.config.export import ExportConfig
 from effiseg.config.inspection import InspectionConfig
 from effiseg.config.pretraining import PretrainConfig
 from effiseg.config.publishing import PushConfig
@@ -31,6 +33,8 @@ FUNCTIONS: list[tuple[Callable[..., Any], type[Any], type[Any], set[str]]] = [
     (effiseg.convert_data, DataConvertConfig, keywords.DataConvertKeywords, set()),
     (effiseg.synthesize_scenes, SynthesizeConfig, keywords.SynthesizeKeywords, set()),
     (effiseg.inspect_norms, InspectionConfig, keywords.InspectionKeywords, set()),
+    (effiseg.export_model, ExportConfig, keywords.ExportKeywords, set()),
+    (effiseg.run_benchmark, BenchmarkConfig, keywords.BenchmarkKeywords, set()),
     (effiseg.push, PushConfig, keywords.PushKeywords, set()),
 ]
 every_function = pytest.mark.parametrize(

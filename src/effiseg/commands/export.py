@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from effiseg.commands.arguments import CommandParser, positive
-from effiseg.config.data import parse_image_size
-from effiseg.config.engine import ExportFormat, Output, Precision
+from effiseg.config.command_line import parse_command
 from effiseg.config.export import ExportConfig
 from effiseg.engines import FORMATS, format_of
 from effiseg.errors import UsageError
@@ -19,52 +17,44 @@ if TYPE_CHECKING:
     from effiseg.export.exporter import ExportReport
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(ExportConfig):
+    """Settings of `effiseg export`."""
+
+    model: str
+    """Run folder, model folder, transformers folder or Hub id."""
+
+
 def run(argv: list[str]) -> int:
     """Parse, export, print what was checked."""
-    source, config = parse(argv)
+    options = parse(argv)
     from effiseg.api import export_as
     from effiseg.export.exporter import report_path
 
-    report = export_as(source, config)
+    report = export_as(options.model, options)
     print_report(report)
-    print(f"report: {report_path(config.out)}")
+    print(f"report: {report_path(options.out)}")
     return 0
 
 
-def parse(argv: list[str]) -> tuple[str, ExportConfig]:
-    """MODEL and the export.
+def parse(argv: list[str]) -> Options:
+    """The options.
 
     Raises:
         UsageError: what is wrong, in one line.
     """
-    parser = CommandParser(
+    able = "; ".join(f"{known.format} ({known.contents}): {', '.join(known.precisions)}" for known in FORMATS)
+    options = parse_command(
+        Options,
+        _in_new_words(argv),
         prog="effiseg export",
         description="Write a model for an engine. Input: uint8 RGB images (batch, height, width, 3), normalized "
-        "inside. The file is compared with the model before it gets its name; FILE.json says how near it is.",
+        "inside. The file is compared with the model before it gets its name; FILE.json says how near it is. "
+        f"Formats and what they compute in: {able}.",
+        words=("model",),
     )
-    add = parser.add_argument
-    add("model", metavar="MODEL", help="run folder, model folder, transformers folder or Hub id")
-    add("--out", required=True, type=Path, metavar="FILE", help="file to write; its suffix says the format")
-    add("--format", choices=get_args(ExportFormat), help="; ".join(f"{known.format}: {known.contents}"
-        for known in FORMATS) + " (default: what the suffix of --out says)")  # fmt: skip
-    add("--image_size", type=parse_image_size, metavar="HxW", help="the one input size (default: the model's own)")
-    add("--dynamic", action="store_true", help="take any batch, height and width, from 64x64 on")
-    able = "; ".join(f"{known.format}: {', '.join(known.precisions)}" for known in FORMATS)
-    add("--precision", choices=get_args(Precision), default="float32", help=f"what the file computes in: {able} "
-        "(default: float32). int8 is quantized after calibration on the images of --data")  # fmt: skip
-    add("--output", choices=get_args(Output), default="logits", help="logits at a quarter of the input's size "
-        "(default), or labels at its size")  # fmt: skip
-    add("--data", help="data set whose images check the file: a YAML file, or a preset with --data_root")
-    add("--data_root", metavar="DIR", help="folder of the data set; replaces the YAML's path")
-    add("--split", default="val", help="split to check and to measure int8 on (default: val)")
-    add("--calibration_images", type=positive, default=64, metavar="N", help="most images of the train split that "
-        "int8 is calibrated on (default: 64)")  # fmt: skip
-    add("--evaluation_images", type=positive, metavar="N", help="most images that mIoU is measured on before and "
-        "after int8 (default: all of the split)")  # fmt: skip
-    values = vars(parser.parse(_in_new_words(argv), surplus="one MODEL is exported at a time"))
-    source, config = values.pop("model"), ExportConfig(**values)
-    format_to_write(config)
-    return source, config
+    format_to_write(options)
+    return options
 
 
 def _in_new_words(argv: Sequence[str]) -> list[str]:

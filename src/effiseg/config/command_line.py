@@ -147,8 +147,18 @@ def _split(settings_type: type[Any], argv: Sequence[str], command: _Command) -> 
                 raise UsageError(f"--{name} needs a value (see {command.prog} --help)")
             else:
                 value = waiting.pop(0)
-        options.append((name, value))
+        options.append((name, _in_present_words(settings_type, name, value, command)))
     return options, loose
+
+
+def _in_present_words(settings_type: type[Any], name: str, value: str, command: _Command) -> str:
+    """A value, or a list of values, with present words in place of former ones."""
+    former: dict[str, str] = getattr(settings_type, "RENAMED_WORDS", {}).get(name, {})
+    words = [word.strip() for word in value.split(",")] if former else []
+    for word in words:
+        if word in former:
+            print(f"{command.prog}: --{name} {word} is now --{name} {former[word]}", file=sys.stderr)
+    return ",".join(former.get(word, word) for word in words) if former else value
 
 
 def _refuse_option(word: str, settings: dict[str, Setting], command: _Command) -> NoReturn:

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from effiseg.config.engine import ExportFormat, Output, Precision
+from effiseg.config.ranges import COUNT, check_ranges
 from effiseg.errors import UsageError
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """One export: the file, its form, and the images that it is checked with."""
+    """Settings of one export: the file, its form, and the images that it is checked with."""
 
     out: Path
     """The file; its suffix says the format."""
     format: ExportFormat | None = None
-    """What is written; None: what the suffix of `out` says."""
+    """What is written; null: what the suffix of `out` says."""
     image_size: tuple[int, int] | None = None
-    """(height, width) of the input; None: the model's own, unless `dynamic`."""
+    """Size of the input; null: the model's own, unless `dynamic`."""
     dynamic: bool = False
     """Take any batch, height and width (from 64 on) instead of one image of one size."""
     precision: Precision = "float32"
@@ -34,9 +35,10 @@ class ExportConfig:
     calibration_images: int = 64
     """Most images of the train split that int8 is calibrated on."""
     evaluation_images: int | None = None
-    """Most images of `split` that mIoU is measured on; None: all."""
+    """Most images of `split` that mIoU is measured on before and after int8; null: all."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, {"calibration_images": COUNT, "evaluation_images": COUNT})
         if self.dynamic and self.image_size is not None:
             raise UsageError("give either --image_size or --dynamic; found both")
         if self.precision == "int8" and self.data is None:

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from effiseg.config.data import AugmentPreset, Resize
-from effiseg.config.training import Cache, Device, Precision, Protocol, SamplerName
+from effiseg.config.engine import EngineName, ExportFormat, Output, Precision
+from effiseg.config.training import Cache, Device, Protocol, SamplerName
+from effiseg.config.training import Precision as TrainingPrecision
 
 PathLike = str | os.PathLike[str]
 ImageSize = str | tuple[int, int]
@@ -33,7 +35,7 @@ class _TrainingKeywords(TypedDict, total=False):
     sampler: SamplerName | None
     device: Device | None
     devices: int | None
-    precision: Precision | None
+    precision: TrainingPrecision | None
     workers: int | None
     cache: Cache | None
     compile: bool | None
@@ -117,6 +119,36 @@ class InspectionKeywords(DataKeywords, total=False):
     image_size: ImageSize | None
     device: Device
     seed: int
+
+
+class ExportKeywords(DataKeywords, total=False):
+    """Settings of `effiseg.export_model` beside its model and file."""
+
+    format: ExportFormat | None
+    image_size: ImageSize | None
+    dynamic: bool
+    precision: Precision
+    output: Output
+    data: PathLike | None
+    split: str
+    calibration_images: int
+    evaluation_images: int | None
+
+
+class BenchmarkKeywords(TypedDict, total=False):
+    """Settings of `effiseg.run_benchmark` beside its models."""
+
+    image_size: ImageSize
+    batch_size: int
+    device: Device
+    threads: int | None
+    engine: EngineName | Sequence[EngineName]
+    precision: Precision | Sequence[Precision]
+    output: Output
+    against: Literal["transformers"] | None
+    rounds: int
+    passes: int
+    warmup: int
 
 
 class PushKeywords(TypedDict, total=False):

@@ -6,11 +6,12 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from effiseg.config.export import ExportConfig
+from effiseg.config.parsing import settings_dict
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.engines.capture import LEAST_DYNAMIC_SIDE
 from effiseg.engines.engine import FileEngine
@@ -41,6 +42,8 @@ class ExportReport:
     """Size of the file and of what else belongs to it."""
     quantization: dict[str, Any] | None = None
     """Of int8: calibration, operators, mIoU and latency before and after."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Every setting it was written with, resolved."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -50,6 +53,7 @@ class ExportReport:
             "record": self.record.to_dict(),
             "verification": self.verification.to_dict(),
             "quantization": self.quantization,
+            "settings": self.settings,
             "environment": describe_environment(),
         }
 
@@ -91,7 +95,8 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
         check_verification(verification, config.out)
         parts = file_format.parts(staged)
         report = ExportReport(
-            config.out, record, verification, sum(part.stat().st_size for part in parts), quantization
+            config.out, record, verification, sum(part.stat().st_size for part in parts), quantization,
+            settings_dict(config),
         )  # fmt: skip
         write_json(report_path(config.out), report.to_dict())
         for part in reversed(parts):  # the file itself is there when all of it is

@@ -1,0 +1,45 @@
+"""A benchmark from its settings to its result."""
+
+from __future__ import annotations
+
+from effiseg.benchmark.contender import contenders_of
+from effiseg.benchmark.latency import Schedule, measure, speedups
+from effiseg.config.benchmark import BenchmarkConfig
+from effiseg.config.parsing import settings_dict
+from effiseg.environment import available_cores, describe_environment, resolve_device
+from effiseg.progress import Progress
+from effiseg.results import BenchmarkResult
+
+
+def run_benchmark(config: BenchmarkConfig, command: str, progress: Progress | None = None) -> BenchmarkResult:
+    """Time networks in turns, every one in a process of its own.
+
+    Args:
+        config: what is timed, and how.
+        command: what to record as the command.
+        progress: called with (passes done, passes in all).
+
+    Raises:
+        UsageError, ModelError: nothing can be measured; one line says why.
+    """
+    common = {
+        "image_size": config.image_size,
+        "batch_size": config.batch_size,
+        "threads": config.threads or available_cores(),
+        "device": resolve_device(config.device),
+        "output": config.output,
+    }
+    contenders, skipped = contenders_of(
+        config.models, config.engine, config.precision, common, against_transformers=config.against is not None
+    )
+    schedule = Schedule(rounds=config.rounds, passes=config.passes, warmup=config.warmup)
+    rows = measure(contenders, schedule, progress=progress)
+    speedups(rows)
+    return BenchmarkResult(
+        rows=rows,
+        skipped={entry.name: entry.reason for entry in skipped},
+        schedule={"rounds": schedule.rounds, "passes": schedule.passes, "warmup": schedule.warmup},
+        environment=describe_environment(),
+        command=command,
+        settings=settings_dict(config),
+    )

@@ -1,0 +1,51 @@
+"""How networks are timed: every setting of `effiseg benchmark`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from effiseg.config.engine import EngineName, Output, Precision
+from effiseg.config.ranges import COUNT, check_ranges
+from effiseg.config.training import Device
+
+
+@dataclass(kw_only=True)
+class BenchmarkConfig:
+    """Settings of `effiseg benchmark`."""
+
+    RENAMED: ClassVar[dict[str, str]] = {"runtime": "engine"}
+    RENAMED_WORDS: ClassVar[dict[str, dict[str, str]]] = {
+        "precision": {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+    }
+
+    models: list[str]
+    """Run folders, model folders, transformers folders or Hub ids, measured in the deploy form, or exported files,
+    which run in their own engines."""
+    image_size: tuple[int, int] = (512, 1024)
+    """Network input."""
+    batch_size: int = 1
+    """Images of one pass."""
+    device: Device = "auto"
+    """auto takes a GPU where there is one."""
+    threads: int | None = None
+    """Threads of every engine on the CPU; null: one a core."""
+    engine: list[EngineName] = field(default_factory=lambda: ["torch"])
+    """What runs the networks, separated by commas."""
+    precision: list[Precision] = field(default_factory=lambda: ["float32"])
+    """What they compute in, separated by commas; int8 only as a file of `effiseg export --precision int8`."""
+    output: Output = "logits"
+    """logits at a quarter of the input's size, or labels at its size."""
+    against: Literal["transformers"] | None = None
+    """Also time the same weights in transformers' SegFormer, in the same engines, and say how many times as fast ours
+    are."""
+    rounds: int = 5
+    """Turns of every contender."""
+    passes: int = 4
+    """Timed passes of a turn."""
+    warmup: int = 3
+    """Passes before the first turn."""
+
+    def __post_init__(self) -> None:
+        self.engine, self.precision = list(dict.fromkeys(self.engine)), list(dict.fromkeys(self.precision))
+        check_ranges(self, dict.fromkeys(("batch_size", "threads", "rounds", "passes", "warmup"), COUNT))
