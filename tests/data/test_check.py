@@ -11,7 +11,8 @@ from PIL import Image
 from effiseg.data.check import CheckReport, check_dataset
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.findings import Finding, Kind
-from effiseg.data.samples import describe_overlap, list_for_training
+from effiseg.data.notices import describe_overlap
+from effiseg.data.samples import list_for_training
 from effiseg.errors import DataError
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,14 +13,25 @@ import numpy.typing as npt
 
 from effiseg.data.check_pair import Examined, examine
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.faults import Fault
+from effiseg.data.faults import Fault, ListingNotes, Rule
 from effiseg.data.findings import RULES, Finding, Kind
+from effiseg.data.leftovers import find_leftovers, leftover_findings
+from effiseg.data.mask_palettes import palette_conflict
+from effiseg.data.oddities import tell_oddities
 from effiseg.data.parallel import map_in_processes
 from effiseg.data.sample import Sample
 from effiseg.data.samples import list_samples
 from effiseg.data.similar_images import shared_images, similar_images
 from effiseg.errors import DataError
 from effiseg.progress import Progress
+
+_KINDS: dict[Rule, Kind] = {
+    "entry": "split",
+    "image": "unreadable_image",
+    "mask": "missing_mask",
+    "pairing": "pairing",
+    "annotation": "annotation",
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,7 @@ class CheckReport:
                     "files": list(finding.files),
                     "message": finding.message,
                     "values": {str(value): pixels for value, pixels in finding.values.items()},
+                    "ids": list(finding.ids),
                 }
                 for finding in self.findings
             ],
@@ -84,17 +97,26 @@ def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes
     Raises:
         ResourceError: a process that decodes was ended by the system.
     """
-    listed, findings = list_splits(spec)
+    notes = ListingNotes()
+    listed, findings = list_splits(spec, notes)
     items = [(split, sample) for split, samples in listed.items() for sample in samples]
     if not all(sample.can_be_sent for _, sample in items):
         processes = 1
-    examined = list(map_in_processes(partial(examine, spec), items, progress, processes))
+    examined = list(map_in_processes(partial(examine, spec.classes), items, progress, processes))
     findings += [finding for one in examined for finding in one.findings]
     pictures = [one.picture for one in examined]
     splits, files = [split for split, _ in items], [str(sample.image) for _, sample in items]
     findings += shared_images(pictures, splits, files) + similar_images(pictures, splits, files)
     class_pixels = {split: _class_pixels(spec, splits, examined, split) for split in listed}
     findings += _absent_classes(spec, class_pixels)
+    findings += leftover_findings(find_leftovers(spec, notes))
+    oddities = [(split, oddity) for split, one in zip(splits, examined, strict=True) for oddity in one.oddities]
+    with contextlib.suppress(DataError):  # told where the splits were listed
+        oddities += [("", oddity) for oddity in spec.masks.listing_oddities(notes.images, spec)]
+    findings += tell_oddities(oddities)
+    palettes = [(sample.mask, one.palette or {}) for (_, sample), one in zip(items, examined, strict=True)]
+    if (conflict := palette_conflict(spec, palettes)) is not None:
+        findings.append(Finding("stated_palette" if spec.masks.indices_are_stated else "palette", conflict))
     order = list(RULES)
     return CheckReport(
         spec,
@@ -104,24 +126,23 @@ def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes
     )
 
 
-def list_splits(spec: DatasetSpec) -> tuple[dict[str, list[Sample]], list[Finding]]:
-    """The pairs of every split, and what is wrong with the rest; no image or mask is opened."""
+def list_splits(spec: DatasetSpec, notes: ListingNotes) -> tuple[dict[str, list[Sample]], list[Finding]]:
+    """The pairs of every split, and what is wrong with the rest; no image or mask is opened.
+
+    Args:
+        spec: the data set.
+        notes: where it is noted what was passed over.
+    """
     listed: dict[str, list[Sample]] = {}
     findings: list[Finding] = []
     for split in spec.splits:
         faults: list[Fault] = []
         try:
-            listed[split] = list_samples(spec, split, faults)
+            listed[split] = list_samples(spec, split, faults, notes)
         except DataError as error:
             listed[split] = []
             findings.append(Finding("split", str(error), (split,), (str(spec.source),)))
-        kinds: dict[str, Kind] = {
-            "entry": "split",
-            "image": "unreadable_image",
-            "mask": "missing_mask",
-            "pairing": "pairing",
-        }
-        findings += [Finding(kinds[fault.rule], fault.message, (split,), (fault.file,)) for fault in faults]
+        findings += [Finding(_KINDS[fault.rule], fault.message, (split,), (fault.file,)) for fault in faults]
     return listed, findings
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from effiseg.data.classes import Classes
-from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.findings import Finding, Kind
-from effiseg.data.mask_errors import MaskColorError, MaskSizeError
+from effiseg.data.mask_errors import AnnotationError, MaskColorError, MaskSizeError
+from effiseg.data.mask_palettes import Palette
+from effiseg.data.oddities import Oddity
 from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError
@@ -43,13 +46,17 @@ class Examined(NamedTuple):
     """None where the image cannot be read."""
     class_pixels: npt.NDArray[np.int64] | None
     """(K,) pixels of each class; None where the mask cannot be read."""
+    oddities: Sequence[Oddity] = ()
+    """What may be meant so."""
+    palette: Palette | None = None
+    """Colors of the mask's indices."""
 
 
-def examine(spec: DatasetSpec, item: tuple[str, Sample]) -> Examined:
+def examine(spec: Classes, item: tuple[str, Sample]) -> Examined:
     """Decode a sample and name its faults; never raises for what files hold.
 
     Args:
-        spec: the data set.
+        spec: the classes of the data set.
         item: (split, sample).
     """
     split, sample = item
@@ -83,7 +90,11 @@ def examine(spec: DatasetSpec, item: tuple[str, Sample]) -> Examined:
             "label it, or leave the image out",
             sample.mask,
         )
-    return Examined(findings, picture, pixels_of[: spec.num_classes].astype(np.int64))
+    oddities: list[Oddity] = []
+    if picture is not None:
+        with contextlib.suppress(DataError, ValueError):  # told above
+            oddities = sample.oddities()
+    return Examined(findings, picture, pixels_of[: spec.num_classes].astype(np.int64), oddities, sample.palette())
 
 
 def describe_picture(pixels: UInt8Array) -> Picture:
@@ -109,11 +120,13 @@ def _kind_of_mask_fault(error: DataError) -> Kind:
             return "size_mismatch"
         case MaskColorError():
             return "colour_mask"
+        case AnnotationError():
+            return "annotation"
         case _:
             return "unreadable_mask"
 
 
-def _describe_values(sample: Sample, spec: DatasetSpec, unlisted: dict[int, int]) -> str:
+def _describe_values(sample: Sample, spec: Classes, unlisted: dict[int, int]) -> str:
     shown = ", ".join(f"{value} ({pixels} pixels)" for value, pixels in list(unlisted.items())[:8])
     shown += f" and {len(unlisted) - 8} more values" if len(unlisted) > 8 else ""
     if spec.label_mapping is None:

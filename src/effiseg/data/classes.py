@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from effiseg.data.yaml_values import Colour
@@ -25,6 +25,14 @@ class Classes:
     """Raw mask value → class or ignore_index; None: the masks hold class indices."""
     palette: tuple[Colour, ...]
     """An RGB color, 0..255, for every class."""
+
+    palette_is_written: bool = False
+    """Whether the palette is the user's, not made up."""
+
+    @property
+    def classes(self) -> Classes:
+        """This alone, without what a description says besides: fit to be sent to processes many times."""
+        return Classes(**{field.name: getattr(self, field.name) for field in fields(Classes)})
 
     @property
     def num_classes(self) -> int:

@@ -153,11 +153,6 @@ def _two_images(name: CocoName, first: str, second: str, file: str, split: str) 
     )
 
 
-def near_match(name: CocoName, images: Iterable[str]) -> str | None:
-    """An image whose name differs from a listed one only in writing: case, %20, composed or decomposed letters."""
-    wanted = _folded(name.last)
-    return next((image for image in images if _folded(os.path.basename(image)) == wanted), None)  # noqa: PTH119
-
-
-def _folded(name: str) -> str:
+def folded_name(name: str) -> str:
+    """What names share that differ only in writing: case, %20, composed or decomposed letters."""
     return unicodedata.normalize("NFC", unquote(name)).casefold()

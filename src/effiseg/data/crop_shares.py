@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from effiseg.data.classes import Classes
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.parallel import map_in_processes
 from effiseg.data.rare_class_sampler import Draw, RareClassSampler
@@ -53,13 +54,13 @@ def crop_shares(
         places[index].append((epoch, place, focus))
     work = [(samples[index], here) for index, here in sorted(places.items())]  # each mask is decoded once
     total = np.zeros(spec.num_classes, dtype=np.int64)
-    for counts in map_in_processes(partial(_count_crops, spec, transform, seed), work, progress):
+    for counts in map_in_processes(partial(_count_crops, spec.classes, transform, seed), work, progress):
         total += counts
     return np.asarray(total / max(1, int(total.sum())), dtype=np.float64)
 
 
 def _count_crops(
-    spec: DatasetSpec, transform: TrainingTransform, seed: int, item: tuple[Sample, list[Place]]
+    spec: Classes, transform: TrainingTransform, seed: int, item: tuple[Sample, list[Place]]
 ) -> npt.NDArray[np.int64]:
     sample, places = item
     labels, _ = sample.read_labels(spec)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -16,11 +18,13 @@ from effiseg.data.cache import SampleCache, StoredSize
 from effiseg.data.cache_storage import CacheStorage, open_disk_storage, open_ram_storage
 from effiseg.data.dataset import SegmentationDataset, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.faults import ListingNotes
 from effiseg.data.image_file import read_header
 from effiseg.data.mask_counts import MaskCounts, count_masks
+from effiseg.data.notices import first_notices, label_notices, listing_notices
 from effiseg.data.rare_class_sampler import RareClassSampler
 from effiseg.data.sample import Sample
-from effiseg.data.samples import check_samples, describe_overlap, list_for_training
+from effiseg.data.samples import check_samples, list_for_training
 from effiseg.errors import UsageError
 from effiseg.progress import progress_bar
 
@@ -133,8 +137,9 @@ class SegmentationDataModule(L.LightningDataModule):
         self.val_cache: SampleCache | None = None
         """Where decoded validation pairs are kept, for `EvaluationDataset` at the run's input size."""
         self._cache_is_settled = False
-        self.split_overlap: str | None = None
-        """One line about image files that train and val share; after `setup`, if there are any."""
+        self.notices: list[str] = []
+        """What is worth saying of the data, one line each; after `setup`."""
+        self._val_samples: list[Sample] = []
         self._mask_counts: MaskCounts | None = None
         self.rare_classes: RareClassSampler | None = None
         """Which sample stands where in an epoch; after `setup`, with the sampler `rare_class`."""
@@ -153,12 +158,18 @@ class SegmentationDataModule(L.LightningDataModule):
                 f"{self.spec.source}: what is drawn is new in every epoch: leave cache off and sampler uniform; found "
                 f"cache {self.config.cache}, sampler {self.config.sampler}"
             )
-        train, val = list_for_training(self.spec)
-        self.split_overlap = describe_overlap(self.spec, train, val)
+        notes = ListingNotes()
+        train, val = list_for_training(self.spec, notes)
+        self.notices = listing_notices(self.spec, train, val, notes)
         first_keys = next(iter(self._sampler(len(train), process_index=0)))
-        check_samples(self.spec, [train[index] for _, index in first_keys])
-        check_samples(self.spec, val[: self.config.batch_size_per_pass])
-        self._train_samples = train
+        first = [train[index] for _, index in first_keys] + val[: self.config.batch_size_per_pass]
+        check_samples(self.spec, first)
+        self.notices += first_notices(self.spec, first)
+        self._train_samples, self._val_samples = train, val
+        if all(sample.files for sample in train):  # else their counts could not be kept
+            self.notices += label_notices(self.spec, "train", train, self.mask_counts)
+            with progress_bar("reading the masks of val", log_seconds=10) as advance:
+                self.notices += label_notices(self.spec, "val", val, count_masks(self.spec, val, advance))
         if self.config.sampler == "rare_class":
             self.rare_classes = RareClassSampler(self.mask_counts.classes, self.config.seed)
         self._open_cache()
@@ -224,6 +235,24 @@ class SegmentationDataModule(L.LightningDataModule):
             f"cache: images of {original[0]}x{original[1]} are kept at {stored[0]}x{stored[1]}, the most that "
             "augmentation asks for; samples differ slightly from those without cache (docs/training.md)"
         )
+
+    @property
+    def spec_as_listed(self) -> DatasetSpec:
+        """The description with the samples of train and val as they are now.
+
+        A picture that disappears later is then missed when it is read, and not left out of a score.
+        """
+        self.setup()
+        if self.spec.listings is not None:
+            return self.spec
+        listed = {"train": self._train_samples, "val": self._val_samples}
+        return replace(self.spec, listings={split: partial(list, listed[split]) for split in listed if listed[split]})
+
+    @property
+    def val_samples(self) -> list[Sample]:
+        """The samples of val; empty where there is no such split."""
+        self.setup()
+        return self._val_samples
 
     @property
     def train_samples(self) -> list[Sample]:

@@ -129,6 +129,7 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
         image_suffix=optional_text(source, values, "image_suffix"),
         mask_suffix=optional_text(source, values, "mask_suffix"),
         palette=_palette(source, values, len(names)),
+        palette_is_written=values.get("palette") is not None,
         images_dir=_folders(source, values, "images_dir", "images"),
         masks=parse_masks(source, values, names, ignore_index, tuple(splits)),
     )
@@ -157,6 +158,7 @@ def spec_of_listings(
         ignore_index=_ignore_index(source, values, len(names)),
         label_mapping=None,
         palette=_palette(source, values, len(names)),
+        palette_is_written=values.get("palette") is not None,
         listings=listings,
     )
 
@@ -186,6 +188,7 @@ def _drawn_spec(source: Path, values: dict[str, Any]) -> DatasetSpec:
         ignore_index=ignore_index,
         label_mapping={**mapping, NO_CLASS: ignore_index},
         palette=_palette(source, values, len(names)),
+        palette_is_written=values.get("palette") is not None,
         listings=_drawn_listings(drawn),
         drawn=drawn,
     )

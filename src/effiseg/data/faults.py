@@ -43,6 +43,8 @@ class ListingNotes:
 
     passed_over: list[str] = field(default_factory=list)
     """Hidden files and folders."""
+    images: dict[str, list[str]] = field(default_factory=dict)
+    """Split → its images, with a mask or without."""
     others: list[str] = field(default_factory=list)
     """Files in folders of images that are no images by their names."""
     walked: set[str] = field(default_factory=set)

@@ -32,6 +32,8 @@ DEFAULT_PIXEL_LIMIT = 178_956_970
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM")
 """What Pillow may decode; its DIB is a BMP. JPEG includes its MPO, a JPEG with more pictures behind it."""
 _MOST_BYTES_PER_PIXEL, _MOST_BYTES_BESIDE = 16, 2**26
+_SUBFILE_TYPE, _REDUCED_OR_MASK = 0x00FE, 0b101
+_MOST_PAGES = 1000
 _ORIENTATION = 0x0112  # the EXIF and TIFF tag, 1..8
 
 
@@ -142,6 +144,22 @@ def decode_image(path: str | Path) -> tuple[UInt8Array, ImageHeader]:
         if pixels is None:
             pixels = _decode_with_pillow(image, path)
     return np.ascontiguousarray(turn_upright(pixels, turn)), header
+
+
+def count_pages(image: Image.Image) -> int:
+    """How many pictures a file holds; reduced copies and masks inside a TIFF, and what follows a JPEG, are none."""
+    if image.format not in ("TIFF", "PNG", "WEBP"):
+        return 1
+    frames = int(getattr(image, "n_frames", 1))
+    if frames == 1 or image.format != "TIFF":
+        return frames
+    whole = 0
+    for frame in range(min(frames, _MOST_PAGES)):
+        image.seek(frame)
+        kind: Any = getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE, 0)
+        whole += not (isinstance(kind, int) and kind & _REDUCED_OR_MASK)
+    image.seek(0)
+    return max(1, whole)
 
 
 def read_encoded(path: str | Path) -> bytes:

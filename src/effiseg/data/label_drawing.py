@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from effiseg.data.findings import Kind
+from effiseg.data.oddities import Oddity
 from effiseg.data.polygons import BoolArray, Points, PolygonBorder, fill_contour, fill_polygon, polygon_pixels
 from effiseg.data.run_lengths import decode_run_lengths, run_lengths
 from effiseg.data.transforms import UInt8Array
@@ -42,6 +44,13 @@ class Region:
         if isinstance(self.pixels, RunLengths):
             return float(run_lengths(self.pixels.counts)[1::2].sum())
         return sum(polygon_pixels(points, border) for points in self.pixels)
+
+    @property
+    def is_within_one_pixel(self) -> bool:
+        """Whether all coordinates of its polygons lie between 0 and 1, as shares of a size do."""
+        return not isinstance(self.pixels, RunLengths) and all(
+            points.min() >= 0 and points.max() <= 1 for points in self.pixels
+        )
 
     def places(self, shape: tuple[int, int], border: PolygonBorder) -> Iterator[tuple[BoolArray, tuple[slice, slice]]]:
         """Its parts in an image of (height, width): a mask, and the rows and columns that it covers.
@@ -109,6 +118,31 @@ def visibility(regions: Sequence[Region], shape: tuple[int, int], border: Polygo
         [index for index in everything if index not in drawn],
         [index for index in everything if index in drawn and index not in seen],
     )
+
+
+def region_oddities(
+    regions: Sequence[Region], ids: Sequence[str], shape: tuple[int, int], border: PolygonBorder, file: str
+) -> list[Oddity]:
+    """What of a drawing may not be meant: regions that show nowhere, or whose coordinates are shares of the size.
+
+    Args:
+        regions: as `draw_regions`.
+        ids: what their file calls them.
+        shape: (height, width) of the image.
+        border: as `draw_regions`.
+        file: theirs.
+
+    Raises:
+        ValueError: as `draw_regions`.
+    """
+    shares = {index for index, region in enumerate(regions) if min(shape) > 1 and region.is_within_one_pixel}
+    seen = visibility(regions, shape, border)
+    groups: list[tuple[Kind, list[int]]] = [
+        ("unscaled_annotation", sorted(shares)),
+        ("empty_annotation", [index for index in seen.empty if index not in shares]),
+        ("hidden_annotation", [index for index in seen.hidden if index not in shares]),
+    ]
+    return [Oddity(kind, file, tuple(ids[index] for index in group)) for kind, group in groups if group]
 
 
 def _order(regions: Sequence[Region], border: PolygonBorder) -> list[int]:

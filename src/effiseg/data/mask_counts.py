@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from effiseg.data.cache_storage import cache_root
+from effiseg.data.classes import Classes
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.parallel import map_in_processes
 from effiseg.data.sample import Sample
@@ -68,7 +69,7 @@ def count_masks(
     unlisted: dict[int, int] = {}
     if not all(sample.can_be_sent for sample in samples):
         processes = 1
-    results = map_in_processes(partial(_count_mask, spec), samples, progress, processes)
+    results = map_in_processes(partial(_count_mask, spec.classes), samples, progress, processes)
     for index, (mask_classes, mask_ignored, mask_unlisted) in enumerate(results):
         classes[index], ignored[index] = mask_classes, mask_ignored
         for value, pixels in mask_unlisted.items():
@@ -80,7 +81,7 @@ def count_masks(
     return counts
 
 
-def _count_mask(spec: DatasetSpec, sample: Sample) -> tuple[npt.NDArray[np.uint32], int, dict[int, int]]:
+def _count_mask(spec: Classes, sample: Sample) -> tuple[npt.NDArray[np.uint32], int, dict[int, int]]:
     """Class counts (K,), ignored pixels and unlisted values of one mask."""
     per_label, unlisted = sample.count_labels(spec)
     return per_label[: spec.num_classes].astype(np.uint32), int(per_label[spec.ignore_index]), unlisted

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.faults import ListingNotes
+from effiseg.data.names import is_hidden
 from effiseg.errors import DataError
 
 
@@ -42,6 +43,18 @@ class MaskNames:
                 return os.path.join(folder, upper)
         expected = os.path.join(folder, candidates[0])
         raise DataError(f"{image}: every image needs a mask; expected {expected}; {self._hint(folder, stem)}")
+
+    def stem_of(self, name: str) -> str | None:
+        """The stem that leads to a mask of this name; None where none does."""
+        suffix = self.spec.mask_suffix or ""
+        if "." in suffix:
+            stem, ending = name, suffix
+        else:
+            stem, extension = os.path.splitext(name)
+            if extension.lower() not in self.spec.masks.extensions or is_hidden(name):
+                return None
+            ending = suffix
+        return stem.removesuffix(ending) if stem.endswith(ending) and stem != ending else None
 
     def _hint(self, folder: str, stem: str) -> str:
         names = self.names_in(folder)

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from effiseg.data.classes import IGNORE_LABEL, Classes
-from effiseg.data.image_file import decode_image, open_image
+from effiseg.data.image_file import count_pages, decode_image, open_image
 from effiseg.data.mask_errors import MaskColorError
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError
@@ -46,6 +47,7 @@ def read_raw_mask(path: str | Path) -> RawMask:
         DataError: the file cannot be read, has too many pixels, or holds colors instead of one value a pixel.
     """
     with open_image(path, "mask") as file:
+        _refuse_pages(file, path)
         file.load()  # asarray alone would hide that the file is cut off
         mode = file.mode
         values = np.asarray(file)
@@ -64,8 +66,15 @@ def read_colors(path: str | Path) -> UInt8Array:
         DataError: the file cannot be read, or has too many pixels.
     """
     with open_image(path, "mask") as file:
+        _refuse_pages(file, path)
         file.load()
         return np.asarray(file.convert("RGB"))
+
+
+def _refuse_pages(file: Image.Image, path: str | Path) -> None:
+    pages = count_pages(file)
+    if pages > 1:
+        raise DataError(f"{path}: a mask has one page; found {pages}; save the one that is meant")
 
 
 def map_labels(raw: RawMask, classes: Classes, path: str | Path) -> Labels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 from effiseg.errors import DataError
 
@@ -36,7 +36,7 @@ def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
         raise DataError(f"{path}: {kind} must be a regular file; found {kind_of_file(mode)}; remove or replace it")
 
 
-def open_regular(path: str | os.PathLike[str], kind: str) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str], kind: str) -> BufferedReader:
     """A file, open for reading its bytes; links are followed.
 
     Args:

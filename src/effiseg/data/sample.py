@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from effiseg.data.classes import Classes
+from effiseg.data.mask_palettes import Palette
+from effiseg.data.oddities import Oddity
 from effiseg.data.reading import Labels
 from effiseg.data.transforms import UInt8Array
 
@@ -105,6 +107,22 @@ class Sample(ABC):
             DataError: as `read_image`, or the image is not whole.
         """
         return self.read_image()
+
+    def palette(self) -> Palette | None:
+        """The colors that its mask's indices have in its file; None where they say nothing.
+
+        Raises:
+            DataError: as `read_labels`.
+        """
+        return None
+
+    def oddities(self) -> list[Oddity]:
+        """What may be meant so and often is not.
+
+        Raises:
+            DataError: as `read_labels`.
+        """
+        return []
 
     def read_labels_alone(self, classes: Classes) -> Labels | None:
         """The labels of a sample whose image cannot be read, perhaps not upright; None where they need it.

@@ -1,5 +1,5 @@
 """The samples of a split, and what can be said of them without decoding any."""
-# ruff: noqa: PTH100, PTH116, PTH120
+# ruff: noqa: PTH100, PTH120
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def list_samples(
     notes = notes or ListingNotes()
     if split not in spec.splits:
         raise DataError(f"{spec.source}: no split {split!r}; found {', '.join(spec.splits)}")
-    if spec.listings is not None:
+    if spec.listings is not None and split in spec.listings:
         return list(spec.listings[split]())
     listed: dict[str, str | None] = {}
     for entry in spec.splits[split]:
@@ -59,6 +59,7 @@ def list_samples(
         with noting(faults, "image", image):
             refuse_irregular(image, "image")
             images.append(image)
+    notes.images[split] = images
     shared = spec.masks.shared_file(split)
     if shared is not None:
         pairs: list[_Pair] = []
@@ -109,45 +110,22 @@ def _with_masks(
     return pairs
 
 
-def list_for_training(spec: DatasetSpec) -> tuple[list[Sample], list[Sample]]:
+def list_for_training(spec: DatasetSpec, notes: ListingNotes | None = None) -> tuple[list[Sample], list[Sample]]:
     """The samples of train and of val (none where there is no such split): what can be checked without decoding.
+
+    Args:
+        spec: the data set.
+        notes: where it is noted what was passed over.
 
     Raises:
         DataError: the first fault of either split, and how many more there are.
     """
     faults: list[Fault] = []
-    listed = {split: list_samples(spec, split, faults) for split in ("train", "val") if split in spec.splits}
+    listed = {split: list_samples(spec, split, faults, notes) for split in ("train", "val") if split in spec.splits}
     if faults:
         more = f" (and {len(faults) - 1} more: `effiseg data check` names all)" if len(faults) > 1 else ""
         raise DataError(f"{faults[0].message}{more}")
     return listed.get("train") or list_samples(spec, "train"), listed.get("val", [])
-
-
-def describe_overlap(spec: DatasetSpec, train: Sequence[Sample], val: Sequence[Sample]) -> str | None:
-    """One line about image files, links followed, that are in train and val; None where there are none.
-
-    Copies under other names are not seen: that needs their content, which `check_dataset` compares.
-    """
-    first: dict[tuple[int, int], Sample] = {}
-    for sample in val:
-        if (file := _identity(sample)) is not None:
-            first[file] = sample
-    shared = [first[file] for sample in train if (file := _identity(sample)) in first and file is not None]
-    if not shared:
-        return None
-    return (
-        f"{spec.source}: an image belongs to one split; found {len(shared)} of {len(val)} images of val in train too, "
-        f"as {shared[0].image}; scores on val are then of images that were learnt"
-    )
-
-
-def _identity(sample: Sample) -> tuple[int, int] | None:
-    """Device and number of an image file, which tell links from copies; None where it is no file."""
-    try:
-        file = os.stat(sample.files[0])
-    except (OSError, IndexError):
-        return None
-    return file.st_dev, file.st_ino
 
 
 def check_samples(spec: DatasetSpec, samples: Sequence[Sample]) -> dict[int, int]:

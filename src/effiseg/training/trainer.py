@@ -70,8 +70,8 @@ def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: L
     config = resolve_init(config)
     with SignalWatch("nothing was written yet; start it again") as watch:
         setup = _set_up(with_absolute_paths(config), run, python_data, loss)
-        if setup.data.split_overlap is not None:
-            print(f"effiseg train: {setup.data.split_overlap}", file=sys.stderr)
+        for line in setup.data.notices:
+            print(f"effiseg train: {line}", file=sys.stderr)
         with _sole_process(run):
             if run.is_run:
                 raise RunError(f"{run.path}: another process started a run here meanwhile; choose another --out")
@@ -145,6 +145,7 @@ def _set_up(config: TrainConfig, run: RunFolder, python_data: PythonData | None,
         check_custom_loss(loss, spec.num_classes, spec.ignore_index)
     data = SegmentationDataModule(config, spec)
     data.setup("fit")
+    spec = data.spec_as_listed
     teacher = load_teacher(config, spec)
     teacher_result = statistics = initial = None
     if teacher is not None and not run.teacher.is_file():
@@ -198,8 +199,14 @@ def _carry_on(run: RunFolder, setup: _Setup, watch: SignalWatch) -> RunFolder:
     optimizer_state = scaler_state = None
     if run.last_checkpoint.is_file():
         task_state, optimizer_state, scaler_state, state = load_checkpoint(run.last_checkpoint)
-        if state.samples != fingerprint(data):
+        before, now = state.samples.partition("-"), fingerprint(data).partition("-")
+        if before[0] != now[0]:
             raise RunError(f"{run.path}: the training samples of {config.data} have changed; train anew")
+        if before[2] and before[2] != now[2]:  # earlier versions wrote none
+            raise RunError(
+                f"{run.path}: the samples of val of {config.data} have changed, and scores of before and after could "
+                "not be compared; bring them back, or train anew"
+            )
         try:
             task.load_state_dict(task_state)
         except RuntimeError:
@@ -322,7 +329,7 @@ def class_statistics(
 ) -> dict[str, dict[str, float]] | None:
     """`shares`: class → share of the labelled training pixels, 0..1; `weights`: class → weight in the loss.
 
-    None where no class weights are asked for: then the masks need not be read before training.
+    None where no class weights are asked for.
     """
     if config.loss.class_weights == "none":
         return None
@@ -344,8 +351,12 @@ def class_weight_tensor(run: RunFolder, config: TrainConfig) -> torch.Tensor | N
 
 
 def fingerprint(data: SegmentationDataModule) -> str:
-    """Changes when a training sample is added, removed or renamed, or drawn in another way."""
+    """Two digests with "-" between: of train and of val; each changes when a sample is added, removed or renamed.
+
+    That of train also changes when samples are drawn in another way.
+    """
     ids = "\n".join(sample.id for sample in data.train_samples)
     if data.spec.drawn is not None:
         ids += f"\n{data.spec.drawn.identity}"
-    return hashlib.blake2b(ids.encode(), digest_size=16).hexdigest()
+    val = "\n".join(sample.id for sample in data.val_samples)
+    return "-".join(hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in (ids, val))

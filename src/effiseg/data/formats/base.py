@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, get_args
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from effiseg.data.classes import IGNORE_LABEL, Classes
 from effiseg.data.image_file import ImageHeader
+from effiseg.data.oddities import Oddity
 from effiseg.data.orientation import MaskOrientation, fit_labels
 from effiseg.data.polygons import PolygonBorder
 from effiseg.data.reading import Labels
@@ -131,6 +132,31 @@ class MaskFormat(ABC):
             DataError: as `read`.
         """
         return None
+
+    @property
+    def indices_are_stated(self) -> bool:
+        """Whether the YAML file says in words that indices count."""
+        return False
+
+    def oddities(self, sample: MaskedImage, header: ImageHeader) -> list[Oddity]:
+        """What of a mask may be meant so and often is not.
+
+        Raises:
+            DataError: as `read`.
+        """
+        return []
+
+    def listing_oddities(self, images: Mapping[str, Sequence[str]], place: DataPlace) -> list[Oddity]:
+        """What of shared files may be meant so and often is not; nothing is decoded.
+
+        Args:
+            images: split → all its images, listed in a shared file or not.
+            place: where the data set lies.
+
+        Raises:
+            DataError: as `listed_images`.
+        """
+        return []
 
     def shared_file(self, split: str) -> str | None:
         """The one file that holds the masks of a split, as the YAML file says it; None: each image has its own."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from effiseg.data.classes import Classes
 from effiseg.data.coco_file import CocoAnnotations, CocoImage, CocoRegion, Id, load_annotations
-from effiseg.data.coco_names import match_names
+from effiseg.data.coco_names import CocoName, folded_name, match_names
 from effiseg.data.formats.base import DataPlace, MaskedImage, MaskFormat, MaskKeys, parse_background, parse_border
-from effiseg.data.label_drawing import DRAWING_RULES, Region, draw_regions
+from effiseg.data.image_file import ImageHeader
+from effiseg.data.label_drawing import DRAWING_RULES, Region, draw_regions, region_oddities
 from effiseg.data.mask_errors import AnnotationError
+from effiseg.data.oddities import Oddity
 from effiseg.data.polygons import PolygonBorder
 from effiseg.data.reading import Labels
 from effiseg.errors import DataError
@@ -76,6 +79,34 @@ class CocoMasks(MaskFormat):
             name = record.name.path
             raise AnnotationError(f"{sample.mask}: an annotation of {name} cannot be drawn: {error}") from None
 
+    def oddities(self, sample: MaskedImage, header: ImageHeader) -> list[Oddity]:
+        """Annotations that end invisible, hold no pixel, or look like shares of the size."""
+        annotations = load_annotations(sample.mask, self._least_corners)
+        record = _record(sample, annotations)
+        own = annotations.regions.get(record.id, [])
+        return region_oddities(
+            [one.region for one in own], [str(one.id) for one in own], record.shape, self.border, str(sample.mask)
+        )
+
+    def listing_oddities(self, images: Mapping[str, Sequence[str]], place: DataPlace) -> list[Oddity]:
+        """Annotations without an image, and images that no split of any file finds."""
+        found: list[Oddity] = []
+        everything = sorted({image for paths in images.values() for image in paths})
+        for written in dict.fromkeys(self.annotations.values()):
+            file = str(place.root / written)
+            annotations = load_annotations(file, self._least_corners)
+            if annotations.orphans:
+                found.append(Oddity("orphan_annotation", file, tuple(annotations.orphans)))
+            records = list(annotations.images.values())
+            names = [record.name for record in records]
+            listed: set[int] = set()
+            for split, paths in images.items():
+                listed.update(match_names(names, paths, place.root, file, split).values())
+            missing = [name for index, name in enumerate(names) if index not in listed]
+            if missing:
+                found.append(Oddity("unfound_image", file, tuple(_with_near(missing, everything))))
+        return found
+
     def content_key(self, classes: Classes) -> dict[str, Any]:
         """The name of a category means a class."""
         return {"names": classes.names, "background": self.background, "drawing": [DRAWING_RULES, self.border]}
@@ -100,6 +131,15 @@ class CocoMasks(MaskFormat):
                 f"(correct annotations or {split} in {place.source})"
             )
         return {image: records[found[image]].id for image in images if image in found}
+
+
+def _with_near(names: Sequence[CocoName], images: Sequence[str]) -> list[str]:
+    """Names, each with an image that is written almost so."""
+    by_folded = {folded_name(os.path.basename(image)): image for image in images}  # noqa: PTH119 - 100 000 of them
+    near = [by_folded.get(folded_name(name.last)) for name in names]
+    return [
+        name.path if image is None else f"{name.path} (near: {image})" for name, image in zip(names, near, strict=True)
+    ]
 
 
 def _record(sample: MaskedImage, annotations: CocoAnnotations) -> CocoImage:

@@ -21,10 +21,18 @@ class IndexMasks(MaskFormat):
     name: ClassVar[str] = "index"
     holds_indices: ClassVar[bool] = True
 
+    is_stated: bool = False
+    """Whether the YAML file names the format: indices count then, whatever palettes say."""
+
     @classmethod
     def parse(cls, keys: MaskKeys) -> IndexMasks:
         """There are no keys of its own."""
-        return cls(orientation=keys.orientation)
+        return cls(is_stated="mask_format" in keys.values, orientation=keys.orientation)
+
+    @property
+    def indices_are_stated(self) -> bool:
+        """See `MaskFormat`."""
+        return self.is_stated
 
     def read_stored(self, sample: MaskedImage, classes: Classes) -> Labels:
         """See `MaskFormat`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,8 @@ import numpy as np
 from effiseg.data.classes import Classes
 from effiseg.data.formats.base import MaskedImage, MaskFormat, MaskKeys, parse_background, parse_border
 from effiseg.data.image_file import ImageHeader
-from effiseg.data.label_drawing import DRAWING_RULES, Region, draw_regions
+from effiseg.data.label_drawing import DRAWING_RULES, Region, draw_regions, region_oddities
+from effiseg.data.oddities import Oddity
 from effiseg.data.orientation import turn_labels
 from effiseg.data.polygons import PolygonBorder
 from effiseg.data.reading import Labels
@@ -52,16 +54,10 @@ class YoloMasks(MaskFormat):
         Raises:
             DataError: the file cannot be read, or a line is no polygon of a known class.
         """
-        mask = sample.mask
-        stored = self.orientation == "stored"
-        shape = header.stored_shape if stored else header.shape
+        mask, shape = sample.mask, self._shape(header)
         unlisted: Counter[int] = Counter()
         regions: list[tuple[Region, int]] = []
-        for number, line in enumerate(read_data_text(mask, "mask").splitlines(), start=1):
-            if not line.strip():
-                continue
-            found, corners = _parse(mask, number, line)
-            region = Region((corners * np.array([shape[1], shape[0]], dtype=np.float32),))
+        for number, found, region in _regions(mask, shape):
             label = found if classes.label_mapping is None else classes.label_mapping.get(found)
             if label is None:
                 unlisted[found] += round(region.area(self.border))
@@ -72,11 +68,30 @@ class YoloMasks(MaskFormat):
                 )
             regions.append((region, classes.ignore_index if label is None else label))
         labels = draw_regions(regions, shape, self.background, self.border)
-        return Labels(turn_labels(labels, header) if stored else labels, dict(unlisted))
+        return Labels(turn_labels(labels, header) if self.orientation == "stored" else labels, dict(unlisted))
+
+    def oddities(self, sample: MaskedImage, header: ImageHeader) -> list[Oddity]:
+        """Lines that end invisible or hold no pixel."""
+        shape = self._shape(header)
+        lines = list(_regions(sample.mask, shape))
+        ids = [f"{sample.mask.name} line {number}" for number, _, _ in lines]
+        return region_oddities([region for *_, region in lines], ids, shape, self.border, str(sample.mask.parent))
+
+    def _shape(self, header: ImageHeader) -> tuple[int, int]:
+        return header.stored_shape if self.orientation == "stored" else header.shape
 
     def content_key(self, classes: Classes) -> dict[str, Any]:
         """Class numbers are indices."""
         return {"classes": classes.num_classes, "background": self.background, "drawing": [DRAWING_RULES, self.border]}
+
+
+def _regions(mask: Path, shape: tuple[int, int]) -> Iterator[tuple[int, int, Region]]:
+    """Number, class and polygon of every line, for an image of (height, width)."""
+    size = np.array([shape[1], shape[0]], dtype=np.float32)
+    for number, line in enumerate(read_data_text(mask, "mask").splitlines(), start=1):
+        if line.strip():
+            found, corners = _parse(mask, number, line)
+            yield number, found, Region((corners * size,))
 
 
 def _parse(path: str | Path, number: int, line: str) -> tuple[int, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
