@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from effiseg.config.benchmark import BenchmarkConfig
 from effiseg.config.comparison import AblationConfig
-from effiseg.config.data import Resize, parse_image_size
 from effiseg.config.dataset import DataCheckConfig, DataConvertConfig, DataStatisticsConfig, SynthesizeConfig
+from effiseg.config.evaluation import EvaluationConfig
 from effiseg.config.export import ExportConfig
 from effiseg.config.inspection import InspectionConfig
 from effiseg.config.keywords import (
@@ -23,10 +23,11 @@ from effiseg.config.keywords import (
     DataConvertKeywords,
     DataKeywords,
     DataStatisticsKeywords,
+    EvaluationKeywords,
     ExportKeywords,
-    ImageSize,
     InspectionKeywords,
     PathLike,
+    PredictionKeywords,
     PretrainKeywords,
     PushKeywords,
     SynthesizeKeywords,
@@ -34,10 +35,11 @@ from effiseg.config.keywords import (
 )
 from effiseg.config.loss import LossName
 from effiseg.config.parsing import keyword_layers, keyword_settings, make_settings, settings_dict, with_recipe_below
+from effiseg.config.prediction import PredictionConfig
 from effiseg.config.pretraining import PretrainConfig
 from effiseg.config.publishing import PushConfig
 from effiseg.config.signatures import signature_of
-from effiseg.config.training import Device, Protocol, TrainConfig
+from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
 from effiseg.nested import flatten, merge_settings
 from effiseg.progress import Progress
@@ -50,10 +52,10 @@ if TYPE_CHECKING:
     from effiseg.data.python_data import PythonData
     from effiseg.evaluation.predictions import PredictionFolder
     from effiseg.export.exporter import ExportReport
-    from effiseg.inference.framing import Mode
     from effiseg.inspection.results import NormInspection
     from effiseg.losses.custom import Loss
     from effiseg.models.segformer import SegFormer
+    from effiseg.prediction.predict import PredictionReport
     from effiseg.results import BenchmarkResult, EvaluationResult
     from effiseg.runs import Comparison, Run
 
@@ -167,44 +169,24 @@ def resume(run: PathLike, *, data: PythonData | None = None, loss: Loss | None =
     return resume_run(run, data=data, loss=loss)
 
 
+@signature_of(EvaluationConfig, EvaluationKeywords)
 def evaluate(
     model: Model | PredictionFolder,
-    data: PathLike | PythonData,
+    data: Data,
     split: str = "val",
     *,
-    data_root: PathLike | None = None,
-    protocol: Protocol = "full",
-    image_size: ImageSize | None = None,
-    resize: Resize | None = None,
-    batch_size: int = 4,
-    device: Device = "auto",
-    workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
-    mode: Mode = "whole",
-    window: ImageSize | None = None,
-    stride: int | None = None,
-    flip: bool = False,
+    progress: Progress | None = None,
+    **settings: Unpack[EvaluationKeywords],
 ) -> EvaluationResult:
     """Score a model on a split, as `effiseg evaluate` does.
 
     Args:
-        model: a network, run, model folder, transformers folder, Hub id, or a file that `effiseg export` wrote; or
-            label PNGs of any software, as `effiseg.evaluation.predictions.PredictionFolder`. A network is scored in
-            its deploy form.
-        data: a data set's YAML file, a preset's name together with `data_root`, or a `PythonData`.
+        model: see `Model`; or label PNGs of any software, as `effiseg.evaluation.predictions.PredictionFolder`. A
+            network is scored in its deploy form.
+        data: see `Data`.
         split: train, val or test.
-        data_root: folder of the data set.
-        protocol: full: labels at their original size. quarter: labels at a quarter of the network's input.
-        image_size: the network's input; default: the model's own.
-        resize: keep_ratio or fixed; default: the model's own.
-        batch_size: images of one forward pass.
-        device: auto, cpu or cuda; exported files run on the CPU.
-        workers: loader processes; 0 reads in this process. Of predictions threads; 0: one a core.
         progress: called with (images done, images in all).
-        mode: whole, or slide as in `Predictor`.
-        window: slide: size of the window; default: the model's input.
-        stride: slide: pixels from one window to the next; default: two thirds of it.
-        flip: average with the mirror image's logits.
+        settings: any other setting of `effiseg evaluate --help`.
 
     Raises:
         DataError, ModelError, UsageError: what is wrong, in one line.
@@ -216,21 +198,80 @@ def evaluate(
         >>> 0 <= result.miou <= 100
         True
     """
-    from effiseg.data.dataset_spec import load_dataset_spec
-    from effiseg.data.python_data import PythonData
+    from effiseg.evaluation.predictions import PredictionFolder
+
+    folder = os.fspath(model.path) if isinstance(model, PredictionFolder) else None
+    name = None if isinstance(model, PredictionFolder) else model_name(model)
+    given = {"model": name, "predictions": folder, "data": data_name(data), "split": split, **settings}
+    return evaluate_as(keyword_settings(EvaluationConfig, "effiseg.evaluate", given), model, data, progress)
+
+
+def evaluate_as(
+    config: EvaluationConfig,
+    model: Model | PredictionFolder | None,
+    data: Data,
+    progress: Progress | None = None,
+) -> EvaluationResult:
+    """`evaluate` with its settings as one object; without a model those of `config.predictions` are scored.
+
+    Raises:
+        DataError, ModelError, UsageError: what is wrong, in one line.
+    """
     from effiseg.evaluation.evaluator import evaluate as score
     from effiseg.evaluation.predictions import PredictionFolder
     from effiseg.inference.framing import Framing
     from effiseg.inference.network import load_network
 
-    framing = Framing(pixels(image_size), resize, mode, pixels(window), stride, flip, batch_size)
-    if isinstance(data, PythonData):
-        spec = data.spec()
-    else:
-        spec = load_dataset_spec(os.fspath(data), None if data_root is None else os.fspath(data_root))
-    source = model if isinstance(model, PredictionFolder) else load_network(model, device=device)
-    full = protocol == "full"
-    return score(source, framing, spec, split, protocol=protocol, boundary=full, workers=workers, progress=progress)
+    framing = Framing.of(config)
+    spec = data_set(data, config.data_root)
+    if model is None:
+        assert config.predictions is not None
+        model = PredictionFolder(config.predictions)
+    predicted = isinstance(model, PredictionFolder)
+    workers = config.workers if config.workers is not None else 0 if predicted else 2
+    source = model if isinstance(model, PredictionFolder) else load_network(model, device=config.device)
+    return score(
+        source, framing, spec, config.split, protocol=config.protocol, boundary=config.protocol == "full",
+        workers=workers, progress=progress,
+    )  # fmt: skip
+
+
+@signature_of(PredictionConfig, PredictionKeywords)
+def predict(
+    model: Model,
+    source: PathLike | Sequence[PathLike],
+    out: PathLike,
+    *,
+    progress: Progress | None = None,
+    **settings: Unpack[PredictionKeywords],
+) -> PredictionReport:
+    """Label images, videos and streams and write the outputs into a folder, as `effiseg predict` does.
+
+    For labels in memory take `effiseg.Predictor`.
+
+    Args:
+        model: see `Model`.
+        source: images or videos: files, a folder (with its subfolders), a glob; a webcam's number, or a stream's URL.
+        out: folder for the outputs.
+        progress: called with (images done, images in all).
+        settings: any other setting of `effiseg predict --help`.
+
+    Returns:
+        What was done; files that could not be read are named in it.
+
+    Raises:
+        UsageError, ModelError: what is wrong, in one line.
+
+    Example:
+        >>> report = effiseg.predict("runs/students/baseline", "colours/images/val", "labelled", save=["labels"])
+        >>> report.images, report.unreadable
+        (3, {})
+    """
+    from effiseg.prediction.predict import predict as run
+
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    given = {"model": model_name(model), "source": sources, "out": out, **settings}
+    return run(keyword_settings(PredictionConfig, "effiseg.predict", given), model, progress)
 
 
 @signature_of(AblationConfig, AblationKeywords)
@@ -590,15 +631,6 @@ def trained_network(model: Model, refusal: str) -> SegFormer:
     from effiseg.models.pretrained import from_pretrained
 
     return from_pretrained(found)
-
-
-def pixels(size: ImageSize | None) -> tuple[int, int] | None:
-    """(height, width) of a size in either form.
-
-    Raises:
-        UsageError: neither, or a side under 32.
-    """
-    return None if size is None else parse_image_size(size_text(size))
 
 
 def size_text(size: Any) -> Any:

@@ -215,7 +215,7 @@ def test_a_stopped_stream_ends_its_video_in_good_order(
     [
         (["MODEL", "IMAGES"], "--out"),
         (["MODEL", "--out", "OUT"], "SOURCE"),
-        (["MODEL", "IMAGES", "--out", "OUT", "--save", "labels,colour"], "found 'colour'"),
+        (["MODEL", "IMAGES", "--out", "OUT", "--save", "labels,colour"], "Got value: colour"),
         (["MODEL", "IMAGES", "--out", "OUT", "--window", "64x64"], "belongs to --mode slide"),
         (["MODEL", "IMAGES", "--out", "OUT", "--mode", "slide", "--window", "33x64"], "multiples of 4"),
         (["MODEL", "nowhere", "--out", "OUT"], "nowhere: no such file"),

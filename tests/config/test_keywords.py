@@ -15,8 +15,10 @@ from effiseg.config import keywords
 from effiseg.config.benchmark import BenchmarkConfig
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.dataset import DataCheckConfig, DataConvertConfig, DataStatisticsConfig, SynthesizeConfig
+from effiseg.config.evaluation import EvaluationConfig
 from effiseg.config.export import ExportConfig
 from effiseg.config.inspection import InspectionConfig
+from effiseg.config.prediction import PredictionConfig
 from effiseg.config.pretraining import PretrainConfig
 from effiseg.config.publishing import PushConfig
 from effiseg.config.training import TrainConfig
@@ -33,6 +35,8 @@ FUNCTIONS: list[tuple[Callable[..., Any], type[Any], type[Any], set[str]]] = [
     (effiseg.convert_data, DataConvertConfig, keywords.DataConvertKeywords, set()),
     (effiseg.synthesize_scenes, SynthesizeConfig, keywords.SynthesizeKeywords, set()),
     (effiseg.inspect_norms, InspectionConfig, keywords.InspectionKeywords, set()),
+    (effiseg.evaluate, EvaluationConfig, keywords.EvaluationKeywords, {"predictions"}),
+    (effiseg.predict, PredictionConfig, keywords.PredictionKeywords, set()),
     (effiseg.export_model, ExportConfig, keywords.ExportKeywords, set()),
     (effiseg.run_benchmark, BenchmarkConfig, keywords.BenchmarkKeywords, set()),
     (effiseg.push, PushConfig, keywords.PushKeywords, set()),

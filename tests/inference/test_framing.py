@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from effiseg.config.framing import Mode
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import UsageError
 from effiseg.inference.framed_network import FramedNetwork
-from effiseg.inference.framing import Framing, Mode, known_size
+from effiseg.inference.framing import Framing, known_size
 from effiseg.inference.network import Network
 from effiseg.models.metadata import ModelMetadata
 

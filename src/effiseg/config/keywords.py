@@ -11,6 +11,8 @@ from typing import Any, Literal, TypedDict
 
 from effiseg.config.data import AugmentPreset, Resize
 from effiseg.config.engine import EngineName, ExportFormat, Output, Precision
+from effiseg.config.framing import Mode
+from effiseg.config.prediction import Existing, Saved
 from effiseg.config.training import Cache, Device, Protocol, SamplerName
 from effiseg.config.training import Precision as TrainingPrecision
 
@@ -119,6 +121,32 @@ class InspectionKeywords(DataKeywords, total=False):
     image_size: ImageSize | None
     device: Device
     seed: int
+
+
+class _FramingKeywords(TypedDict, total=False):
+    image_size: ImageSize | None
+    resize: Resize | None
+    mode: Mode
+    window: ImageSize | None
+    stride: int | None
+    flip: bool
+    batch_size: int
+    device: Device
+
+
+class EvaluationKeywords(_FramingKeywords, DataKeywords, total=False):
+    """Settings of `effiseg.evaluate` beside its model, data and split."""
+
+    protocol: Protocol
+    workers: int | None
+
+
+class PredictionKeywords(_FramingKeywords, total=False):
+    """Settings of `effiseg.predict` beside its model, sources and folder."""
+
+    save: Sequence[Saved] | None
+    label_ids: bool
+    existing: Existing
 
 
 class ExportKeywords(DataKeywords, total=False):

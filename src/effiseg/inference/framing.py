@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from effiseg.config.data import Resize
+from effiseg.config.framing import FramingConfig, Mode
 from effiseg.config.model import LARGEST_STRIDE
 from effiseg.errors import UsageError
 
 if TYPE_CHECKING:
     from effiseg.inference.network import Network
 
-Mode = Literal["whole", "slide"]
 CELL = 4
 """Pixels of the image, along one axis, that one logit stands for."""
 
@@ -58,6 +58,13 @@ class Framing:
             for option, value in (("window", self.window), ("stride", self.stride)):
                 if value is not None:
                     raise UsageError(f"--{option} belongs to --mode slide; found it with whole")
+
+    @classmethod
+    def of(cls, config: FramingConfig) -> Framing:
+        """What the settings of a command or function say."""
+        return cls(
+            config.image_size, config.resize, config.mode, config.window, config.stride, config.flip, config.batch_size
+        )
 
     def completed(self, network: Network) -> Framing:
         """The framing with the network's own choices where none was made.

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from effiseg.config.data import Resize
 from effiseg.config.engine import EngineName
+from effiseg.config.framing import Mode
 from effiseg.data.reading import read_image
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import UsageError
 from effiseg.inference.framed_network import Bands, Frame, FramedNetwork
-from effiseg.inference.framing import CELL, Framing, Mode
+from effiseg.inference.framing import CELL, Framing
 from effiseg.inference.network import ModelSource, load_network
 from effiseg.inference.segmentation import Probabilities, Segmentation
 from effiseg.visualization.palettes import colour_blind_safe_palette

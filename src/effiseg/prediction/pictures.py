@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from effiseg.config.prediction import Saved
 from effiseg.inference.segmentation import Segmentation
 from effiseg.visualization.label_colours import UInt8Array, colour_table
 
-Output = Literal["labels", "color", "overlay", "probabilities"]
-"""What can be written of a prediction."""
-SUFFIXES: dict[Output, str] = {"labels": ".png", "color": ".png", "overlay": ".jpg", "probabilities": ".npz"}
+SUFFIXES: dict[Saved, str] = {"labels": ".png", "color": ".png", "overlay": ".jpg", "probabilities": ".npz"}
 _JPEG_QUALITY = 90
 _JPEG_LONGEST_SIDE = 65500
 
 
-def encoded(output: Output, segmentation: Segmentation, raw_ids: UInt8Array) -> bytes:
+def encoded(output: Saved, segmentation: Segmentation, raw_ids: UInt8Array) -> bytes:
     """The content of one file.
 
     Args:

@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
+from effiseg.config.prediction import Existing, PredictionConfig, Saved
 from effiseg.errors import DataError, UsageError
 from effiseg.files import read_json, write_bytes, write_json
+from effiseg.inference.network import ModelSource
 from effiseg.inference.predictor import Predictor, Prepared
 from effiseg.inference.segmentation import Segmentation
-from effiseg.prediction.pictures import SUFFIXES, Output, encoded
+from effiseg.nested import nest
+from effiseg.prediction.pictures import SUFFIXES, encoded
 from effiseg.prediction.pipeline import run_pipeline
 from effiseg.prediction.raw_ids import raw_id_table
-from effiseg.prediction.sources import Source
+from effiseg.prediction.sources import Source, find_sources
 from effiseg.prediction.video import FrameReader, FrameWriter, whole_video
 from effiseg.visualization.label_colours import UInt8Array
 
-Existing = Literal["refuse", "skip", "overwrite"]
-"""What becomes of an output folder that holds something: refuse it, skip images whose outputs are there, replace."""
-IMAGE_OUTPUTS: tuple[Output, ...] = ("labels", "color", "overlay")
+IMAGE_OUTPUTS: tuple[Saved, ...] = ("labels", "color", "overlay")
 """What is written of images unless it is chosen."""
-VIDEO_OUTPUTS: tuple[Output, ...] = ("overlay",)
+VIDEO_OUTPUTS: tuple[Saved, ...] = ("overlay",)
 """What is written of videos and streams unless it is chosen."""
 RECORD = "prediction.json"
 
 
 @dataclass
-class Report:
+class PredictionReport:
     """What became of the sources."""
 
     images: int = 0
@@ -44,20 +46,6 @@ class Report:
     """From the first to the last of them."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """File → why it was passed over."""
-
-
-def parse_outputs(text: str) -> tuple[Output, ...]:
-    """Names with commas between them, in a fixed order.
-
-    Raises:
-        UsageError: a name that is none.
-    """
-    known: tuple[Output, ...] = get_args(Output)
-    chosen = [name.strip() for name in text.split(",")]
-    for name in chosen:
-        if name not in known:
-            raise UsageError(f"--save takes {', '.join(known)}, with commas between them; found {name!r}")
-    return tuple(name for name in known if name in chosen)
 
 
 class PredictionFolder:
@@ -74,7 +62,7 @@ class PredictionFolder:
         self.path = path
         self.raw_ids = raw_ids
 
-    def file(self, output: Output, name: str) -> Path:
+    def file(self, output: Saved, name: str) -> Path:
         """Where an output of the image or frame `name` lies."""
         return self.path / output / f"{name}{SUFFIXES[output]}"
 
@@ -106,11 +94,11 @@ class PredictionFolder:
         except OSError as error:
             raise UsageError(f"--out {self.path}: cannot be written ({error.strerror or error})") from None
 
-    def has(self, outputs: Sequence[Output], name: str) -> bool:
+    def has(self, outputs: Sequence[Saved], name: str) -> bool:
         """Whether all outputs of an image are there."""
         return all(self.file(output, name).is_file() for output in outputs)
 
-    def write(self, outputs: Sequence[Output], name: str, segmentation: Segmentation) -> None:
+    def write(self, outputs: Sequence[Saved], name: str, segmentation: Segmentation) -> None:
         """Write outputs of an image or frame.
 
         Raises:
@@ -123,10 +111,51 @@ class PredictionFolder:
             except OSError as error:
                 raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
 
-    def close(self, settings: dict[str, Any], report: Report, describe: dict[str, Any]) -> None:
+    def close(self, settings: dict[str, Any], report: PredictionReport, describe: dict[str, Any]) -> None:
         """Write the record: settings, what the ids mean, and what became of the sources."""
         found = {"images": report.images, "skipped": report.skipped, "unreadable": report.unreadable}
         write_json(self.path / RECORD, {"settings": settings, **describe, **found})
+
+
+def predict(
+    config: PredictionConfig, model: ModelSource, progress: Callable[[int, int], None] | None = None
+) -> PredictionReport:
+    """Label images, videos and streams, and write what was asked for.
+
+    Args:
+        config: what is labelled and written, and how images meet the network.
+        model: a network, or what `config.model` names.
+        progress: called with (images done, images in all; of streams, so far).
+
+    Returns:
+        The report; files that could not be read are named in it, the others are done.
+
+    Raises:
+        UsageError, ModelError: what is wrong, in one line.
+        KeyboardInterrupt: Ctrl-C; only whole files are left. A stream's video ends there in good order.
+    """
+    sources = find_sources(config.source, config.out)
+    framing = {name: getattr(config, name) for name in ("mode", "window", "stride", "flip", "image_size", "resize")}
+    predictor = Predictor(
+        model,
+        device=config.device,
+        batch_size=config.batch_size,
+        probabilities="probabilities" in (config.save or ()),
+        **framing,
+    )
+    report = predict_sources(
+        predictor,
+        sources,
+        config.out,
+        outputs=None if config.save is None else [name for name in SUFFIXES if name in config.save],
+        label_ids=config.label_ids,
+        existing=config.existing,
+        settings=nest({"model": config.model, **framing}),
+        progress=progress,
+    )
+    if config.label_ids and predictor.metadata.label_mapping is None:
+        print("label_ids: the model has no label_mapping, so class indices are what its masks held", file=sys.stderr)
+    return report
 
 
 def predict_sources(
@@ -134,12 +163,12 @@ def predict_sources(
     sources: Sequence[Source],
     out: str | os.PathLike[str],
     *,
-    outputs: Sequence[Output] | None = None,
+    outputs: Sequence[Saved] | None = None,
     label_ids: bool = False,
     existing: Existing = "refuse",
     settings: dict[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Report:
+) -> PredictionReport:
     """Label sources and write what was asked for.
 
     Args:
@@ -164,7 +193,7 @@ def predict_sources(
     folder = PredictionFolder(Path(out), table)
     kept = {**(settings or {}), "outputs": None if outputs is None else list(outputs), "label_ids": label_ids}
     folder.open(existing, kept)
-    report, started = Report(), time.monotonic()
+    report, started = PredictionReport(), time.monotonic()
     images = [source for source in sources if source.kind == "image"]
     videos = [source for source in sources if source.kind != "image"]
     counter = _Counter(len(images), progress)
@@ -198,9 +227,9 @@ def _predict_images(
     predictor: Predictor,
     sources: Sequence[Source],
     folder: PredictionFolder,
-    outputs: Sequence[Output],
+    outputs: Sequence[Saved],
     skip: bool,
-    report: Report,
+    report: PredictionReport,
     counter: _Counter,
 ) -> None:
     wanted = [source for source in sources if not (skip and folder.has(outputs, source.id))]
@@ -226,9 +255,9 @@ def _predict_video(
     predictor: Predictor,
     source: Source,
     folder: PredictionFolder,
-    outputs: Sequence[Output],
+    outputs: Sequence[Saved],
     skip: bool,
-    report: Report,
+    report: PredictionReport,
     counter: _Counter,
 ) -> None:
     path = folder.path / "overlay" / f"{source.id}.mp4"
