@@ -2,7 +2,7 @@
 
     python benchmarks/training.py                  # all of it, 8 minutes on two cores: benchmarks/results/training.json
     python benchmarks/training.py --only step --cases 256x512      # one part; the rest of the JSON file stays
-    python benchmarks/training.py --device cuda    # 512x1024, batch 16, bf16, compiled: training-cuda.json
+    python benchmarks/training.py --device cuda    # 512x1024, batch 16, bfloat16, compiled: training-cuda.json
     python benchmarks/training.py --markdown       # the tables of docs/performance/training.md, from the JSON file
     python benchmarks/training.py --quick --json out.json          # tiny sizes: only shows that it runs
 
@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help="of both sides; both: the tuned one, and the default for steps and memory")  # fmt: skip
     parser.add_argument("--variant", choices=list(ENCODER_SIZES), default="b0")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--precision", choices=("32", "bf16"), help="of effiseg end to end and of extra rows")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="of effiseg end to end and of extra rows")
     parser.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, default=None, help="with --precision's rows"
     )
@@ -93,7 +93,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     on_gpu = options.device == "cuda"
     options.json = options.json or RESULTS / ("training-cuda.json" if on_gpu else "training.json")
-    options.precision = options.precision or ("bf16" if on_gpu else "32")
+    options.precision = options.precision or ("bfloat16" if on_gpu else "float32")
     options.compile = on_gpu if options.compile is None else options.compile
     return options
 

@@ -19,7 +19,7 @@ from training_loops import effiseg_training, plain_loader, run_epoch, transforme
 from training_parts import Measurement
 
 from effiseg.config.data import AugmentPreset
-from effiseg.config.training import Precision, TrainConfig
+from effiseg.config.training import TrainConfig, TrainingPrecision
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.training.trainer import build_student, build_task, train
@@ -32,7 +32,7 @@ def measure_end_to_end(measurement: Measurement) -> dict[str, Any]:
     images = [image_path(folder, index) for index in range(measurement.pairs)]
     pairs = [(image, mask_path(image)) for image in images]
 
-    def plain(workers: int, precision: Precision = "32") -> Callable[[], dict[str, Any]]:
+    def plain(workers: int, precision: TrainingPrecision = "float32") -> Callable[[], dict[str, Any]]:
         training = transformers_training(transformers_model(measurement.variant), device, precision)
         loader = plain_loader(pairs, measurement.size, measurement.batch, workers)
         run_epoch(islice(loader, 1), training)
@@ -45,7 +45,7 @@ def measure_end_to_end(measurement: Measurement) -> dict[str, Any]:
     }
     if measurement.extras:
         turns["effiseg standard"] = lambda: real_run(measurement, "standard")
-    if measurement.precision != "32":
+    if measurement.precision != "float32":
         turns[f"transformers workers {measurement.precision}"] = plain(measurement.workers, measurement.precision)
     samples: dict[str, list[dict[str, Any]]] = {name: [] for name in turns}
     for number in range(measurement.rounds):

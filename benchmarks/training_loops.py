@@ -16,12 +16,12 @@ from side_by_side import IGNORE, synchronize
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from effiseg.config.training import Precision
+from effiseg.config.training import TrainingPrecision
 from effiseg.models.metadata import IMAGENET_MEAN, IMAGENET_STD
 from effiseg.training.segmentation_task import SegmentationTask
 
 LEARNING_RATE = 6e-5
-_DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class PhaseClock:
@@ -79,7 +79,7 @@ class Training:
         loss_of: Callable[[Any], Tensor],
         optimizer: torch.optim.Optimizer,
         device: torch.device,
-        precision: Precision,
+        precision: TrainingPrecision,
         head: nn.Module | None = None,
         afterwards: Callable[[], None] = lambda: None,
     ) -> None:
@@ -95,7 +95,7 @@ class Training:
         batch = to_device(batch, self.device)
         self.mark("data")
         self.optimizer.zero_grad()
-        with torch.autocast(self.device.type, _DTYPES[self.precision], enabled=self.precision != "32"):
+        with torch.autocast(self.device.type, _DTYPES[self.precision], enabled=self.precision != "float32"):
             loss = self.loss_of(batch)
         self.mark("loss")
         loss.backward()  # type: ignore[no-untyped-call]
@@ -111,7 +111,7 @@ class Training:
             self.clock.mark(phase)
 
 
-def transformers_training(model: Any, device: torch.device, precision: Precision = "32") -> Training:
+def transformers_training(model: Any, device: torch.device, precision: TrainingPrecision = "float32") -> Training:
     """transformers' SegFormer with its own loss, and torch's AdamW as it comes.
 
     `labels` makes the model upsample its logits and take the cross-entropy. Batches are tuples of (B, 3, H, W)

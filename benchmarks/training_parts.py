@@ -30,7 +30,7 @@ from effiseg.benchmark.complexity import count_macs
 from effiseg.benchmark.worker import peak_memory_mib, reset_peak_memory, resident_mib
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig, Variant
-from effiseg.config.training import OptimizerConfig, Precision, TrainConfig
+from effiseg.config.training import OptimizerConfig, TrainConfig, TrainingPrecision
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.segformer import SegFormer
 from effiseg.training.trainer import build_task
@@ -58,7 +58,7 @@ class Measurement:
     """Of the teacher."""
     device: str = "cpu"
     """cpu or cuda."""
-    precision: Precision = "32"
+    precision: TrainingPrecision = "float32"
     """Of effiseg in the end-to-end figures and of extra rows of both sides; float32 is measured in any case."""
     compile: bool = False
     """Whether effiseg compiles where `precision` applies."""
@@ -135,7 +135,7 @@ def equal_contenders(measurement: Measurement, device: torch.device) -> tuple[di
         "effiseg": effiseg_training(build_task(measurement.config(), ours, None, None), device),
     }
     precision = measurement.precision
-    if precision != "32" or measurement.compile:
+    if precision != "float32" or measurement.compile:
         ours, theirs = same_models(measurement.variant, device)
         trainings[f"transformers {precision}"] = transformers_training(theirs, device, precision)
         config = measurement.config(precision=precision, compile=measurement.compile)
@@ -234,7 +234,7 @@ def measure_memory(measurement: Measurement, side: Side) -> dict[str, float]:
 def measure_machine(measurement: Measurement) -> dict[str, Any]:
     """What the machine reaches at most, in the precisions that are measured."""
     measurement.prepare()
-    precisions = ["float32"] + ([] if measurement.precision == "32" else ["bfloat16"])
+    precisions = ["float32"] + ([] if measurement.precision == "float32" else ["bfloat16"])
     return measure_peaks(measurement.device, precisions)  # type: ignore[arg-type]
 
 
@@ -251,7 +251,7 @@ def roofline(measurement: Measurement, peaks: dict[str, Any], step_ms: dict[str,
         gflop = 6 * measurement.batch * ((macs.composed if ours else macs.counted) + macs.attention_total) / 1e9
         found[name] = {"gflop": gflop, "gflops": 1000 * gflop / milliseconds}
         if ours:
-            precision: Any = "bfloat16" if name.endswith("bf16") else "float32"
+            precision: Any = "bfloat16" if name.endswith("bfloat16") else "float32"
             floors = floors_ms(measurement.variant, CLASSES, measurement.size, peaks, precision, measurement.batch)
             found[name]["floor_ms"] = {kind: 3 * value for kind, value in floors.items()}
             found[name]["over_roofline"] = milliseconds / (3 * floors["roofline"])

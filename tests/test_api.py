@@ -96,11 +96,11 @@ def test_settings_are_those_of_the_command_line(asked: list[Any], tmp_path: Path
     effiseg.train(
         data=Path("my.yaml"), out=tmp_path / "run", recipe="dice_focal", config=tmp_path / "own.yaml",
         image_size=(64, 96), batch_size=2, optimizer={"lr": 1e-3}, model={"variant": "b1"}, early_stop_epochs=5,
-        precision="bf16", ema_decay=None, **dotted,
+        precision="bfloat16", ema_decay=None, **dotted,
     )  # fmt: skip
     config: TrainConfig = asked[0][0]
     assert (config.data, config.out, config.recipe) == ("my.yaml", str(tmp_path / "run"), "dice_focal")
-    assert (config.epochs, config.batch_size, config.image_size, config.precision) == (7, 2, "64x96", "bf16")
+    assert (config.epochs, config.batch_size, config.image_size, config.precision) == (7, 2, "64x96", "bfloat16")
     assert (config.loss.name, config.loss.smooth, config.model.variant) == ("dice_focal", 0.5, "b1")
     assert config.early_stop_epochs == 5
     assert config.optimizer == OptimizerConfig(lr=1e-3, warmup_ratio=0.1, power=0.9)

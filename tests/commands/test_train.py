@@ -101,7 +101,7 @@ SMALL = ("--image_size", "32x32", "--batch_size", "4", "--epochs", "1", "--worke
         (["--data", "DATA", "--optimizer.lr", "-1"], "optimizer.lr must be greater than 0"),
         (["--data", "DATA", "--image_size", "16x64"], "at least 32x32"),
         (["--data", "DATA", "--image_size", "wide"], "HEIGHTxWIDTH"),
-        (["--data", "DATA", "--precision", "16"], "--precision 16 needs a GPU"),
+        (["--data", "DATA", "--precision", "float16"], "--precision float16 needs a GPU"),
         (["--data", "DATA", "--recipe", "kd"], "recipe kd distils: give --teacher"),
         (["--data", "DATA", "--recipe", "combined"], "give --teacher"),
         (["--data", "DATA", "--teacher", "x"], "recipe baseline has no distillation term"),

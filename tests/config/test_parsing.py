@@ -14,6 +14,7 @@ from effiseg.config.command_line import parse_command, parse_layers
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import (
     field_names,
+    keyword_settings,
     make_settings,
     read_settings,
     recipe_names,
@@ -174,10 +175,20 @@ def test_lists_are_separated_by_commas() -> None:
     assert compared("--seeds=3,1").seeds == [3, 1]
 
 
-@pytest.mark.parametrize("value", [32, "32", 16, "bf16"])
-def test_precision_may_be_a_yaml_number(tmp_path: Path, value: object) -> None:
-    assert parse("--config", yaml_file(tmp_path / "own.yaml", precision=value)).precision == str(value)
-    assert parse("--precision", value).precision == str(value)
+@pytest.mark.parametrize(
+    ("value", "present"), [(32, "float32"), ("32", "float32"), (16, "float16"), ("bf16", "bfloat16")]
+)
+def test_former_words_of_precision_are_understood(
+    tmp_path: Path, value: object, present: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parse("--config", yaml_file(tmp_path / "own.yaml", precision=value)).precision == present
+    assert capsys.readouterr().err == ""  # what an earlier version wrote
+    assert parse("--precision", value).precision == present
+    assert capsys.readouterr().err == f"effiseg train: --precision {value} is now --precision {present}\n"
+    assert (
+        keyword_settings(TrainConfig, "train", {"data": "d.yaml", "out": "o", "precision": value}).precision == present
+    )
+    assert capsys.readouterr().err == f"train: precision {value} is now {present}\n"
 
 
 def test_null_switches_off(tmp_path: Path) -> None:
@@ -192,7 +203,7 @@ def test_null_switches_off(tmp_path: Path) -> None:
 
 def test_print_config_is_read_back_as_the_same_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [
-        "--recipe", "combined", "--config", "paper", "--data", "a b.yaml", "--seed", "3", "--precision", "16",
+        "--recipe", "combined", "--config", "paper", "--data", "a b.yaml", "--seed", "3", "--precision", "float16",
         "--ema_decay", "0.999", "--augmentation.hue", "0.1", "--optimizer.betas", "0.8,0.9",
         "--optimizer.lr", "1e-5",
     ]  # fmt: skip

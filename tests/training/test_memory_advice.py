@@ -77,16 +77,16 @@ def test_the_line_says_what_fits_and_how_to_keep_the_batch() -> None:
     assert line(CUDA, 4, batch_size=16) == (
         "runs/a: out of memory in step 7 with 16 images of 512x1024 a pass; 4 fit: set accumulate: 4 in "
         "runs/a/config.yaml, which keeps batch_size 16, and GO ON; or start anew with --batch_size 4, "
-        "--precision bf16, a smaller --image_size, a smaller --model.variant"
+        "--precision bfloat16, a smaller --image_size, a smaller --model.variant"
     )
-    guessed = line(CPU, batch_size=24, accumulate=2, devices=2, precision="bf16")
+    guessed = line(CPU, batch_size=24, accumulate=2, devices=2, precision="bfloat16")
     assert "with 6 images of" in guessed
     assert "; half as many may fit: set accumulate: 4 in" in guessed  # 3 images in each of 2 processes, 4 times
     assert "--batch_size 12," in guessed
     assert "--precision" not in guessed
     one = line("MemoryError: ", batch_size=1)
     assert one.endswith(
-        "with 1 image of 512x1024 a pass; start anew with --precision bf16 or a smaller --image_size "
+        "with 1 image of 512x1024 a pass; start anew with --precision bfloat16 or a smaller --image_size "
         "or a smaller --model.variant"
     )
 

@@ -45,7 +45,7 @@ def test_settings_mean_what_they_meant(old_run: RunFolder) -> None:
     config = read_settings(TrainConfig, old_run.config)
     written = flatten(read_yaml(old_run.config))
     assert set(written) <= set(field_names(TrainConfig))
-    assert (config.recipe, config.precision, config.cache, config.epochs) == ("combined", "32", "off", 4)
+    assert (config.recipe, config.precision, config.cache, config.epochs) == ("combined", "float32", "off", 4)
     assert (config.model.patch_norm, config.model.block_norm, config.loss.name) == ("dyt", "dyl", "dice_focal")
     assert config.distillation.patch_embedding_stage_weights == [0.1, 0.1, 0.5, 1.0]
     assert config.optimizer.eps == 1e-8

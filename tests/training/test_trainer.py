@@ -233,7 +233,7 @@ def test_a_teacher_with_other_classes_is_refused(names: tuple[str, ...], small_c
 def test_half_precision_trains_and_clips(small_config: Config) -> None:
     full, half = (
         train(small_config(precision, precision=precision, optimizer=OptimizerConfig(gradient_clip_norm=0.1)))
-        for precision in ("32", "bf16")
+        for precision in ("float32", "bfloat16")
     )
     losses = [[float(row["loss"]) for row in rows_of(run)] for run in (full, half)]
     assert losses[0] != losses[1]
@@ -369,7 +369,7 @@ def test_mistakes_are_one_line_and_leave_no_folder(small_config: Config, tmp_pat
         (replace(config, distillation=distilling), UsageError, "--teacher"),
         (replace(config, teacher="somewhere"), UsageError, "no distillation term"),
         (replace(config, distillation=distilling, teacher=str(tmp_path / "none")), ModelError, "none"),
-        (replace(config, precision="16"), UsageError, "needs a GPU"),
+        (replace(config, precision="float16"), UsageError, "needs a GPU"),
     ]
     for case, kind, words in cases:
         with pytest.raises(kind) as caught:

@@ -22,6 +22,7 @@ from effiseg.config.parsing import (
     file_layers,
     make_settings,
     renamed,
+    renamed_words,
     section_names,
     settings_dict,
     suggest,
@@ -153,7 +154,7 @@ def _split(settings_type: type[Any], argv: Sequence[str], command: _Command) -> 
 
 def _in_present_words(settings_type: type[Any], name: str, value: str, command: _Command) -> str:
     """A value, or a list of values, with present words in place of former ones."""
-    former: dict[str, str] = getattr(settings_type, "RENAMED_WORDS", {}).get(name, {})
+    former = renamed_words(settings_type, name)
     words = [word.strip() for word in value.split(",")] if former else []
     for word in words:
         if word in former:

@@ -13,8 +13,7 @@ from effiseg.config.data import AugmentPreset, Resize
 from effiseg.config.engine import EngineName, ExportFormat, Output, Precision
 from effiseg.config.framing import Mode
 from effiseg.config.prediction import Existing, Saved
-from effiseg.config.training import Cache, Device, Protocol, SamplerName
-from effiseg.config.training import Precision as TrainingPrecision
+from effiseg.config.training import Cache, Device, Protocol, SamplerName, TrainingPrecision
 
 PathLike = str | os.PathLike[str]
 ImageSize = str | tuple[int, int]

@@ -77,6 +77,12 @@ def renamed(settings_type: type[Any]) -> Mapping[str, str]:
     return names
 
 
+def renamed_words(settings_type: type[Any], name: str) -> Mapping[str, str]:
+    """Old → present word of a setting whose words were renamed; in old files and flags they are still read."""
+    words: Mapping[str, Mapping[str, str]] = getattr(settings_type, "RENAMED_WORDS", {})
+    return words.get(name, {})
+
+
 def make_settings(settings_type: type[Settings], *layers: Layer) -> Settings:
     """The dataclass made from layers of settings, later ones first.
 
@@ -103,7 +109,7 @@ def known_keys(settings_type: type[Any], source: str, settings: Mapping[str, Any
             section(value, key)  # refuses: it is no mapping
         if key not in known:
             raise UsageError(f"{source}: unknown key {key!r}{suggest(key, known)}")
-    return present
+    return {name: renamed_words(settings_type, name).get(str(value), value) for name, value in present.items()}
 
 
 def settings_dict(settings: Any) -> dict[str, Any]:
@@ -156,6 +162,9 @@ def keyword_layers(
     nullable = {name for name, setting in all_settings(settings_type).items() if NoneType in get_args(setting.hint)}
     left = {*field_names(settings_type), *section_names(settings_type)} - nullable
     kept = {name: value for name, value in flatten(nest(given)).items() if value is not None or name not in left}
+    for name, value in kept.items():
+        if present := renamed_words(settings_type, name).get(str(value)):
+            print(f"{function}: {name} {value} is now {present}", file=sys.stderr)
     return [*file_layers([os.fspath(file) for file in files]), (function, known_keys(settings_type, function, kept))]
 
 

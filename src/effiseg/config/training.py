@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from effiseg.config.data import AugmentationConfig, AugmentPreset, Resize, parse_image_size
 from effiseg.config.loss import DistillationConfig, LossConfig
@@ -13,7 +13,7 @@ from effiseg.config.transfer import TransferConfig
 from effiseg.errors import UsageError
 
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["32", "bf16", "16"]
+TrainingPrecision = Literal["float32", "bfloat16", "float16"]
 Protocol = Literal["full", "quarter"]
 Cache = Literal["off", "disk", "ram"]
 INIT_WORDS = ("auto", "starter", "scratch")
@@ -68,6 +68,9 @@ class OptimizerConfig:
 class TrainConfig:
     """Settings of one training run."""
 
+    RENAMED_WORDS: ClassVar[dict[str, dict[str, str]]] = {
+        "precision": {"32": "float32", "bf16": "bfloat16", "16": "float16"}
+    }
     data: str = ""
     """Data set: a YAML file, or a preset's name (cityscapes, ade20k, …) together with --data_root."""
     data_root: str | None = None
@@ -109,8 +112,8 @@ class TrainConfig:
     """auto takes a GPU where there is one."""
     devices: int = 1
     """Processes of data-parallel training: GPUs, or on the CPU processes over gloo."""
-    precision: Precision = "32"
-    """32, or mixed precision with bf16 or 16 (float16 with loss scaling; GPU only)."""
+    precision: TrainingPrecision = "float32"
+    """float32, or mixed precision with bfloat16 or float16 (with loss scaling; GPU only)."""
     workers: int = 2
     """Loader processes per device; 0 decodes in the main process."""
     cache: Cache = "off"

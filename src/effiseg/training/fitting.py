@@ -22,7 +22,9 @@ from effiseg.training.run_keeper import RunKeeper, Schedule
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.sync_batch_norm import synchronize_batch_norm
 
-_LIGHTNING_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_LIGHTNING_PRECISION: dict[str, Any] = {
+    "float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed",
+}  # fmt: skip
 
 
 def fit(

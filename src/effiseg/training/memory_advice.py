@@ -14,7 +14,7 @@ from effiseg.errors import ResourceError
 from effiseg.run_folder import RunFolder
 from effiseg.training.segmentation_task import SegmentationTask
 
-AUTOCAST = {"bf16": torch.bfloat16, "16": torch.float16}
+AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _WORKER_DIED = re.compile(r"DataLoader worker \(pid.*?\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)")
 _SHARED_MEMORY = re.compile(r"allocate shared memory|insufficient shared memory|torch_\w+>: No space left")
 _NO_MEMORY = re.compile(
@@ -45,7 +45,7 @@ def shortage_error(
         return ResourceError(f"{run.path}: {_loader_advice(text, config)}; {go_on}")
     images, smaller = config.batch_size_per_pass, smaller_passes(config)
     need_less = [
-        *(["--precision bf16"] if config.precision == "32" else []),
+        *(["--precision bfloat16"] if config.precision == "float32" else []),
         "a smaller --image_size",
         "a smaller --model.variant",
     ]
@@ -81,7 +81,8 @@ def largest_fitting(task: SegmentationTask, config: TrainConfig, device: torch.d
 
 def _fits(task: SegmentationTask, config: TrainConfig, device: torch.device, images: int) -> bool:
     """Whether two passes and the optimizer's two averages find room: the second forward has gradients beside it."""
-    precision = torch.autocast(device.type, AUTOCAST[config.precision]) if config.precision != "32" else nullcontext()
+    mixed = config.precision != "float32"
+    precision = torch.autocast(device.type, AUTOCAST[config.precision]) if mixed else nullcontext()
     averages: list[torch.Tensor] = []
     try:
         averages += [torch.zeros_like(w) for w in task.parameters() if w.requires_grad for _ in range(2)]

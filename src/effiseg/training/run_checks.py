@@ -39,8 +39,8 @@ def check_config(config: TrainConfig) -> None:
             f"--teacher is given, but recipe {config.recipe} has no distillation term; "
             "take --recipe kd or set --distillation.feature_weight"
         )
-    if config.precision == "16" and resolve_device(config.device) == "cpu":
-        raise UsageError("--precision 16 needs a GPU; on the CPU take 32 or bf16")
+    if config.precision == "float16" and resolve_device(config.device) == "cpu":
+        raise UsageError("--precision float16 needs a GPU; on the CPU take float32 or bfloat16")
     if resolve_device(config.device) == "cuda" and config.devices > torch.cuda.device_count():
         raise UsageError(f"--devices {config.devices}: torch sees {torch.cuda.device_count()} GPUs; ask for no more")
     if config.compile and (missing := missing_compiler(resolve_device(config.device))):

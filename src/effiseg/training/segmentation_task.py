@@ -108,7 +108,7 @@ class SegmentationTask(L.LightningModule):
         """AdamW over the trained modules; the learning rate is set before every step by the run's keeper."""
         optimizer = self.config.optimizer
         # Lightning refuses to clip for an optimizer that could unscale gradients itself, as the fused one could.
-        fused = self.config.precision == "32" or optimizer.gradient_clip_norm is None
+        fused = self.config.precision == "float32" or optimizer.gradient_clip_norm is None
         return build_optimizer(self.trained_modules(), optimizer, fused=fused)
 
     def after_optimizer_step(self) -> None:
