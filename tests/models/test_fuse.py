@@ -16,6 +16,7 @@ from effiseg.errors import ModelError
 from effiseg.inference.label_map import label_map
 from effiseg.models.fuse import FusedSegFormer, fuse, torch_form
 from effiseg.models.metadata import ModelMetadata
+from effiseg.models.normalization import DynamicNorm
 from effiseg.models.segformer import SegFormer
 
 NORMS = ("layer_norm", "dyt", "dyl")
@@ -296,3 +297,20 @@ def test_torch_computes_convolutions_on_a_cpu_unless_told_otherwise() -> None:
     assert fuse(model).pointwise == "conv"
     assert fuse(model).head.classifier.form == "conv"
     assert fuse(model, pointwise="linear").pointwise == "linear"
+
+
+@pytest.mark.parametrize(("patch_norm", "block_norm"), list(product(("dyt", "dyl"), ("dyt", "dyl"))))
+def test_centered_norms_fold_exactly(patch_norm: str, block_norm: str) -> None:
+    model = randomized("b0", patch_norm, block_norm).double()
+    for module in model.modules():
+        if isinstance(module, DynamicNorm):
+            module.centered = True
+    images = torch.randn(1, 3, 33, 65, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = model(images)
+        for pointwise in ("linear", "conv"):
+            fused = fuse(model, pointwise=pointwise)  # type: ignore[arg-type]
+            assert error(fused(images), expected) <= 1e-10, pointwise
+    means = [module for module in fused.modules() if getattr(module, "centered", False)]
+    # Only a tanh that reads the residual path must center by itself: two norms a block, one a stage.
+    assert len(means) == (20 if block_norm == "dyt" else 0)

@@ -13,6 +13,7 @@ from effiseg.comparison.ablation import ablate, pinned, planned_runs
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.model import ModelConfig, Norm
 from effiseg.config.parsing import read_settings
+from effiseg.config.taper import TaperConfig
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import load_dataset_spec
@@ -241,6 +242,17 @@ def test_norms_are_fitted_to_the_layer_norms(
     assert len(report.fitted_images) == 14
     _, again, _ = initialized(config, source(teacher_run / "model"))
     assert_same(student, again)
+
+
+def test_tapered_norms_start_as_the_layer_norms_bit_for_bit(small_config: Config, model_folder: Path) -> None:
+    model = ModelConfig("b0", "dyt", "dyl", drop_path_rate=0.0, classifier_dropout=0.0)
+    config = small_config("run", init=str(model_folder), model=model, taper=TaperConfig("all"))
+    reference = from_pretrained(model_folder)
+    _, student, report = initialized(config, source(model_folder))
+    assert (report.fitted, report.fresh) == ({}, [])
+    images = torch.randn(1, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(student(images), reference(images))
 
 
 def test_what_cannot_be_had_is_refused(small_config: Config, model_folder: Path, tmp_path: Path) -> None:

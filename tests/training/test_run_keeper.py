@@ -9,7 +9,8 @@ import pytest
 
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState
-from effiseg.training.run_keeper import Schedule, pass_seed, write_metrics
+from effiseg.training.run_keeper import pass_seed, write_metrics
+from effiseg.training.schedule import Schedule
 
 
 def test_every_seed_pass_and_process_has_its_own_numbers() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig
+from effiseg.config.taper import TaperConfig
 from effiseg.config.training import OptimizerConfig, TrainConfig
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import load_dataset_spec
@@ -23,6 +24,7 @@ from effiseg.files import read_json, read_yaml, write_yaml
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
+from effiseg.models.taper import gate
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.training import run_keeper
@@ -408,3 +410,41 @@ def test_local_paths_become_absolute_and_a_presets_name_stays_one(
     assert (config.data, config.data_root) == ("camvid", str(tmp_path / "camvid"))
     assert config.teacher == str(tmp_path / "teacher")
     assert with_absolute_paths(small_config("run", teacher="org/name")).teacher == "org/name"
+
+
+def test_a_tapered_run_ends_with_plain_norms_and_the_network_it_evaluated(
+    small_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ModelConfig(block_norm="dyl", block_centered=True, drop_path_rate=0.0, classifier_dropout=0.0)
+    taper = TaperConfig("block", hold=0.2, until=0.7)
+    config = small_config("run", epochs=3, init=None, model=model, taper=taper, ema_decay=0.9, select="best")
+    run = train(config)
+    rows = rows_of(run)
+    gates = [float(row["norm_gate"]) for row in rows]  # of each epoch's last step, 2, 5 and 8 of 9
+    assert gates == [gate(step, 9, 0.2, 0.7) for step in (2, 5, 8)]
+    assert 1 > gates[0] > gates[1] > gates[2] == 0
+    results = read_json(run.results)
+    assert (results["best_epoch"], results["best_val_miou"]) == (3, float(rows[2]["val_miou"]))
+    assert results["val"]["miou"] == pytest.approx(float(rows[2]["val_miou"]), abs=1e-9)
+    written = from_pretrained(str(run.model))
+    assert (written.block_norm, written.block_centered, written.patch_centered) == ("dyl", True, False)
+    assert "inverse_deviation" not in "".join(written.state_dict())
+    state = read_tensors(run.last_checkpoint)["task"]
+    measured = part(state, "student.encoder.stages.3.norm.")
+    assert measured["passes"] == 7  # while the gate was open: steps 0 to 6
+    averaged = part(state, "ema.module.encoder.stages.3.norm.")
+    assert all(torch.equal(averaged[name], measured[name]) for name in ("inverse_deviation", "mean", "passes"))
+    final = written.encoder.stages[3].norm
+    assert torch.equal(final.alpha, measured["inverse_deviation"].expand(256))
+    assert torch.equal(final.weight, averaged["weight"])
+
+
+def test_what_cannot_be_tapered_is_refused(small_config: Config) -> None:
+    with pytest.raises(UsageError, match=r"taper.norms block turns LayerNorms into model.block_norm") as caught:
+        small_config("run", taper=TaperConfig("block"))
+    assert_one_line(caught.value, "dyt or dyl", "layer_norm")
+    with pytest.raises(UsageError, match=r"keep_epochs 1 comes before epoch 1\.3") as caught:
+        small_config("run", model=ModelConfig(block_norm="dyl"), taper=TaperConfig("block"), keep_epochs=[1, 2])
+    assert_one_line(caught.value, "taper.until")
+    with pytest.raises(UsageError, match=r"taper\.hold must be less than taper\.until"):
+        TaperConfig(hold=0.7)

@@ -26,6 +26,10 @@ class ModelConfig:
     """Normalization after the four overlap patch embeddings."""
     block_norm: Norm = "layer_norm"
     """All other normalizations of the encoder."""
+    patch_centered: bool = False
+    """Whether a patch norm other than LayerNorm takes each token's mean over its channels away first."""
+    block_centered: bool = False
+    """The same of the block norms. It folds away, but before a tanh it must be computed."""
     drop_path_rate: float = 0.1
     """Stochastic depth: probability to skip the last block's branches, growing linearly from 0."""
     classifier_dropout: float = 0.1

@@ -9,6 +9,7 @@ from effiseg.config.data import AugmentationConfig, AugmentPreset, Resize, parse
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig
 from effiseg.config.ranges import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, check_length, check_ranges
+from effiseg.config.taper import TaperConfig
 from effiseg.config.transfer import TransferConfig
 from effiseg.errors import UsageError
 
@@ -130,6 +131,8 @@ class TrainConfig:
     """The distillation terms."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Optimizer and schedule."""
+    taper: TaperConfig = field(default_factory=TaperConfig)
+    """Norms that start as LayerNorms and become what `model` names while training."""
     ema_decay: float | None = None
     """Decay of an exponential moving average of the weights, which is then what is evaluated and saved."""
     early_stop_epochs: int | None = None
@@ -172,12 +175,29 @@ class TrainConfig:
                 "ema_decay": (0, 1, False, False),
             },
         )
+        self._check_taper()
         if any(epoch < 1 or epoch > self.epochs for epoch in self.keep_epochs):
             raise UsageError(f"keep_epochs must be epochs of the run, 1 to {self.epochs}; found {self.keep_epochs}")
         if self.batch_size % (self.accumulate * self.devices):
             raise UsageError(
                 f"batch_size {self.batch_size} must be a multiple of accumulate × devices = "
                 f"{self.accumulate} × {self.devices}"
+            )
+
+    def _check_taper(self) -> None:
+        """Refuse norms that cannot be tapered, and model folders of epochs that still have LayerNorms."""
+        chosen = {"patch_norm": self.taper.patch, "block_norm": self.taper.block}
+        for name, tapered in chosen.items():
+            if tapered and (norm := getattr(self.model, name)) not in ("dyt", "dyl"):
+                raise UsageError(
+                    f"taper.norms {self.taper.norms} turns LayerNorms into model.{name}: set it to dyt or dyl; found "
+                    f"{norm}"
+                )
+        early = [epoch for epoch in self.keep_epochs if epoch < self.taper.until * self.epochs]
+        if any(chosen.values()) and early:
+            raise UsageError(
+                f"keep_epochs {early[0]} comes before epoch {self.taper.until * self.epochs:g}, where taper.until "
+                "takes the last of the LayerNorms away; no model is written with them, so take later ones"
             )
 
     @property

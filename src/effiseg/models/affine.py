@@ -19,6 +19,12 @@ class Affine(NamedTuple):
         """scale·x + shift per channel, (C,) each; no shift is 0."""
         return cls(torch.diag(scale), torch.zeros_like(scale) if shift is None else shift)
 
+    @classmethod
+    def centering(cls, channels: int) -> Affine:
+        """I − 11ᵀ/C: takes the mean over the channels away."""
+        identity = torch.eye(channels, dtype=torch.float64)
+        return cls(identity - 1 / channels, torch.zeros(channels, dtype=torch.float64))
+
     def after(self, first: Affine) -> Affine:
         """This map of what `first` gives."""
         return Affine(self.matrix @ first.matrix, self.matrix @ first.shift + self.shift)

@@ -141,12 +141,13 @@ class Standardization(nn.Module):
 
 
 class Squashing(nn.Module):
-    """γ·f(αx) + β, each of the three only where it could not be folded.
+    """γ·f(αx) + β, each of the three, and centering x, only where it could not be folded.
 
     Args:
         form: the layout.
         function: f, element by element.
         alpha: (1,) or None.
+        centered: whether the mean over the channels is taken away first.
         weight: (C,) γ or None.
         bias: (C,) β; given together with γ.
     """
@@ -156,11 +157,13 @@ class Squashing(nn.Module):
         form: PointwiseForm,
         function: Squash,
         alpha: Tensor | None = None,
+        centered: bool = False,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.function = function
+        self.function: Squash = function
+        self.centered, self.channels_axis = centered, 3 if form == "linear" else 1
         self.alpha = frozen(alpha)
         shape = (-1,) if form == "linear" else (-1, 1, 1)
         self.weight = frozen(None if weight is None else weight.view(shape))
@@ -168,6 +171,8 @@ class Squashing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A map to a map."""
+        if self.centered:
+            x = x - x.mean(self.channels_axis, keepdim=True)
         x = squash(x if self.alpha is None else x * self.alpha, self.function)
         if self.weight is None or self.bias is None:
             return x

@@ -63,6 +63,10 @@ class InitialWeights:
     """Mean and standard deviation the images had; None where unknown."""
     origin: str = ""
     """What its config says it was made from."""
+    patch_centered: bool = False
+    """Whether the patch norms take the token's mean away."""
+    block_centered: bool = False
+    """The same of the block norms."""
 
     @property
     def digest(self) -> str:
@@ -117,6 +121,8 @@ def read_initial_weights(source: str) -> InitialWeights:
             [],
             (metadata.mean, metadata.std),
             str(config.get("_name_or_path") or ""),
+            model.patch_centered,
+            model.block_centered,
         )
     if config.get("model_type") != "segformer":
         raise ModelError(f"{folder / CONFIG_FILE}: model_type must be segformer; found {config.get('model_type')!r}")

@@ -37,7 +37,7 @@ def squash(x: Tensor, function: Squash) -> Tensor:
 
 
 class NormParts(NamedTuple):
-    """γ · core(αx) + β as it is folded, float64 on the CPU."""
+    """γ · core(αx) + β as it is folded, float64 on the CPU; x without its mean over the channels where centered."""
 
     alpha: Tensor | None
     """(1,) or (C,), ahead of the core; None for 1."""
@@ -49,12 +49,15 @@ class NormParts(NamedTuple):
     """(C,), β."""
     eps: float = 0.0
     """Of the core "standardize"."""
+    centered: bool = False
+    """Whether the token's mean is taken away first: the linear map I − 11ᵀ/C."""
 
     @property
     def before(self) -> Affine:
         """The affine map ahead of the core."""
         ones = torch.ones_like(self.weight)
-        return Affine.diagonal(ones if self.alpha is None else self.alpha.expand_as(ones))
+        scaling = Affine.diagonal(ones if self.alpha is None else self.alpha.expand_as(ones))
+        return scaling.after(Affine.centering(ones.numel())) if self.centered else scaling
 
     @property
     def after(self) -> Affine:
@@ -77,7 +80,11 @@ class LayerNorm(nn.LayerNorm):
 
 
 class DynamicNorm(nn.Module, ABC):
-    """What DyT and DyL have in common: α starts at 0.5, γ at 1, β at 0, all learnt; (..., C) to (..., C)."""
+    """What DyT and DyL have in common: α starts at 0.5, γ at 1, β at 0, all learnt; (..., C) to (..., C).
+
+    Attributes:
+        centered: whether the token's mean over its channels is taken away first; it folds away with the rest.
+    """
 
     kind: ClassVar[Norm]
     bounded: ClassVar[bool]
@@ -88,6 +95,11 @@ class DynamicNorm(nn.Module, ABC):
         self.alpha = nn.Parameter(torch.full((alphas,), ALPHA_INIT))
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.centered = False
+
+    def read(self, x: Tensor) -> Tensor:
+        """The input as the norm takes it: (..., C), without its mean where centered."""
+        return x - x.mean(-1, keepdim=True) if self.centered else x
 
     @abstractmethod
     def core(self, tokens: Tensor) -> Tensor:
@@ -110,6 +122,7 @@ class DynamicNorm(nn.Module, ABC):
             outputs: (T, C).
         """
         tokens, channels = inputs.shape
+        inputs = self.read(inputs)
         x, y = (values.double().cpu().numpy().ravel() for values in (inputs, outputs))
         fit, alpha = self.curve(x, y, np.tile(np.arange(channels), tokens))
         self.alpha.fill_(alpha)
@@ -164,15 +177,15 @@ class DynamicTanh(DynamicNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) to (..., C)."""
-        return dynamic_tanh(x, self.alpha, self.weight, self.bias)
+        return dynamic_tanh(self.read(x), self.alpha, self.weight, self.bias)
 
     def core(self, tokens: Tensor) -> Tensor:
         """tanh(αx)."""
-        return squash(self.alpha * tokens, "tanh")
+        return squash(self.alpha * self.read(tokens), "tanh")
 
     def parts(self) -> NormParts:
         """What `fuse` folds."""
-        return NormParts(exact(self.alpha), "tanh", exact(self.weight), exact(self.bias))
+        return NormParts(exact(self.alpha), "tanh", exact(self.weight), exact(self.bias), centered=self.centered)
 
     def curve(self, x: Floats, y: Floats, channels: Groups) -> tuple[Fit, float]:
         """The best α, and γ and β for each channel."""
@@ -192,15 +205,15 @@ class DynamicLinear(DynamicNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) to (..., C)."""
-        return dynamic_linear(x, self.alpha, self.weight, self.bias)
+        return dynamic_linear(self.read(x), self.alpha, self.weight, self.bias)
 
     def core(self, tokens: Tensor) -> Tensor:
-        """The tokens as they are: all of DyL folds away."""
-        return tokens
+        """The tokens, all of DyL folds away."""
+        return self.read(tokens)
 
     def parts(self) -> NormParts:
         """What `fuse` folds."""
-        return NormParts(exact(self.alpha), None, exact(self.weight), exact(self.bias))
+        return NormParts(exact(self.alpha), None, exact(self.weight), exact(self.bias), centered=self.centered)
 
     def curve(self, x: Floats, y: Floats, channels: Groups) -> tuple[Fit, float]:
         """A line for each channel; α keeps its start."""

@@ -183,6 +183,7 @@ def model_config(model: SegFormer) -> dict[str, Any]:
             "patch_norm": model.patch_norm,
             "block_norm": model.block_norm,
             "norm_eps": model.norm_eps,
+            **{key: True for key in ("patch_centered", "block_centered") if getattr(model, key)},
             "metadata": metadata.to_dict(),
         },
     }
@@ -295,6 +296,7 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Pat
                 drop_path_rate=float(config.get("drop_path_rate", 0.1)),
                 classifier_dropout=float(config.get("classifier_dropout_prob", 0.1)),
                 norm_eps=float(eps),
+                **{key: bool((config.get("effiseg") or {}).get(key)) for key in ("patch_centered", "block_centered")},
             )
     except (ModelError, TypeError, ValueError) as error:
         raise ModelError(f"{source}: {error}") from None

@@ -13,6 +13,7 @@ from effiseg.errors import ModelError
 from effiseg.models.decode_head import DecodeHead
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.mix_transformer import Features, MixTransformer
+from effiseg.models.normalization import DynamicNorm
 
 __all__ = ["DECODER_WIDTHS", "Features", "SegFormer"]
 
@@ -34,6 +35,8 @@ class SegFormer(nn.Module):
         drop_path_rate: stochastic depth of the last block, growing linearly from 0.
         classifier_dropout: dropout before the classifier.
         norm_eps: epsilon of the LayerNorms.
+        patch_centered: whether a patch norm other than LayerNorm takes the token's mean away first.
+        block_centered: the same of the block norms.
 
     Attributes:
         embed_dims: channels of the four stages.
@@ -52,6 +55,8 @@ class SegFormer(nn.Module):
         drop_path_rate: float = 0.1,
         classifier_dropout: float = 0.1,
         norm_eps: float = 1e-5,
+        patch_centered: bool = False,
+        block_centered: bool = False,
     ) -> None:
         super().__init__()
         if variant not in DECODER_WIDTHS:
@@ -69,6 +74,10 @@ class SegFormer(nn.Module):
         self.classifier_dropout = classifier_dropout
         self.norm_eps = norm_eps
         self.encoder = MixTransformer(variant, patch_norm, block_norm, drop_path_rate=drop_path_rate, norm_eps=norm_eps)
+        self.patch_centered, self.block_centered = patch_centered, block_centered
+        for name, module in self.encoder.named_modules():
+            if isinstance(module, DynamicNorm):
+                module.centered = patch_centered if name.endswith("patch_embedding.norm") else block_centered
         self.embed_dims = self.encoder.embed_dims
         self.decode_head = DecodeHead(self.embed_dims, DECODER_WIDTHS[variant], num_classes, classifier_dropout)
         self._metadata = ModelMetadata.unnamed(num_classes)

@@ -18,7 +18,8 @@ from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, load_checkpoint
 from effiseg.training.memory_advice import describe, free_memory, is_shortage, largest_fitting, shortage_error
 from effiseg.training.progress import quiet_lightning
-from effiseg.training.run_keeper import RunKeeper, Schedule
+from effiseg.training.run_keeper import RunKeeper
+from effiseg.training.schedule import Schedule
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.sync_batch_norm import synchronize_batch_norm
 

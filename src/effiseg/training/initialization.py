@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from effiseg.config.model import Variant
+from effiseg.config.model import ModelConfig, Variant
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec
@@ -25,8 +25,10 @@ from effiseg.models.norm_fitting import fit_norms
 from effiseg.models.normalization import EncoderNorm
 from effiseg.models.segformer import SegFormer
 from effiseg.models.starters import STARTER, read_starter, starter_source
+from effiseg.models.taper import TaperedNorm
 from effiseg.models.widening import WIDENED, widened
 from effiseg.run_folder import resolve_model
+from effiseg.training.tapering import taper
 
 _CLASSIFIER = "decode_head.classifier."
 _COUNTER = "decode_head.batch_norm.num_batches_tracked"
@@ -190,6 +192,18 @@ def check_architecture(config: TrainConfig, source: InitialWeights) -> None:
         )
     for setting in ("patch_norm", "block_norm"):
         wanted, found = getattr(config.model, setting), getattr(source, setting)
+        tapered = config.taper.patch if setting == "patch_norm" else config.taper.block
+        if tapered and found != "layer_norm":
+            raise ModelError(
+                f"{config.init}: norms are tapered from LayerNorms; taper.norms is {config.taper.norms} in the "
+                f"settings and {setting} is {found} in the weights"
+            )
+        if wanted == found != "layer_norm" and centered(config.model, setting) != centered(source, setting):
+            name = setting.replace("norm", "centered")
+            raise ModelError(
+                f"{config.init}: model.{name} is {centered(config.model, setting)} in the settings and "
+                f"{centered(source, setting)} in the weights: take the same"
+            )
         if wanted != found and found != "layer_norm":
             raise ModelError(
                 f"{config.init}: norms can be had from the same ones or from LayerNorms; model.{setting} is {wanted} "
@@ -205,6 +219,11 @@ def check_architecture(config: TrainConfig, source: InitialWeights) -> None:
         )
 
 
+def centered(source: ModelConfig | InitialWeights, setting: str) -> bool:
+    """Whether the norms of `patch_norm` or `block_norm` are centered."""
+    return source.patch_centered if setting == "patch_norm" else source.block_centered
+
+
 def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights) -> Initialization:
     """Lay the source's weights out for the network of a run.
 
@@ -214,6 +233,7 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
     model = config.model
     with torch.device("meta"):  # draws nothing
         student = SegFormer(model.variant, spec.num_classes, model.patch_norm, model.block_norm)
+        taper(student, config)
         original = SegFormer(model.variant, source.num_classes or 1, source.patch_norm, source.block_norm)
     shapes = {name: tensor.shape for name, tensor in original.state_dict().items()}
     head = [name for name in shapes if name.startswith("decode_head.")]
@@ -237,16 +257,16 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
     report = InitializationReport(str(config.init), source.digest, source.publisher, 0, unused=unused)
     weights |= classifier_rows(weights, source.names, spec, report)
     report.notes += differences(config, source)
-    reference = None
-    if (model.patch_norm, model.block_norm) != (source.patch_norm, source.block_norm):
-        reference = original.to_empty(device="cpu").eval()
-        reference.load_state_dict(weights_of_encoder(weights), strict=False)
     wanted = student.state_dict()
     replaced = {
         name
         for name, module in student.named_modules()
         if isinstance(module, EncoderNorm) and type(module) is not type(original.get_submodule(name))
     }
+    reference = None
+    if replaced:
+        reference = original.to_empty(device="cpu").eval()
+        reference.load_state_dict(weights_of_encoder(weights), strict=False)
     weights = {
         name: tensor
         for name, tensor in weights.items()
@@ -254,7 +274,9 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
     }
     report.fitted = dict.fromkeys(sorted(replaced))
     report.loaded = len(weights)
-    report.fresh = [name for name in wanted if name not in weights and name.rsplit(".", 1)[0] not in replaced]
+    tapered = {name for name, module in student.named_modules() if isinstance(module, TaperedNorm)}
+    started = replaced | tapered  # a tapered norm takes γ and β of the LayerNorm, and measures the rest
+    report.fresh = [name for name in wanted if name not in weights and name.rsplit(".", 1)[0] not in started]
     return Initialization(weights, report, reference)
 
 

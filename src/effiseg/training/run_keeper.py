@@ -11,7 +11,6 @@ import csv
 import hashlib
 import io
 import time
-from dataclasses import dataclass
 from typing import Any, cast
 
 import lightning as L
@@ -37,26 +36,10 @@ from effiseg.training.loader_advice import LoaderJudge
 from effiseg.training.optimization import learning_rate, set_learning_rate
 from effiseg.training.prediction_sheet import log_prediction_sheet
 from effiseg.training.progress import TrainingProgress, quiet_lightning
+from effiseg.training.schedule import Schedule
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.step_timing import PHASES, Seconds, StepTiming, shares, since
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How many passes and steps a run has."""
-
-    epochs: int
-    steps_per_epoch: int
-    accumulate: int
-
-    @property
-    def total_steps(self) -> int:
-        """Optimizer steps of the whole run."""
-        return self.epochs * self.steps_per_epoch
-
-    def is_over(self, state: TrainingState) -> bool:
-        """Whether a run that stands at `state` has nothing left to train or to evaluate."""
-        return (state.step >= self.total_steps or state.stopped_early) and not state.validation_pending
+from effiseg.training.tapering import gate_of_step
 
 
 class StopValidation(Exception):  # noqa: N818 - control flow, not an error
@@ -161,6 +144,7 @@ class RunKeeper(L.Callback):
         torch.manual_seed(pass_seed(self.config.seed, self.passes, trainer.global_rank))
         rate = learning_rate(self.state.step, self.schedule.total_steps, self.config.optimizer)
         set_learning_rate(trainer.optimizers[0], rate)
+        cast(SegmentationTask, pl_module).begin_step(self.state.step, self.schedule.total_steps)
         self.timing.end("other")
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
@@ -262,6 +246,7 @@ class RunKeeper(L.Callback):
             state.history.append(self.epoch_row(trainer))
             self.sums, self.epoch_images = {}, 0
         row = state.history[-1]
+        task.begin_step(state.step, self.schedule.total_steps)
         if trainer.is_global_zero and self.epoch_number in self.config.keep_epochs:
             save_pretrained(task.evaluated_model, self.run.snapshot(self.epoch_number))
         try:
@@ -282,12 +267,8 @@ class RunKeeper(L.Callback):
             if trainer.is_global_zero:
                 write_json(self.run.validation, {"step": state.step, "result": result.to_dict()})
                 log_prediction_sheet(trainer.logger, task.evaluated_model, self.spec, task.device, state.step)
-            if state.best_miou is None or (result.miou or 0.0) > state.best_miou:
-                state.best_miou, state.best_epoch = result.miou or 0.0, int(row["epoch"] or 0)
-                self.save_best(trainer, task)
-            patience = self.config.early_stop_epochs
-            assert state.best_epoch is not None
-            state.stopped_early = patience is not None and int(row["epoch"] or 0) - state.best_epoch >= patience
+            if task.gate == 0:  # only then is the network the one that is written
+                self.compare(trainer, task, result.miou or 0.0, int(row["epoch"] or 0))
         self.save(trainer, task)
         if trainer.is_global_zero:
             write_metrics(self.run, state)
@@ -296,6 +277,16 @@ class RunKeeper(L.Callback):
         self.progress.epoch(row, state.step)
         if trainer.is_global_zero and (status := self.data.cache_status()):
             self.progress.say(status)
+
+    def compare(self, trainer: L.Trainer, task: SegmentationTask, miou: float, epoch: int) -> None:
+        """Keep the weights if they are the best so far, and see whether better ones are still to be waited for."""
+        state = self.state
+        if state.best_miou is None or miou > state.best_miou:
+            state.best_miou, state.best_epoch = miou, epoch
+            self.save_best(trainer, task)
+        patience = self.config.early_stop_epochs
+        assert state.best_epoch is not None
+        state.stopped_early = patience is not None and epoch - state.best_epoch >= patience
 
     def epoch_row(self, trainer: L.Trainer) -> dict[str, float | int | None]:
         """The finished epoch's means over its passes and over all processes."""
@@ -307,10 +298,13 @@ class RunKeeper(L.Callback):
         device = trainer.strategy.root_device
         seconds = {k: self.process_mean(trainer, torch.tensor(v, device=device)) for k, v in spent.items()}
         rate = learning_rate(self.state.step - 1, self.schedule.total_steps, self.config.optimizer)
+        taper = self.config.taper
+        gate = gate_of_step(self.state.step - 1, self.schedule.total_steps, taper)
         return {
             "epoch": self.epoch_number,
             "step": self.state.step,
             "lr": rate,
+            **({} if taper.norms == "none" else {"norm_gate": gate}),
             **means,
             "images_per_second": self.epoch_images / sum(seconds.values()),
             **shares(seconds),

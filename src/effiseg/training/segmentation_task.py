@@ -20,8 +20,10 @@ from effiseg.losses.custom import Loss, custom_loss
 from effiseg.losses.dice_focal import dice_focal_terms
 from effiseg.losses.options import Averaging, PixelOptions
 from effiseg.models.segformer import Features, SegFormer
+from effiseg.models.taper import average_statistics, tapered_norms
 from effiseg.training.optimization import build_optimizer
 from effiseg.training.step_timing import StepTiming
+from effiseg.training.tapering import gate_of_step
 
 
 class SegmentationTask(L.LightningModule):
@@ -49,6 +51,7 @@ class SegmentationTask(L.LightningModule):
                 student, multi_avg_fn=partial(ema_average, decay=config.ema_decay), use_buffers=True
             )
             self.ema.requires_grad_(False)
+        self.gate = 0.0
         self.latest_terms: dict[str, Tensor] = {}
         self.timing: StepTiming | None = None
         self.encode: Callable[[Tensor], Features] = student.forward_features
@@ -111,10 +114,23 @@ class SegmentationTask(L.LightningModule):
         fused = self.config.precision == "float32" or optimizer.gradient_clip_norm is None
         return build_optimizer(self.trained_modules(), optimizer, fused=fused)
 
+    def begin_step(self, step: int, total_steps: int) -> None:
+        """Set the gate of tapered norms for optimizer step `step` (0-based), or for an evaluation before it."""
+        self.gate = gate_of_step(step, total_steps, self.config.taper)
+        for norm in tapered_norms(self):
+            norm.set_gate(self.gate)
+
     def after_optimizer_step(self) -> None:
-        """Let the average follow the student."""
-        if self.ema is not None:
-            self.ema.update_parameters(self.student)
+        """Let the average follow the student; what tapered norms have measured is copied, it is an average already."""
+        norms = tapered_norms(self.student)
+        if norms and self.gate > 0 and self.config.devices > 1:
+            average_statistics(norms)
+        if self.ema is None:
+            return
+        self.ema.update_parameters(self.student)
+        for norm, averaged in zip(norms, tapered_norms(self.ema), strict=True):
+            for value, copy in zip(norm.statistics, averaged.statistics, strict=True):
+                copy.copy_(value)
 
 
 def ema_average(averages: list[Tensor], current: list[Tensor], updates: Tensor | int, *, decay: float) -> None:

@@ -29,6 +29,7 @@ from effiseg.models.hub import CARD_FILE
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
+from effiseg.models.taper import plain_norms
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder, is_new
 from effiseg.training.checkpointing import TrainingState, load_checkpoint, read_tensors
@@ -38,8 +39,10 @@ from effiseg.training.initialization import Initialization, load_initialization,
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.model_card import model_card
 from effiseg.training.run_checks import check_config, check_objects
-from effiseg.training.run_keeper import RunKeeper, Schedule, write_metrics
+from effiseg.training.run_keeper import RunKeeper, write_metrics
+from effiseg.training.schedule import Schedule
 from effiseg.training.segmentation_task import SegmentationTask
+from effiseg.training.tapering import taper
 from effiseg.training.teacher import check_teacher, load_teacher
 
 
@@ -234,6 +237,7 @@ def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:
     else:
         prefix = "student." if config.ema_decay is None else "ema.module."
         student.load_state_dict({k.removeprefix(prefix): v for k, v in task_state.items() if k.startswith(prefix)})
+    plain_norms(student)
     newest = read_json(run.validation) if run.validation.is_file() else {}
     validation: dict[str, Any] | None = None
     if config.select == "last" and newest.get("step") == state.step:
@@ -290,7 +294,7 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
 
 
 def build_student(config: TrainConfig, spec: DatasetSpec) -> SegFormer:
-    """A fresh network for the data set; its weights follow torch's current seed."""
+    """A fresh network for the data set, with norms that are still to be tapered; weights follow torch's seed."""
     student = SegFormer(
         config.model.variant,
         spec.num_classes,
@@ -299,7 +303,10 @@ def build_student(config: TrainConfig, spec: DatasetSpec) -> SegFormer:
         drop_path_rate=config.model.drop_path_rate,
         classifier_dropout=config.model.classifier_dropout,
         norm_eps=config.model.norm_eps,
+        patch_centered=config.model.patch_centered,
+        block_centered=config.model.block_centered,
     )
+    taper(student, config)
     student.metadata = ModelMetadata(
         names=spec.names,
         palette=spec.palette,

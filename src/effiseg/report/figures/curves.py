@@ -16,7 +16,7 @@ from effiseg.visualization.palettes import ROW_COLOURS
 
 _LOGARITHMIC_FROM = 5.0
 _DECADES_WITH_STEPS = 2.0
-_NOT_TERMS = re.compile(r"epoch|step|lr|images_per_second|val_.*|.*_share")  # the shares are of time
+_NOT_TERMS = re.compile(r"epoch|step|lr|norm_gate|images_per_second|val_.*|.*_share")  # the shares are of time
 
 
 def loss_figure(study: Study) -> Figure:
