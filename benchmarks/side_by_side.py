@@ -48,12 +48,13 @@ def start_processes_as_usual() -> None:
     multiprocessing.set_start_method(None, force=True)
 
 
-def transformers_model(variant: str, dropout: float = 0.1) -> Any:
+def transformers_model(variant: str, dropout: float = 0.1, classes: int = CLASSES) -> Any:
     """transformers' SegFormer with its own initial weights.
 
     Args:
         variant: "b0" to "b5".
         dropout: rate of both the classifier's dropout and stochastic depth; transformers' default is 0.1.
+        classes: how many.
     """
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
     from transformers.utils import logging
@@ -64,7 +65,7 @@ def transformers_model(variant: str, dropout: float = 0.1) -> Any:
         depths=list(size.depths),
         hidden_sizes=list(size.embed_dims),
         decoder_hidden_size=DECODER_WIDTHS[variant],  # type: ignore[index]
-        id2label={index: f"LABEL_{index}" for index in range(CLASSES)},
+        id2label={index: f"LABEL_{index}" for index in range(classes)},
         drop_path_rate=dropout,
         classifier_dropout_prob=dropout,
     )
