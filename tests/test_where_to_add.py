@@ -14,7 +14,7 @@ ADDED = {
     "a loss": (r"focal_tversky", 4, "losses/tversky.py"),
     "a distillation term": (r"PatchEmbeddingTerm|patch_embedding_weight|patch_embedding_loss", 3,
                             "distillation/patch_embedding.py"),
-    "a norm": (r"DynamicLinear|dynamic_linear", 2, None),
+    "a norm": (r"DynamicErf", 2, None),
 }  # fmt: skip
 # Public since 0.1, beside what the page asks for.
 EXPORTED = {"a distillation term": {"distillation/__init__.py"}}

@@ -16,7 +16,7 @@ from effiseg.errors import ModelError
 from effiseg.inference.label_map import label_map
 from effiseg.models.fuse import FusedSegFormer, fuse, torch_form
 from effiseg.models.metadata import ModelMetadata
-from effiseg.models.normalization import DynamicNorm
+from effiseg.models.normalization import DynamicErf, DynamicNorm
 from effiseg.models.segformer import SegFormer
 
 NORMS = ("layer_norm", "dyt", "dyl")
@@ -299,12 +299,14 @@ def test_torch_computes_convolutions_on_a_cpu_unless_told_otherwise() -> None:
     assert fuse(model, pointwise="linear").pointwise == "linear"
 
 
-@pytest.mark.parametrize(("patch_norm", "block_norm"), list(product(("dyt", "dyl"), ("dyt", "dyl"))))
+@pytest.mark.parametrize(("patch_norm", "block_norm"), [*product(("dyt", "dyl"), ("dyt", "dyl")), ("derf", "derf")])
 def test_centered_norms_fold_exactly(patch_norm: str, block_norm: str) -> None:
     model = randomized("b0", patch_norm, block_norm).double()
     for module in model.modules():
         if isinstance(module, DynamicNorm):
             module.centered = True
+        if isinstance(module, DynamicErf):
+            nn.init.normal_(module.shift)
     images = torch.randn(1, 3, 33, 65, dtype=torch.float64)
     with torch.inference_mode():
         expected = model(images)
@@ -313,4 +315,4 @@ def test_centered_norms_fold_exactly(patch_norm: str, block_norm: str) -> None:
             assert error(fused(images), expected) <= 1e-10, pointwise
     means = [module for module in fused.modules() if getattr(module, "centered", False)]
     # Only a tanh that reads the residual path must center by itself: two norms a block, one a stage.
-    assert len(means) == (20 if block_norm == "dyt" else 0)
+    assert len(means) == (0 if block_norm == "dyl" else 20)

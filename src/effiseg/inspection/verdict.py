@@ -41,9 +41,9 @@ def verdict(norms: Sequence[InspectedNorm]) -> list[str]:
     sentences = [_of_place(place, [norm for norm in norms if norm.place == place]) for place in PLACE_TITLES]
     patch = [norm.may_become for norm in norms if norm.place == "patch_embedding"]
     others = [norm.may_become for norm in norms if norm.place != "patch_embedding"]
-    if any(norm.kind != "layer_norm" for norm in norms):
-        kept = sum(norm.may_become == norm.kind for norm in norms if norm.kind != "layer_norm")
-        replaced = sum(norm.kind != "layer_norm" for norm in norms)
+    replaced = sum(norm.kind in ("dyt", "dyl") for norm in norms)
+    if replaced:
+        kept = sum(norm.may_become == norm.kind for norm in norms)
         return [*sentences, f"Of the {replaced} norms that are DyT or DyL already, {kept} are what they may become."]
     tanh, linear = patch.count("dyt"), others.count("dyl")
     if tanh == len(patch) and linear == len(others):

@@ -1,4 +1,4 @@
-"""Least-squares fits of a straight line and of a tanh, for one group of points or for many that share α.
+"""Least-squares fits of a straight line and of a tanh (or an erf), for one group of points or for many that share α.
 
 Given α, y = γ·tanh(αx) + β is linear in γ and β, which are then known in closed form (variable projection, Golub and
 Pereyra 1973). So only α is searched: over a logarithmic grid, because the error may have several minima, then by
@@ -8,6 +8,7 @@ golden section between the best point's neighbours.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Fit:
-    """y = scale·f(x) + offset, with f the identity or tanh(αx), and how well it describes the points."""
+    """y = scale·f(x) + offset, with f the identity or a squashing of αx, and how well it describes the points."""
 
     scale: Floats
     """(G,) slope a, or γ, of each group."""
@@ -53,7 +54,7 @@ def fit_linear(x: Floats, y: Floats, groups: Groups | None = None) -> Fit:
     return _result(x, y, members, None)
 
 
-def fit_tanh(x: Floats, y: Floats, groups: Groups | None = None) -> Fit:
+def fit_tanh(x: Floats, y: Floats, groups: Groups | None = None, function: Callable[[Floats], Floats] = np.tanh) -> Fit:
     """y = γ·tanh(αx) + β, with γ and β of each group and one α for all.
 
     α is positive: tanh is odd, so γ carries the sign. As α goes to 0 the curve becomes the line, so the fit is never
@@ -63,13 +64,14 @@ def fit_tanh(x: Floats, y: Floats, groups: Groups | None = None) -> Fit:
         x: (n,) inputs.
         y: (n,) outputs.
         groups: (n,) group of each point, from 0; None: all are one.
+        function: tanh, or another odd function of its shape.
     """
     members = np.zeros(x.size, np.int64) if groups is None else groups
     spread = math.sqrt(float(np.mean(x * x))) or 1.0
     grid = np.log(_ALPHAS / spread)
 
     def error(log_alpha: float) -> float:
-        return _regress(np.tanh(math.exp(log_alpha) * x), y, members)[2]
+        return _regress(function(math.exp(log_alpha) * x), y, members)[2]
 
     best = int(np.argmin([error(float(point)) for point in grid]))
     low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, grid.size - 1)])
@@ -85,16 +87,17 @@ def fit_tanh(x: Floats, y: Floats, groups: Groups | None = None) -> Fit:
             right = low + _GOLDEN * (high - low)
             right_error = error(right)
     candidates = [float(grid[best]), (low + high) / 2]
-    return _result(x, y, members, math.exp(min(candidates, key=error)))
+    alpha = math.exp(min(candidates, key=error))
+    return _result(function(alpha * x), y, members, alpha)
 
 
-def _result(x: Floats, y: Floats, groups: Groups, alpha: float | None) -> Fit:
-    scale, offset, squares = _regress(x if alpha is None else np.tanh(alpha * x), y, groups)
+def _result(regressor: Floats, y: Floats, groups: Groups, alpha: float | None) -> Fit:
+    scale, offset, squares = _regress(regressor, y, groups)
     deviation = y - _means(y, groups)[groups]
     total = float(deviation @ deviation)
     varies = total > 1e-20 * float(y @ y)  # below it is the rounding of the mean
     r2 = 1 - squares / total if varies else 1.0
-    return Fit(scale, offset, alpha, squares, r2, math.sqrt(squares / x.size))
+    return Fit(scale, offset, alpha, squares, r2, math.sqrt(squares / y.size))
 
 
 def _regress(regressor: Floats, y: Floats, groups: Groups) -> tuple[Floats, Floats, float]:

@@ -141,12 +141,13 @@ class Standardization(nn.Module):
 
 
 class Squashing(nn.Module):
-    """γ·f(αx) + β, each of the three, and centering x, only where it could not be folded.
+    """γ·f(αx + s) + β, each of the four, and centering x, only where it could not be folded.
 
     Args:
         form: the layout.
         function: f, element by element.
         alpha: (1,) or None.
+        offset: (1,) s or None.
         centered: whether the mean over the channels is taken away first.
         weight: (C,) γ or None.
         bias: (C,) β; given together with γ.
@@ -157,6 +158,7 @@ class Squashing(nn.Module):
         form: PointwiseForm,
         function: Squash,
         alpha: Tensor | None = None,
+        offset: Tensor | None = None,
         centered: bool = False,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
@@ -164,7 +166,7 @@ class Squashing(nn.Module):
         super().__init__()
         self.function: Squash = function
         self.centered, self.channels_axis = centered, 3 if form == "linear" else 1
-        self.alpha = frozen(alpha)
+        self.alpha, self.offset = frozen(alpha), frozen(offset)
         shape = (-1,) if form == "linear" else (-1, 1, 1)
         self.weight = frozen(None if weight is None else weight.view(shape))
         self.bias = frozen(None if bias is None else bias.view(shape))
@@ -173,7 +175,8 @@ class Squashing(nn.Module):
         """A map to a map."""
         if self.centered:
             x = x - x.mean(self.channels_axis, keepdim=True)
-        x = squash(x if self.alpha is None else x * self.alpha, self.function)
+        x = x if self.alpha is None else x * self.alpha
+        x = squash(x if self.offset is None else x + self.offset, self.function)
         if self.weight is None or self.bias is None:
             return x
         # In place, which keeps the memory's layout; a broadcast weight in the lead may choose another.

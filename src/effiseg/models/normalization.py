@@ -1,8 +1,9 @@
 """The normalizations an encoder can be built with, each with all that the rest of the product knows of it.
 
-LayerNorm is torch's own. DyT and DyL take no statistics: DyT squashes with a tanh (Zhu et al. 2025,
-"Transformers without Normalization"), DyL is a plain per-channel affine map, which folds into the next layer.
-All act on the last dimension and name their parameters alike: weight (γ), bias (β) and alpha (α).
+LayerNorm is torch's own. The others take no statistics: DyT squashes with a tanh (Zhu et al. 2025, "Transformers
+without Normalization"), Derf with an erf of its own shift (arXiv 2512.10938), DyL is a plain per-channel affine map,
+which folds into the next layer. All act on the last dimension and name their parameters alike: weight (γ), bias (β),
+alpha (α).
 
 At inference every norm is an affine map, a core without numbers of its own, and an affine map (`NormParts`): what
 `fuse` folds. A norm that can take a LayerNorm's place also says how it is fitted to it (`DynamicNorm.follow`).
@@ -25,7 +26,7 @@ from effiseg.models.affine import Affine, exact
 from effiseg.models.curve_fits import Fit, Floats, Groups, fit_linear, fit_tanh
 
 ALPHA_INIT = 0.5
-Squash = Literal["tanh"]
+Squash = Literal["tanh", "erf"]
 Core = Literal["standardize"] | Squash
 
 
@@ -34,10 +35,12 @@ def squash(x: Tensor, function: Squash) -> Tensor:
     match function:
         case "tanh":
             return torch.tanh(x)
+        case "erf":
+            return torch.erf(x)
 
 
 class NormParts(NamedTuple):
-    """γ · core(αx) + β as it is folded, float64 on the CPU; x without its mean over the channels where centered."""
+    """γ · core(αx + s) + β as it is folded, float64 on the CPU; x without its mean over the channels where centered."""
 
     alpha: Tensor | None
     """(1,) or (C,), ahead of the core; None for 1."""
@@ -49,6 +52,8 @@ class NormParts(NamedTuple):
     """(C,), β."""
     eps: float = 0.0
     """Of the core "standardize"."""
+    offset: Tensor | None = None
+    """(1,), s; None for 0."""
     centered: bool = False
     """Whether the token's mean is taken away first: the linear map I − 11ᵀ/C."""
 
@@ -56,7 +61,8 @@ class NormParts(NamedTuple):
     def before(self) -> Affine:
         """The affine map ahead of the core."""
         ones = torch.ones_like(self.weight)
-        scaling = Affine.diagonal(ones if self.alpha is None else self.alpha.expand_as(ones))
+        shift = None if self.offset is None else self.offset.expand_as(ones)
+        scaling = Affine.diagonal(ones if self.alpha is None else self.alpha.expand_as(ones), shift)
         return scaling.after(Affine.centering(ones.numel())) if self.centered else scaling
 
     @property
@@ -80,7 +86,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class DynamicNorm(nn.Module, ABC):
-    """What DyT and DyL have in common: α starts at 0.5, γ at 1, β at 0, all learnt; (..., C) to (..., C).
+    """What the norms without statistics have in common: (..., C) to (..., C), α starts at 0.5, γ at 1, β at 0.
 
     Attributes:
         centered: whether the token's mean over its channels is taken away first; it folds away with the rest.
@@ -221,6 +227,36 @@ class DynamicLinear(DynamicNorm):
         return replace(fit, scale=fit.scale / ALPHA_INIT), ALPHA_INIT
 
 
+class DynamicErf(DynamicNorm):
+    """Derf, γ·erf(αx + s) + β; α and s are scalars, s starts at 0."""
+
+    kind = "derf"
+    bounded = True
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 1)
+        self.shift = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., C)."""
+        return torch.addcmul(self.bias, self.weight, self.core(x))
+
+    def core(self, tokens: Tensor) -> Tensor:
+        """erf(αx + s)."""
+        return squash(torch.addcmul(self.shift, self.alpha, self.read(tokens)), "erf")
+
+    def parts(self) -> NormParts:
+        """What `fuse` folds."""
+        alpha, weight, bias, shift = (exact(values) for values in (self.alpha, self.weight, self.bias, self.shift))
+        return NormParts(alpha, "erf", weight, bias, offset=shift, centered=self.centered)
+
+    def curve(self, x: Floats, y: Floats, channels: Groups) -> tuple[Fit, float]:
+        """The best α, and γ and β for each channel; s keeps its start."""
+        fit = fit_tanh(x, y, channels, lambda values: torch.erf(torch.from_numpy(values)).numpy())
+        assert fit.alpha is not None
+        return fit, fit.alpha
+
+
 EncoderNorm = LayerNorm | DynamicNorm
 
 
@@ -237,5 +273,7 @@ def build_norm(kind: Norm, channels: int, eps: float = 1e-5) -> EncoderNorm:
             return DynamicTanh(channels)
         case "dyl":
             return DynamicLinear(channels)
+        case "derf":
+            return DynamicErf(channels)
         case _:
             raise ModelError(f"a norm must be one of {', '.join(get_args(Norm))}; found {kind!r}")

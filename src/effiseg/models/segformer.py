@@ -30,7 +30,7 @@ class SegFormer(nn.Module):
     Args:
         variant: "b0" (3.7 M parameters) to "b5" (85 M).
         num_classes: K.
-        patch_norm: norm after the four overlap patch embeddings: "layer_norm", "dyt" or "dyl".
+        patch_norm: norm after the four overlap patch embeddings: "layer_norm", "dyt", "dyl" or "derf".
         block_norm: all other norms of the encoder. The decode head keeps its BatchNorm.
         drop_path_rate: stochastic depth of the last block, growing linearly from 0.
         classifier_dropout: dropout before the classifier.
