@@ -5,8 +5,9 @@ Every map that is affine at inference goes into a neighbour, in float64:
 - a norm is a core (standardize, tanh, erf, nothing) between two affine maps, as it says itself; the one behind goes
   into the layers that read it: norm1 into the query and the reducing convolution (or keys and values), the norm after
   the reduction into keys and values, norm2 into fc1, a stage's norm into the head and the next patch embedding;
-- the one ahead, DyT's α or Derf's α and s, goes into the convolution before it; DyL has no core and vanishes; taking a token's mean
-  away is the linear map I − 11ᵀ/C, which goes where a scale goes, but stays in front of a tanh that reads a residual;
+- the one ahead, DyT's α or Derf's α and s, goes into the convolution before it; DyL has no core and vanishes;
+- taking a token's mean away is the linear map I − 11ᵀ/C, which goes where a scale goes, but stays in front of a tanh
+  or erf that reads the residual path;
 - the scale 1/√d goes into the query. A key's bias adds the same to all scores of a query and vanishes; a value's
   bias passes through the softmax, whose weights sum to 1, into the output projection, and with one head the
   output projection goes into the values;
