@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +62,59 @@ def test_unknown_option_is_one_line(command: str, capsys: pytest.CaptureFixture[
     error = capsys.readouterr().err
     assert "no_such_option" in error
     assert error.strip().count("\n") == 0
+
+
+@pytest.mark.parametrize("how", ["folder", "elsewhere"])
+def test_a_fault_of_ours_is_one_line_that_says_where_its_traceback_lies(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(argv: list[str]) -> int:
+        raise ValueError("a bug\nof two lines")
+
+    monkeypatch.setattr("effiseg.commands.data_check.run", run)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    out = tmp_path if how == "folder" else tmp_path / "missing"
+    assert main(["data", "check", "--out", str(out)]) == 70
+    line = capsys.readouterr().err
+    assert line.startswith("effiseg data check: a fault of effiseg's own (ValueError: a bug of two lines); ")
+    assert line.count("\n") == 1
+    (file,) = tmp_path.glob("traceback.txt" if how == "folder" else "temporary/effiseg-*.txt")
+    assert str(file) in line
+    assert "ValueError: a bug" in file.read_text()
+
+
+def test_where_nothing_can_be_written_the_traceback_is_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(argv: list[str]) -> int:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("effiseg.commands.data_check.run", run)
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    assert main(["data", "check"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_systems_refusal_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(argv: list[str]) -> int:
+        raise PermissionError(13, "Permission denied", "/some/file")
+
+    monkeypatch.setattr("effiseg.commands.data_check.run", run)
+    assert main(["data", "check"]) == 2
+    assert capsys.readouterr().err == "effiseg data check: /some/file: Permission denied\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are a POSIX thing")
+def test_a_second_interrupt_prints_no_traceback() -> None:
+    code = (
+        "import atexit, os, signal, sys\n"
+        "import effiseg.commands.data_check as command\n"
+        "from effiseg.cli import main\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "command.run = lambda argv: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.argv = ['effiseg', 'data', 'check']\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "effiseg data check: stopped\n")

@@ -11,8 +11,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "effiseg"
 # A name may import itself and whatever stands in an earlier layer; names of one layer never import each other.
 LAYERS = [
     {"errors", "version"},
-    {"files", "nested", "environment", "allocator", "serialization", "progress"},
-    {"results"},
+    {"nested", "plain_yaml", "environment", "allocator", "serialization", "progress"},
+    {"files", "results"},
     {"config"},
     {"scenes"},
     {"data", "models", "losses", "metrics", "visualization"},
@@ -34,6 +34,7 @@ TORCH_FREE = {
     "errors",
     "version",
     "files",
+    "plain_yaml",
     "nested",
     "allocator",
     "serialization",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import NamedTuple
 
-from effiseg.errors import EffisegError
+from effiseg.errors import EffisegError, printable
 from effiseg.version import __version__
 
 
@@ -63,7 +63,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: the words after `effiseg`; None takes the process's own.
 
     Returns:
-        The exit code: 0 done, 2 a mistake of the user's (one line on stderr), 130 or 143 stopped by a signal.
+        The exit code: 0 done, 2 a mistake of the user's or a refusal of the system's (one line on stderr), 70 a fault
+        of ours (one line that says where its traceback lies), 130 or 143 stopped by a signal, 141 nobody reads on.
     """
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in ("-h", "--help", "help"):
@@ -75,7 +76,10 @@ def main(argv: list[str] | None = None) -> int:
     for command in COMMANDS:
         length = len(command.name.split())
         if words[:length] == command.name.split():
-            return guarded(command, words[length:])
+            code = guarded(command, words[length:])
+            if code == 130 and argv is None:  # this process has nothing else to do
+                _end_at_next_interrupt()
+            return code
     return unknown(words)
 
 
@@ -94,6 +98,57 @@ def guarded(command: Command, argv: list[str]) -> int:
         # The reader of our output has gone (`effiseg … | head`).
         sys.stderr.close()
         return 141
+    except Exception as error:
+        print(f"effiseg {command.name}: {_last_words(error, argv)}", file=sys.stderr)
+        return 2 if isinstance(error, OSError) and error.strerror else 70
+
+
+def _end_at_next_interrupt() -> None:
+    """Let another Ctrl-C end the process without a traceback while the interpreter closes down."""
+    import os
+    import signal
+
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))
+
+
+def _last_words(error: Exception, argv: list[str]) -> str:
+    """One line for an error that nobody foresaw: the system's own words, or where the traceback lies."""
+    if isinstance(error, OSError) and error.strerror:
+        return printable(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    what = printable(" ".join(f"{type(error).__name__}: {error}".split())[:300])
+    place = _keep_traceback(text, argv)
+    if place is None:
+        print(text, file=sys.stderr)
+    where = "stands above" if place is None else f"is in {place}"
+    return f"a fault of effiseg's own ({what}); its traceback {where}; please report it"
+
+
+def _keep_traceback(text: str, argv: list[str]) -> str | None:
+    """Write the traceback into the folder of --out, else into a temporary file; None where neither can be."""
+    import tempfile
+    from pathlib import Path
+
+    outs = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--out"]
+    outs += [word.removeprefix("--out=") for word in argv if word.startswith("--out=")]
+    for out in outs:
+        file = Path(out) / "traceback.txt"
+        if file.parent.is_dir():
+            try:
+                file.write_text(text, encoding="utf-8", errors="backslashreplace")
+            except OSError:
+                continue
+            return printable(str(file))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="effiseg-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as stream:
+            stream.write(text)
+    except OSError:
+        return None
+    return stream.name
 
 
 def unknown(words: list[str]) -> int:

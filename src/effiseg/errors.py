@@ -5,15 +5,17 @@
     ├── DataError                a data set, image or mask that breaks a rule
     ├── ModelError               a model folder or weights that cannot be used
     ├── RunError                 a run folder in the wrong state (exists already, cannot be resumed, …)
-    ├── ResourceError            memory that does not suffice for what was asked
+    ├── ResourceError            memory or room on a disk that does not suffice, or a file the system refuses to write
     └── Interrupted              a signal ended the work after its state was saved; exit code 130 or 143
 
 A message says the rule, what was found, and the likely fix, and names the file. Bugs of ours are not
-EffisegErrors: invariants are asserted and show their traceback.
+EffisegErrors: invariants are asserted. In Python they are raised as they are; the command line says in one line where
+their traceback lies, and ends with the exit code 70.
 """
 
 import unicodedata
 
+_LONGEST = 2000
 _DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 
 
@@ -32,13 +34,18 @@ def is_shown(sign: str) -> bool:
     return unicodedata.category(sign) not in ("Cc", "Cs", "Zl", "Zp") and sign not in _DIRECTIONS
 
 
+def _cut(text: str) -> str:
+    """Both ends of a message that a value of thousands of characters has made unreadable."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+
+
 class EffisegError(Exception):
     """A mistake the user can mend; the message is one line for them to read, whatever names it holds."""
 
     exit_code = 2
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(printable(str(message)))
+        super().__init__(_cut(printable(str(message))))
 
 
 class UsageError(EffisegError):
@@ -58,7 +65,7 @@ class RunError(EffisegError):
 
 
 class ResourceError(EffisegError):
-    """Memory that does not suffice for what was asked.
+    """Memory or room on a disk that does not suffice for what was asked, or a file that the system refuses to write.
 
     Args:
         message: the line to read.

@@ -135,7 +135,7 @@ def test_a_changed_file_is_read_again(make: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "annotations: not valid JSON"),
         ({"images": []}, "holds the lists images, annotations and categories"),
         (content(names=("c.png",)), "must list the images of train; found none of 2"),
         (content(names=("a.png", "./a.png")), "an image is listed once; found 'a.png'"),

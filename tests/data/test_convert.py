@@ -17,7 +17,7 @@ from effiseg.data.convert import convert_dataset
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.samples import list_samples
 from effiseg.data.statistics import split_statistics
-from effiseg.errors import DataError, UsageError
+from effiseg.errors import DataError, ResourceError, UsageError
 
 PALETTE = [[9, 9, 9], [200, 0, 0], [0, 0, 200]]
 SHAPE = (8, 12)
@@ -144,7 +144,7 @@ def test_nothing_is_left_of_a_cut_conversion(
         raise error
 
     monkeypatch.setattr(convert, "write_yaml", stop)
-    with pytest.raises((KeyboardInterrupt, DataError)):
+    with pytest.raises((KeyboardInterrupt, DataError, ResourceError)):
         convert_dataset(spec, tmp_path / "out" / "plain")
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from effiseg.errors import RunError
+from effiseg.errors import ResourceError, RunError
 from effiseg.training import checkpointing
 from effiseg.training.checkpointing import TrainingState, load_checkpoint, read_tensors, save_checkpoint, write_tensors
 
@@ -109,7 +109,7 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch:
         raise OSError("no space left")
 
     monkeypatch.setattr(checkpointing.torch, "save", full_disk)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ResourceError, match=r"last\.ckpt: cannot be written \(no space left\)"):
         write_tensors(path, {"a": torch.zeros(2)})
     assert torch.equal(read_tensors(path)["a"], torch.ones(2))
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]

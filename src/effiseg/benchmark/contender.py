@@ -14,6 +14,7 @@ from effiseg.engines.pytorch import TorchEngine
 from effiseg.errors import UsageError
 from effiseg.files import read_json
 from effiseg.run_folder import resolve_model
+from effiseg.serialization import from_plain
 
 Software = Literal["effiseg", "transformers"]
 """Whose code computes the network, or wrote the file that the engine runs."""
@@ -71,8 +72,7 @@ class Contender:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Contender:
         """What `to_dict` gave."""
-        height, width = value["image_size"]
-        return cls(**{**value, "image_size": (int(height), int(width))})
+        return from_plain(cls, value, "contender")
 
 
 @dataclass(frozen=True)

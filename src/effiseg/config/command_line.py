@@ -30,6 +30,7 @@ from effiseg.config.parsing import (
 )
 from effiseg.config.values import Setting, all_settings, read_value, section
 from effiseg.errors import UsageError
+from effiseg.files import parse_yaml
 from effiseg.nested import merge_settings, nest
 
 Settings = TypeVar("Settings")
@@ -115,7 +116,7 @@ def parse_layers(
         elif name in settings:
             flags = merge_settings(flags, nest({name: read_value(settings[name].hint, value, name)}))
         else:
-            flags = merge_settings(flags, {name: section(yaml.safe_load(value), name)})
+            flags = merge_settings(flags, {name: section(parse_yaml(value, f"--{name}"), name)})
     return [*file_layers(files), ("command line", flags)]
 
 

@@ -23,6 +23,7 @@ from effiseg.data.mask_errors import AnnotationError
 from effiseg.data.regular_file import open_regular
 from effiseg.data.yaml_values import is_integer
 from effiseg.errors import DataError
+from effiseg.files import json_limit, parse_json
 
 Id = int | str
 """A number that a COCO file gives to an image, category or annotation; some tools write text."""
@@ -112,11 +113,16 @@ def _load(file: str, _changed: int, _size: int, least_corners: int) -> CocoAnnot
 def _read(file: str) -> Any:
     try:
         with open_regular(file, "annotations") as stream:
-            return json.load(stream)
+            data = stream.read(json_limit() + 1)
     except DataError as error:
         raise AnnotationError(str(error)) from None
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, no text, or a number too long
-        raise AnnotationError(f"{file}: annotations cannot be read as JSON ({error})") from None
+    except OSError as error:
+        raise AnnotationError(f"{file}: annotations cannot be read ({error.strerror})") from None
+    if len(data) > json_limit():
+        raise AnnotationError(
+            f"{file}: annotations of more than {json_limit() / 1e9:.1f} GB do not fit into memory here"
+        )
+    return parse_json(data, f"{file}: annotations", AnnotationError)
 
 
 def _image(file: str, entry: Any) -> CocoImage:

@@ -17,8 +17,8 @@ from effiseg.data.image_file import read_header
 from effiseg.data.parallel import map_in_processes
 from effiseg.data.sample import Sample
 from effiseg.data.samples import list_samples
-from effiseg.errors import DataError
-from effiseg.files import write_yaml
+from effiseg.errors import DataError, ResourceError
+from effiseg.files import make_folder, partial_prefix, write_yaml, writing
 from effiseg.progress import Progress
 
 YAML_NAME = "data.yaml"
@@ -54,29 +54,25 @@ def convert_dataset(
     target = Path(os.path.abspath(Path(out).expanduser()))  # noqa: PTH100 - no link is resolved
     _refuse_used(target)
     samples = [(split, sample) for split in spec.splits for sample in list_samples(spec, split)]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error.strerror}); choose another folder") from None
-    try:
-        for split in spec.splits:
-            for kind in ("images", "labels"):
-                (unfinished / kind / split).mkdir(parents=True)
-        if not all(sample.can_be_sent for _, sample in samples):
-            processes = 1
-        turned = list(map_in_processes(partial(_convert, spec, unfinished, link), samples, progress, processes))
-        write_yaml(unfinished / YAML_NAME, _description(spec, any(turned)))
-        umask = os.umask(0)
-        os.umask(umask)
-        unfinished.chmod(0o777 & ~umask)  # mkdtemp makes 0700
-        if target.is_dir():
-            target.rmdir()
-        unfinished.replace(target)
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error.strerror or error}); nothing was kept") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)  # gone where it became the target
+    with writing(target):
+        make_folder(target.parent)
+        unfinished = Path(tempfile.mkdtemp(prefix=partial_prefix(target), suffix=".partial", dir=target.parent))
+        try:
+            for split in spec.splits:
+                for kind in ("images", "labels"):
+                    (unfinished / kind / split).mkdir(parents=True)
+            if not all(sample.can_be_sent for _, sample in samples):
+                processes = 1
+            turned = list(map_in_processes(partial(_convert, spec, unfinished, link), samples, progress, processes))
+            write_yaml(unfinished / YAML_NAME, _description(spec, any(turned)))
+            umask = os.umask(0)
+            os.umask(umask)
+            unfinished.chmod(0o777 & ~umask)  # mkdtemp makes 0700
+            if target.is_dir():
+                target.rmdir()
+            unfinished.replace(target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)  # gone where it became the target
     return {split: sum(owner == split for owner, _ in samples) for split in spec.splits}
 
 
@@ -106,7 +102,7 @@ def _convert(spec: DatasetSpec, folder: Path, link: bool, item: tuple[str, Sampl
         picture.putpalette(_palette(spec))
         picture.save(folder / "labels" / split / f"{sample.id}.png")
     except OSError as error:
-        raise DataError(f"{image}: cannot be written ({error.strerror or error})") from None
+        raise ResourceError(f"{image}: cannot be written ({error.strerror or error}); nothing was kept") from None
     return source is not None and read_header(source).orientation != 1
 
 

@@ -25,6 +25,7 @@ from effiseg.data.classes import Classes
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.parallel import map_in_processes
 from effiseg.data.sample import Sample
+from effiseg.errors import ResourceError
 from effiseg.files import atomic_path
 from effiseg.progress import Progress
 
@@ -76,7 +77,7 @@ def count_masks(
             unlisted[value] = unlisted.get(value, 0) + pixels
     counts = MaskCounts(classes, ignored, dict(sorted(unlisted.items())))
     if kept is not None:
-        with contextlib.suppress(OSError):  # no place, no room, not ours: the next run counts again
+        with contextlib.suppress(ResourceError):  # no place, no room, not ours: the next run counts again
             _store(kept, counts)
     return counts
 

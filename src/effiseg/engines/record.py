@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, get_args
+from typing import Any
 
 from effiseg.config.engine import Output, Precision
 from effiseg.errors import ModelError
+from effiseg.files import parse_json
 from effiseg.models.metadata import ModelMetadata
+from effiseg.serialization import from_plain
 
 INPUT_NAME = "images"
 INPUT_LAYOUT = "uint8 RGB 0..255, (batch, height, width, 3)"
@@ -66,23 +68,11 @@ class ExportRecord:
             raise ModelError(
                 f"{source}: must be a file that `effiseg export` wrote; found none of its properties inside"
             )
-        try:
-            values: dict[str, Any] = {name: json.loads(text) for name, text in properties.items()}
-            metadata = ModelMetadata.from_dict({name: values[name] for name in _METADATA_FIELDS if name in values})
-            own = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-            if own.get("input_size") is not None:
-                height, width = own["input_size"]
-                own["input_size"] = (int(height), int(width))
-            record = cls(metadata=metadata, **own)
-        except (ValueError, TypeError, ModelError) as error:
-            raise ModelError(f"{source}: what `effiseg export` wrote inside cannot be read: {error}") from None
-        for name, value, known in (
-            ("output", record.output, get_args(Output)),
-            ("precision", record.precision, get_args(Precision)),
-        ):
-            if value not in known:
-                raise ModelError(f"{source}: {name} must be one of {', '.join(known)}; found {value!r}")
-        return record
+        found = f"{source}: what `effiseg export` wrote inside cannot be read"
+        names = [name for name in property_names() if name in properties]
+        known = {name: parse_json(properties[name], found, ModelError) for name in names}
+        metadata = {name: known.pop(name) for name in _METADATA_FIELDS if name in known}
+        return from_plain(cls, {**known, "metadata": metadata}, found, error=ModelError)
 
 
 def property_names() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,10 @@ class TorchExport(FileFormat):
 
         program = capture(network, record.input_size, record.batch_size)
         extra = {f"{PREFIX}.{name}": text for name, text in record.to_properties().items()}
+        archive = io.BytesIO()  # torch aborts the process where it cannot write to a file
         with quiet():
-            torch.export.save(program, path, extra_files=extra)
+            torch.export.save(program, archive, extra_files=extra)
+        path.write_bytes(archive.getbuffer())
 
     def open_written(self, path: Path) -> LoadedModel:
         """See `FileFormat.open_written`."""

@@ -21,7 +21,7 @@ from effiseg.export.checks import format_to_write
 from effiseg.export.quantization import quantize
 from effiseg.export.verification import Verification, check_verification, verify
 from effiseg.export.writing import write_file
-from effiseg.files import write_json
+from effiseg.files import make_folder, partial_prefix, write_json, writing
 from effiseg.inference.framing import known_size
 from effiseg.models.segformer import SegFormer
 
@@ -112,12 +112,13 @@ def report_path(out: Path) -> Path:
 @contextlib.contextmanager
 def _staged(out: Path) -> Iterator[Path]:
     """The target's name in a hidden folder beside it, which is gone afterwards with all that is in it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    try:
-        yield folder / out.name
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with writing(out):
+        make_folder(out.parent)
+        folder = Path(tempfile.mkdtemp(prefix=partial_prefix(out), suffix=".partial", dir=out.parent))
+        try:
+            yield folder / out.name
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sizes(input_size: tuple[int, int] | None, model: SegFormer) -> list[tuple[int, int]]:

@@ -106,16 +106,13 @@ def save_pretrained(model: SegFormer, folder: str | Path) -> None:
         folder: made if it does not exist; a model in it is replaced.
 
     Raises:
-        ModelError: the folder cannot be written.
+        ResourceError: the folder cannot be written.
     """
     tensors = {classic_name(name): value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     target = Path(folder)
-    try:
-        with atomic_path(target / WEIGHTS_FILE) as temporary:
-            save_file(tensors, temporary, metadata={"format": "pt"})
-        write_json(target / CONFIG_FILE, model_config(model))
-    except OSError as error:
-        raise ModelError(f"{target}: the model cannot be written there: {error.strerror or error}") from None
+    with atomic_path(target / WEIGHTS_FILE) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    write_json(target / CONFIG_FILE, model_config(model))
 
 
 def from_pretrained(folder: str | Path) -> SegFormer:

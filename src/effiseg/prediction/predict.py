@@ -102,14 +102,10 @@ class PredictionFolder:
         """Write outputs of an image or frame.
 
         Raises:
-            UsageError: a file cannot be written.
+            ResourceError: a file cannot be written.
         """
         for output in outputs:
-            path = self.file(output, name)
-            try:
-                write_bytes(path, encoded(output, segmentation, self.raw_ids))
-            except OSError as error:
-                raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
+            write_bytes(self.file(output, name), encoded(output, segmentation, self.raw_ids))
 
     def close(self, settings: dict[str, Any], report: PredictionReport, describe: dict[str, Any]) -> None:
         """Write the record: settings, what the ids mean, and what became of the sources."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from effiseg.config.model import LARGEST_STRIDE
 from effiseg.errors import DataError, EffisegError
-from effiseg.files import read_json, write_json
+from effiseg.files import make_folder, read_json, write_json, writing
 from effiseg.scenes.street.scene import draw_scene
 
 __all__ = ["MANIFEST", "SPLITS", "draw_scene", "scene_paths", "scene_rng", "synthesize"]
@@ -87,7 +87,7 @@ def synthesize(
     done = drawn = 0
     for split, count in wanted.items():
         for path in scene_paths(root, split, 0):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
         for index in range(count):
             image_path, label_path = scene_paths(root, split, index)
             if not image_path.exists():  # the image is written last: where it is, its label is too
@@ -137,17 +137,11 @@ def _claim(root: Path, asked: dict[str, Any]) -> None:
                     "choose another folder or delete it"
                 )
         return
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        foreign = next(iter(sorted(root.iterdir())), None)
-    except OSError as error:
-        raise DataError(f"{root}: cannot be used as a folder ({error.strerror}); choose another") from None
+    make_folder(root)
+    foreign = next(iter(sorted(root.iterdir())), None)
     if foreign is not None:
         raise DataError(f"{root}: must be empty or new; found {foreign.name}; choose another folder")
-    try:
-        write_json(manifest, {**asked, "complete": False})
-    except OSError as error:
-        raise DataError(f"{root}: cannot be written to ({error.strerror}); choose another folder") from None
+    write_json(manifest, {**asked, "complete": False})
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -156,9 +150,10 @@ def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     worked, data = cv2.imencode(".png", np.ascontiguousarray(pixels), (cv2.IMWRITE_PNG_COMPRESSION, 1))
     assert worked, f"OpenCV cannot encode {pixels.shape} {pixels.dtype}"
     temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_bytes(data.tobytes())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written ({error.strerror}); free some space, then go on") from None
+    with writing(path):
+        try:
+            temporary.write_bytes(data.tobytes())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise

@@ -21,7 +21,16 @@ from effiseg.data.statistics import describe_unlisted, summarize
 from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import RunError, UsageError
 from effiseg.evaluation.evaluator import evaluate
-from effiseg.files import LockedError, exclusive_lock, read_json, write_json, write_text, write_yaml
+from effiseg.files import (
+    LockedError,
+    exclusive_lock,
+    make_folder,
+    read_json,
+    remove_leftovers,
+    write_json,
+    write_text,
+    write_yaml,
+)
 from effiseg.inference.framing import Framing
 from effiseg.inference.network import trained_network
 from effiseg.losses.custom import Loss, check_custom_loss
@@ -179,9 +188,10 @@ def _sole_process(run: RunFolder) -> Iterator[None]:
     Raises:
         RunError: another one trains it.
     """
-    run.path.mkdir(parents=True, exist_ok=True)
+    make_folder(run.path)
     try:
         with exclusive_lock(run.lock):
+            remove_leftovers(run.checkpoints)
             yield
     except LockedError as holder:
         raise RunError(f"{run.path}: is being trained by {holder}; wait until it ends, or stop it") from None
