@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Lightning under its second name.
 NOT_DECLARED = {"pytorch-lightning"}
 # What the package looks for and does without, or is measured against: never a dependency.
-OPTIONAL_IMPORTS = {"transformers", "triton"}
+OPTIONAL_IMPORTS = {"transformers"}
 
 
 def declarations() -> dict[str, Requirement]:
