@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from effiseg.comparison import ablation, samples
-from effiseg.comparison.ablation import PlannedRun, ablate, planned_runs
+from effiseg.comparison.ablation import ablate
+from effiseg.comparison.plan import PlannedRun, planned_runs
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import make_settings, settings_dict
 from effiseg.errors import ModelError, ResourceError, RunError, UsageError

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from effiseg.comparison.ablation import ablate, pinned, planned_runs
+from effiseg.comparison.ablation import ablate
+from effiseg.comparison.plan import pinned, planned_runs
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.model import ModelConfig, Norm
 from effiseg.config.parsing import read_settings

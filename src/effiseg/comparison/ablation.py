@@ -5,22 +5,29 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from effiseg.allocator import keep_freed_memory
 from effiseg.benchmark.complexity import complexity
+from effiseg.comparison.plan import (
+    PlannedRun,
+    changed_settings,
+    check_same_settings,
+    pinned,
+    planned_runs,
+    row_config,
+)
 from effiseg.comparison.samples import save_samples_of_rows
 from effiseg.comparison.speed import add_latency
-from effiseg.config.comparison import BASELINE_ROW, OWN_SETTINGS, TEACHER_ROW, AblationConfig
+from effiseg.config.comparison import BASELINE_ROW, TEACHER_ROW, AblationConfig
 from effiseg.config.data import parse_image_size
 from effiseg.config.model import ModelConfig
-from effiseg.config.parsing import make_settings, read_settings, recipe_settings, settings_dict
-from effiseg.config.training import INIT_WORDS, TrainConfig
+from effiseg.config.parsing import settings_dict
+from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.environment import describe_environment, resolve_device
-from effiseg.errors import EffisegError, Interrupted, ModelError, ResourceError, RunError, UsageError
+from effiseg.errors import EffisegError, Interrupted, ResourceError, RunError, UsageError
 from effiseg.evaluation.chance import chance_miou
 from effiseg.evaluation.evaluator import evaluate
 from effiseg.files import read_json, write_json, write_yaml
@@ -28,33 +35,17 @@ from effiseg.inference.framing import Framing
 from effiseg.inference.network import trained_network
 from effiseg.models.pretrained import from_pretrained, weights_digest
 from effiseg.models.segformer import SegFormer
-from effiseg.models.starters import STARTER, largest_with_starter
-from effiseg.nested import flatten, nest
+from effiseg.nested import flatten
 from effiseg.report.results_table import write_results_table
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
 from effiseg.run_folder import ComparisonFolder, RunFolder, is_new, resolve_model
-from effiseg.training.initialization import load_initialization, resolve_init
 from effiseg.training.teacher import check_teacher, read_teacher
-from effiseg.training.trainer import resume, train, with_absolute_paths
+from effiseg.training.trainer import resume, train
 
 Message = Callable[[str], None]
 # Settings in which rows may differ without that being a difference between strategies.
 _BOOKKEEPING = frozenset({"out", "recipe", "seed", "teacher", "init_digest"})
 _COMPLEXITY_SIZE = (512, 1024)
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One training run of the comparison."""
-
-    row: str
-    seed: int
-    config: TrainConfig
-
-    @property
-    def run(self) -> RunFolder:
-        """Where it lies."""
-        return RunFolder(self.config.out)
 
 
 def ablate(
@@ -154,103 +145,6 @@ def check_ablation(config: AblationConfig) -> None:
         raise UsageError("--out is missing: give the folder of the comparison")
     if config.latency_size is not None:
         parse_image_size(config.latency_size)
-
-
-def changed_settings(config: AblationConfig) -> dict[str, Any]:
-    """The settings in which `config` differs from the defaults, nested."""
-    defaults = flatten(settings_dict(AblationConfig()))
-    return nest({key: value for key, value in flatten(settings_dict(config)).items() if value != defaults[key]})
-
-
-def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[PlannedRun]:
-    """All runs in the order they are trained: the teacher unless given, then row by row for each seed.
-
-    Raises:
-        UsageError: an unknown recipe, or settings that contradict a row.
-    """
-    folder = ComparisonFolder(config.out)
-    teacher = config.teacher
-    plan: list[PlannedRun] = []
-
-    # Another size of network cannot start from the rows' weights, but it can start as they do.
-    alike = shared.get("init", config.init) in (None, *INIT_WORDS)
-    for_teacher = {key: value for key, value in shared.items() if key != "init_digest" and (alike or key != "init")}
-
-    def add(row: str, recipe: str, seed: int, **own: Any) -> None:
-        settings = for_teacher if row == TEACHER_ROW else shared
-        planned = row_config(config, settings, recipe, seed=seed, out=str(folder.run(row, seed).path), **own)
-        planned = resolve_init(planned)
-        if planned.distillation.enabled:
-            planned = with_absolute_paths(replace(planned, teacher=teacher))
-        plan.append(PlannedRun(row, seed, planned))
-
-    if teacher is None:
-        own: dict[str, Any] = {"epochs": config.teacher_epochs, "init": config.teacher_init}
-        given = {key: value for key, value in own.items() if value is not None}
-        if alike and config.teacher_init is None and config.teacher_recipe == AblationConfig.teacher_recipe:
-            given |= _size_of_teacher(config, shared)
-        add(TEACHER_ROW, config.teacher_recipe, config.seeds[0], **given)
-        teacher = str(Path(plan[0].config.out).resolve())
-    for seed in config.seeds:
-        for recipe in config.recipes:
-            add(Path(recipe).stem, recipe, seed)
-    return plan
-
-
-def _size_of_teacher(config: AblationConfig, shared: dict[str, Any]) -> dict[str, Any]:
-    """The largest network that has a starter, where the rows start from theirs; otherwise what the recipe says."""
-    rows_start = resolve_init(row_config(config, shared, BASELINE_ROW)).init
-    largest = largest_with_starter()
-    return {"model": {"variant": largest}} if rows_start == STARTER and largest is not None else {}
-
-
-def pinned(planned: PlannedRun, spec: DatasetSpec) -> PlannedRun:
-    """The run with the fingerprint of the weights it starts from, which it will write down.
-
-    Raises:
-        ModelError: they do not fit the row's network.
-    """
-    try:
-        initial = load_initialization(planned.config, spec)
-    except ModelError as error:
-        raise ModelError(f"row {planned.row}: {error}") from None
-    if initial is None:
-        return planned
-    return replace(planned, config=replace(planned.config, init_digest=initial.report.digest))
-
-
-def row_config(config: AblationConfig, shared: dict[str, Any], recipe: str, **own: Any) -> TrainConfig:
-    """What a row trains with: its recipe, the settings that hold for every row, then its own."""
-    kept = {k: v for k, v in shared.items() if k not in OWN_SETTINGS | {"recipe", "seed", "out", "teacher"}}
-    paths = {key: getattr(with_absolute_paths(config), key) for key in ("data", "data_root")}
-    return with_absolute_paths(
-        make_settings(
-            TrainConfig,
-            (f"recipe {recipe}", recipe_settings(recipe)),
-            ("settings", kept),
-            ("row", {"recipe": recipe, **own, **paths}),
-        )
-    )
-
-
-def check_same_settings(planned: PlannedRun) -> None:
-    """Refuse a folder that holds this run with other settings.
-
-    Raises:
-        RunError: one differing setting is named.
-    """
-    run = planned.run
-    if not run.is_run:
-        return
-    there = flatten(settings_dict(read_settings(TrainConfig, run.config)))
-    wanted = flatten(settings_dict(planned.config))
-    differing = [key for key in wanted if key != "out" and there.get(key) != wanted[key]]
-    if differing:
-        key = differing[0]
-        raise RunError(
-            f"{run.path}: was trained with other settings ({key}: {there.get(key)!r} there, {wanted[key]!r} now"
-            f"{f', and {len(differing) - 1} more' if len(differing) > 1 else ''}); choose another --out"
-        )
 
 
 def train_planned(planned: PlannedRun) -> None:
