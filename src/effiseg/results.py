@@ -14,6 +14,8 @@ from typing import Any, Self
 from effiseg.errors import UsageError
 from effiseg.serialization import from_plain
 
+PREDICTION_RECORD = "prediction.json"
+"""The file in a folder of predictions that says what their values mean."""
 PROTOCOLS: dict[str, str] = {
     "full": "labels at their original size",
     "quarter": "labels reduced to a quarter of the network's input",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.file_sample import FileSample
@@ -156,3 +159,47 @@ def test_a_header_that_claims_too_much_is_refused_by_default(tmp_path: Path) -> 
     (tmp_path / "a.bmp").write_bytes(claims)
     with pytest.raises(DataError, match="at most 178956970 pixels are decoded"):
         decode_image(tmp_path / "a.bmp")
+
+
+def damaged_files() -> dict[str, bytes]:
+    """Files that decoders like to comment, and one that they should not."""
+    noise = np.kron(np.random.default_rng(1).integers(0, 256, (12, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    files: dict[str, bytes] = {}
+    for suffix, options in {".png": {}, ".tif": {"compression": "tiff_lzw"}, ".webp": {}, ".bmp": {}}.items():
+        stream = io.BytesIO()
+        Image.fromarray(noise).save(stream, Image.registered_extensions()[suffix], **options)
+        data = stream.getvalue()
+        flipped = bytearray(data)
+        flipped[len(data) // 2] ^= 0x5A
+        files |= {
+            f"cut{suffix}": data[: len(data) * 2 // 3],
+            f"flip{suffix}": bytes(flipped),
+            f"x{suffix}": data + b"x",
+        }
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "PNG", icc_profile=b"no profile")
+    return files | {"profile.png": stream.getvalue(), "nothing.png": b"\x89PNG\r\n\x1a\n"}
+
+
+def test_decoders_write_nothing_to_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name, data in damaged_files().items():
+        (tmp_path / name).write_bytes(data)
+        with contextlib.suppress(DataError):
+            decode_image(tmp_path / name)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "1"])
+def test_what_a_png_says_besides_its_pixels_changes_none(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(PIXELS).convert(mode)
+    notes = PngInfo()
+    notes.add_text("comment", "x" * 1000)
+    image.save(tmp_path / "plain.png")
+    image.save(tmp_path / "noted.png", pnginfo=notes, icc_profile=b"no profile", gamma=0.5, dpi=(30, 30))
+    np.testing.assert_array_equal(decode_image(tmp_path / "noted.png")[0], decode_image(tmp_path / "plain.png")[0])
+    np.testing.assert_array_equal(decode_image(tmp_path / "plain.png")[0], np.asarray(image.convert("RGB")))
+    data = bytearray((tmp_path / "plain.png").read_bytes())
+    data[-20] ^= 1
+    (tmp_path / "damaged.png").write_bytes(data)
+    with pytest.raises(DataError, match=r"damaged\.png: image cannot be read"):
+        decode_image(tmp_path / "damaged.png")

@@ -6,12 +6,14 @@ import glob
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+import effiseg
 from effiseg.data.cache import SampleCache, StoredSize
 from effiseg.data.cache_storage import CacheStorage
 from effiseg.data.check import check_dataset
@@ -21,6 +23,7 @@ from effiseg.data.mask_counts import count_masks
 from effiseg.data.names import clean_id
 from effiseg.data.samples import list_samples
 from effiseg.errors import DataError, printable
+from effiseg.evaluation.predictions import PredictionFolder
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
 NAMES = ["plain", "mit Leerzeichen ü", "道路", NOT_UTF8, "new\nline", "\x1b[31mred", "<b>&\"'$x$", "%_{}#~^", "a" * 250]
@@ -144,3 +147,23 @@ def test_a_double_star_stands_for_any_folders(tmp_path: Path, monkeypatch: pytes
     for pattern in ("**/*.png", "a/**/*.png", "**/b/*.png", "*/**/b/*", "a/**", "**/b/**"):
         expected = sorted(path for path in glob.glob(pattern, recursive=True) if Path(path).is_file())  # noqa: PTH207
         assert sorted(glob_files(pattern, [])) == expected, pattern
+
+
+def test_a_run_ends_whole_on_files_of_any_name(
+    odd_names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effiseg_command: Any
+) -> None:
+    monkeypatch.setattr("effiseg.runs.report_at_end", lambda *arguments, **others: None)
+    small = {"image_size": (32, 32), "batch_size": 2, "workers": 1, "device": "cpu", "epochs": 1, "init": None}
+    run = effiseg.train(data=odd_names, out=tmp_path / "run", **small)
+    results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    assert sorted(results["val"]["image_iou"]) == sorted(map(clean_id, NAMES))
+    damaged = odd_names.parent / "images" / "val" / f"no {NOT_UTF8}.jpg"
+    damaged.write_bytes(b"no image")
+    done = effiseg_command("predict", run.path, odd_names.parent / "images" / "val", "--out", tmp_path / "out",
+                       "--save", "labels")  # fmt: skip
+    damaged.unlink()
+    assert done.returncode == 1, done.stderr
+    assert "caf\\udce9.jpg: not an image" in done.stderr
+    assert {path.stem for path in (tmp_path / "out" / "labels").iterdir()} == set(map(clean_id, NAMES))
+    scored = effiseg.evaluate(run, odd_names, "val", workers=0)
+    assert effiseg.evaluate(PredictionFolder(tmp_path / "out"), odd_names, "val", workers=0).miou == scored.miou

@@ -161,3 +161,53 @@ def test_no_folder(small_spec: DatasetSpec, tmp_path: Path) -> None:
 def test_what_concerns_models_is_refused(small_spec: DatasetSpec, framing: Framing, protocol: Protocol) -> None:
     with pytest.raises(UsageError, match=r"--protocol, .*--flip .*concern models"):
         evaluate(PredictionFolder(small_spec.root / "labels/val"), framing, small_spec, "val", protocol=protocol)
+
+
+def own_predictions(tmp_path: Path, classes: dict[str, str] | None) -> DatasetSpec:
+    """A data set with a label_mapping, and perfect predictions of class indices with a record."""
+    import json
+
+    generator = np.random.default_rng(0)
+    for camera in ("cam1", "cam2"):
+        raw = generator.choice([7, 11, 23, 0], (20, 30)).astype(np.uint8)
+        save(tmp_path / f"images/val/{camera}/0001.png", np.zeros((20, 30, 3), np.uint8))
+        save(tmp_path / f"labels/val/{camera}/0001.png", raw)
+        index = np.full(256, 200, np.uint8)
+        index[[7, 11, 23]] = 0, 1, 2
+        save(tmp_path / f"out/labels/{camera}/0001.png", index[raw])
+        save(tmp_path / f"out/color/{camera}/0001.png", np.zeros((20, 30, 3), np.uint8))
+        save(tmp_path / f"out/labels/.ipynb_checkpoints/{camera}__0001.png", raw)
+    if classes is not None:
+        record = {"classes": {value: {"name": name, "color": [0, 0, 0]} for value, name in classes.items()}}
+        (tmp_path / "out" / "prediction.json").write_text(json.dumps(record))
+    (tmp_path / "data.yaml").write_text(
+        "val: images/val\nnames: [road, car, sky]\nlabel_mapping: {0: ignore_label, 7: 0, 11: 1, 23: 2}\n"
+    )
+    return load_dataset_spec(tmp_path / "data.yaml")
+
+
+@pytest.mark.parametrize("folder", ["out", "out/labels"])
+def test_our_own_predictions_are_read_as_their_record_says(tmp_path: Path, folder: str) -> None:
+    spec = own_predictions(tmp_path, {"0": "road", "1": "car", "2": "sky"})
+    result = evaluate(PredictionFolder(tmp_path / folder), Framing(), spec, "val")
+    assert (result.images, result.miou) == (2, 100.0)
+    (tmp_path / "out" / "prediction.json").unlink()
+    assert evaluate(PredictionFolder(tmp_path / "out" / "labels"), Framing(), spec, "val").miou == 0.0
+
+
+def test_a_record_of_raw_ids_or_of_another_order_means_what_it_says(tmp_path: Path) -> None:
+    spec = own_predictions(tmp_path, {"0": "car", "1": "road", "2": "sky"})
+    assert evaluate(PredictionFolder(tmp_path / "out"), Framing(), spec, "val").class_iou["sky"] == 100
+    assert evaluate(PredictionFolder(tmp_path / "out"), Framing(), spec, "val").class_iou["car"] == 0
+    own_predictions(tmp_path, {"7": "road", "11": "car", "23": "sky"})
+    for camera in ("cam1", "cam2"):
+        with Image.open(tmp_path / f"labels/val/{camera}/0001.png") as image:
+            image.save(tmp_path / f"out/labels/{camera}/0001.png")
+    assert evaluate(PredictionFolder(tmp_path / "out"), Framing(), spec, "val").miou == 100
+
+
+@pytest.mark.parametrize("classes", [{"0": "tree"}, {"300": "road"}, {"x": "road"}])
+def test_a_record_of_other_classes_is_refused(tmp_path: Path, classes: dict[str, str]) -> None:
+    spec = own_predictions(tmp_path, classes)
+    with pytest.raises(DataError, match=r"prediction\.json: classes must lead from values of 8 bits to names of"):
+        evaluate(PredictionFolder(tmp_path / "out"), Framing(), spec, "val")

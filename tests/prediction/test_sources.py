@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,48 @@ def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: st
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"^(nowhere|empty)"):
         find_sources([word])
+
+
+def test_hidden_folders_are_passed_over_and_noted(folder: Path) -> None:
+    for name in (".old/1.jpg", "__MACOSX/1.jpg", "a/@eaDir/1.jpg"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_bytes(b"x")
+    for word in (folder, folder / "**" / "*.*"):
+        noted: list[str] = []
+        assert ids(find_sources([str(word)], passed_over=noted)) == ["a/1", "b ü/1", "b ü/2.bmp", "b ü/2.png", "drive"]
+        assert len(noted) == 4
+    assert ids(find_sources([str(folder / ".old")])) == ["1"]
+
+
+@pytest.mark.timeout(30)
+def test_links_into_parents_end(folder: Path) -> None:
+    for index in range(6):
+        (folder / "a" / f"up{index}").symlink_to(folder)
+    for word in (folder, folder / "**" / "*.jpg"):
+        assert ids(find_sources([str(word)])).count("a/1") == 1
+
+
+def test_outputs_stay_below_their_folder(folder: Path) -> None:
+    odd = folder / "b ü" / os.fsdecode(b"caf\xe9\n.png")
+    odd.write_bytes(b"x")
+    (folder / "b ü" / "a\\..\\b.png").write_bytes(b"x")
+    found = ids(find_sources([str(folder / "a" / ".." / "*" / ".." / "b ü" / "*.png")]))
+    found += ids(find_sources([str(folder / "*" / ".." / "a" / "*.jpg"), str(folder / "b ü")]))
+    assert "b ü/caf%E9%0A" in found
+    assert "b ü/a%5C..%5Cb" in found
+    for name in found:
+        assert ".." not in Path(name).parts
+        assert not Path(name).is_absolute()
+        name.encode()
+
+
+@pytest.mark.timeout(30)
+def test_a_fifo_is_no_source(folder: Path) -> None:
+    for name in ("a/x.png", "x.mp4"):
+        os.mkfifo(folder / name)
+        with pytest.raises(DataError, match="must be a regular file; found a FIFO"):
+            find_sources([str(folder / name)])
+    from effiseg.prediction.video import FrameReader
+
+    with pytest.raises(DataError, match="must be a regular file; found a FIFO"):
+        FrameReader(str(folder / "x.mp4"))

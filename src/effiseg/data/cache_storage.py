@@ -7,6 +7,7 @@ run or a worker of it lives, so the next start can tell a dead run's folder and 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
@@ -142,5 +143,6 @@ def _remove(folder: Path) -> None:
         return
     del _owned[folder]
     # Renamed first, so that a worker that still writes finds no folder to write to.
-    shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}")), ignore_errors=True)
+    with contextlib.suppress(OSError):  # somebody removed it already
+        shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}")), ignore_errors=True)
     os.close(descriptor)

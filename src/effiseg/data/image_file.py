@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,13 @@ IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM")
 _MOST_BYTES_PER_PIXEL, _MOST_BYTES_BESIDE = 16, 2**26
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 0x00FE, 0b101
 _MOST_PAGES = 1000
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _ORIENTATION = 0x0112  # the EXIF and TIFF tag, 1..8
+
+
+# What OpenCV says of damaged files it says on the terminal; here they are errors, or Pillow's.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True)
@@ -208,11 +215,38 @@ def _valid_orientation(value: object) -> int:
 
 def _decode_with_opencv(encoded: UInt8Array) -> UInt8Array | None:
     """(H, W, 3) RGB as stored; None where OpenCV cannot."""
+    if encoded[:8].tobytes() == _PNG_START:
+        pixels_alone = _without_asides(encoded)
+        if pixels_alone is None:
+            return None
+        encoded = pixels_alone
     try:
         decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # more pixels than it is willing to decode
         return None
     return None if decoded is None else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _without_asides(png: UInt8Array) -> UInt8Array | None:
+    """A PNG of the chunks that its pixels are made of; None where it is damaged.
+
+    libpng writes to the terminal what it thinks of color profiles and of wrong checksums.
+    """
+    data = memoryview(png)  # type: ignore[arg-type]
+    kept, whole, place = [data[:8]], True, 8
+    while place + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        end = place + 12 + length
+        if end > len(data) or zlib.crc32(data[place + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+            return None
+        if kind in _PNG_PIXEL_CHUNKS:
+            kept.append(data[place:end])
+        else:
+            whole = False
+        if kind == b"IEND":
+            return png if whole else np.frombuffer(b"".join(kept), np.uint8)
+        place = end
+    return None
 
 
 def _decode_with_pillow(image: Image.Image, path: str | Path) -> UInt8Array:

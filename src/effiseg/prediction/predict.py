@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from effiseg.config.prediction import Existing, PredictionConfig, Saved
-from effiseg.errors import DataError, UsageError
+from effiseg.errors import DataError, UsageError, printable
 from effiseg.files import read_json, write_bytes, write_json
 from effiseg.inference.network import ModelSource
 from effiseg.inference.predictor import Predictor, Prepared
@@ -25,13 +25,13 @@ from effiseg.prediction.pipeline import run_pipeline
 from effiseg.prediction.raw_ids import raw_id_table
 from effiseg.prediction.sources import Source, find_sources
 from effiseg.prediction.video import FrameReader, FrameWriter, whole_video
+from effiseg.results import PREDICTION_RECORD
 from effiseg.visualization.label_colours import UInt8Array
 
 IMAGE_OUTPUTS: tuple[Saved, ...] = ("labels", "color", "overlay")
 """What is written of images unless it is chosen."""
 VIDEO_OUTPUTS: tuple[Saved, ...] = ("overlay",)
 """What is written of videos and streams unless it is chosen."""
-RECORD = "prediction.json"
 
 
 @dataclass
@@ -76,7 +76,7 @@ class PredictionFolder:
         Raises:
             UsageError: the folder cannot be used.
         """
-        record = self.path / RECORD
+        record = self.path / PREDICTION_RECORD
         try:
             held = len(list(self.path.iterdir())) if self.path.exists() else 0
             if held and existing == "refuse":
@@ -88,7 +88,7 @@ class PredictionFolder:
                 before = read_json(record).get("settings") if record.is_file() else None
                 changed = [name for name, value in settings.items() if (before or {}).get(name) != value]
                 if changed:
-                    what = f"other settings ({', '.join(changed)})" if before else f"no {RECORD}"
+                    what = f"other settings ({', '.join(changed)})" if before else f"no {PREDICTION_RECORD}"
                     raise UsageError(f"--out {self.path}: --existing skip goes on with the same settings; found {what}")
             write_json(record, {"settings": settings})
         except OSError as error:
@@ -110,7 +110,7 @@ class PredictionFolder:
     def close(self, settings: dict[str, Any], report: PredictionReport, describe: dict[str, Any]) -> None:
         """Write the record: settings, what the ids mean, and what became of the sources."""
         found = {"images": report.images, "skipped": report.skipped, "unreadable": report.unreadable}
-        write_json(self.path / RECORD, {"settings": settings, **describe, **found})
+        write_json(self.path / PREDICTION_RECORD, {"settings": settings, **describe, **found})
 
 
 def predict(
@@ -130,7 +130,11 @@ def predict(
         UsageError, ModelError: what is wrong, in one line.
         KeyboardInterrupt: Ctrl-C; only whole files are left. A stream's video ends there in good order.
     """
-    sources = find_sources(config.source, config.out)
+    passed_over: list[str] = []
+    sources = find_sources(config.source, config.out, passed_over)
+    if passed_over:
+        found = f"{len(passed_over)} hidden files or folders, as {printable(passed_over[0])}"
+        print(f"source: passed over {found}", file=sys.stderr)
     framing = {name: getattr(config, name) for name in ("mode", "window", "stride", "flip", "image_size", "resize")}
     predictor = Predictor(
         model,
@@ -234,7 +238,7 @@ def _predict_images(
     unreadable = len(report.unreadable)
 
     def failed(source: Source, error: DataError) -> None:
-        report.unreadable[source.address] = str(error)
+        report.unreadable[printable(source.address)] = str(error)
 
     run_pipeline(
         predictor,
@@ -264,7 +268,7 @@ def _predict_video(
     try:
         reader = FrameReader(source.address)
     except DataError as error:
-        report.unreadable[source.address] = str(error)
+        report.unreadable[printable(source.address)] = str(error)
         return
     counter.total += reader.frames
     before = counter.done
@@ -291,7 +295,7 @@ def _predict_video(
         else:
             run(None)
     except DataError as error:
-        report.unreadable[source.address] = str(error)
+        report.unreadable[printable(source.address)] = str(error)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from effiseg.data.regular_file import refuse_irregular
 from effiseg.errors import DataError, UsageError
 from effiseg.files import atomic_path
 from effiseg.visualization.label_colours import UInt8Array
@@ -27,10 +28,12 @@ class FrameReader:
         address: path, URL, or the number of a webcam.
 
     Raises:
-        DataError: it cannot be opened.
+        DataError: it cannot be opened, or is a FIFO, socket or device.
     """
 
     def __init__(self, address: str) -> None:
+        if not address.isdigit() and "://" not in address:
+            refuse_irregular(address, "video")
         self._capture = cv2.VideoCapture(int(address)) if address.isdigit() else cv2.VideoCapture(address)
         if not self._capture.isOpened():
             self._capture.release()
