@@ -118,17 +118,16 @@ def _load_torch(contender: Contender, engine: TorchEngine) -> Forward:
 def _load_file(contender: Contender, engine: FileEngine) -> Forward:
     assert contender.file is not None, contender
     file, array = Path(contender.file), input_array(contender)
-    run: Callable[[], Any]
+    call: Callable[[np.ndarray[Any, Any]], Any]
     if contender.software == "transformers":
-        run = engine.run_plain(file, array, contender.threads, contender.precision)
+        call = engine.run_plain(file, contender.threads, contender.precision)
     else:
-        model = engine.load(file, threads=contender.threads, precision=contender.precision)
-        run = partial(model, array)
+        call = engine.load(file, threads=contender.threads, precision=contender.precision)
 
     def profile(passes: int) -> Counter[str]:
         return engine.profile(file, array, contender.threads, contender.precision, passes)
 
-    return Forward(run, None, engine.parts(file), profile)
+    return Forward(partial(call, array), None, engine.parts(file), profile)
 
 
 def _network(contender: Contender, engine: TorchEngine) -> nn.Module:

@@ -69,26 +69,13 @@ def _in_new_words(argv: Sequence[str]) -> list[str]:
     given = [word for word in argv if word in old or word.partition("=")[0] == "--precision"]
     if len(given) > 1:
         raise UsageError(f"give one --precision; found both {given[0]} and {given[1]}")
-    precision: str | None = "int8"
-    if old == ["--half"]:
-        word = _value(argv, "--format")
-        named = next((known for known in FORMATS if known.format == word), None)
-        chosen = named or format_of(_value(argv, "--out")) or FORMATS[0]
-        precision = chosen.half
-        if precision is None:
-            able = " and ".join(known.format for known in FORMATS if known.half)
-            raise UsageError(f"--half is for --format {able}; found {chosen.format}")
+    written = next(filter(None, (format_of(word.rpartition("=")[2]) for word in argv)), None)
+    precision = "int8" if old == ["--int8"] else written.half if written else None
+    if precision is None:
+        able = " and ".join(known.format for known in FORMATS if known.half)
+        raise UsageError(f"--half is for --format {able}; found {written and written.format}")
     print(f"effiseg export: {old[0]} is now --precision {precision}", file=sys.stderr)
-    return [*(word for word in argv if word not in old), "--precision", str(precision)]
-
-
-def _value(argv: Sequence[str], option: str) -> str:
-    """What stands behind an option, or nothing."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
-        name, equals, value = word.partition("=")
-        if name == option:
-            return value if equals else following
-    return ""
+    return [*(word for word in argv if word not in old), "--precision", precision]
 
 
 def print_report(report: ExportReport) -> None:

@@ -29,7 +29,7 @@ Pixels = npt.NDArray[np.uint8]
 Answer = npt.NDArray[Any]
 
 
-class LoadedModel(ABC):
+class LoadedModel:
     """A file that was loaded: images to logits or labels.
 
     Args:
@@ -37,13 +37,17 @@ class LoadedModel(ABC):
         record: what the file says of itself: metadata, output, input size.
         precision: what it computes in here; bfloat16 is float32 where the processor has no instructions for it.
         engine: the word for what runs it.
+        run: one pass over as many images as the file takes, contiguous; the answer in memory of its own.
     """
 
-    def __init__(self, path: Path, record: ExportRecord, precision: Precision, engine: str) -> None:
+    def __init__(
+        self, path: Path, record: ExportRecord, precision: Precision, engine: str, run: Callable[[Pixels], Answer]
+    ) -> None:
         self.path = path
         self.record = record
         self.precision: Precision = precision
         self.engine = engine
+        self._run = run
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -68,13 +72,9 @@ class LoadedModel(ABC):
         answer = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return answer[: len(array)]
 
-    @abstractmethod
-    def _run(self, images: Pixels) -> Answer:
-        """One pass over as many images as the file takes, contiguous; the answer in memory of its own."""
-
-    @abstractmethod
     def close(self) -> None:
         """Give the engine's memory back; the model cannot be called any more."""
+        del self._run
 
 
 class FileFormat(ABC):
@@ -202,12 +202,12 @@ class FileEngine(FileFormat):
         """
 
     @abstractmethod
-    def run_plain(self, path: Path, array: Answer, threads: int, precision: Precision) -> Callable[[], Answer]:
-        """Passes of any file of one input and one output, under the settings that our own files run under."""
+    def run_plain(self, path: Path, threads: int, precision: Precision) -> Callable[[Answer], Answer]:
+        """A pass of any file of one input and one output, under the settings that our own files run under."""
 
     @abstractmethod
     def profile(self, path: Path, array: Answer, threads: int, precision: Precision, passes: int) -> Counter[str]:
-        """Kind of operator → milliseconds of one pass, from the engine's own clocks; arguments as of `run_plain`."""
+        """Kind of operator → milliseconds of one pass, from the engine's own clocks."""
 
 
 def _as_images(images: Images, record: ExportRecord, source: Path) -> Pixels:

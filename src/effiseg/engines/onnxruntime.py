@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from effiseg.config.engine import Precision
 from effiseg.engines.engine import Answer, FileEngine, LoadedModel, Pixels
@@ -82,7 +82,7 @@ class OnnxRuntime(FileEngine):
             raise UsageError(
                 f"{path}: an ONNX file has its precision inside, here {record.precision}; found {precision}"
             )
-        return _Session(path, record, session)
+        return LoadedModel(path, record, record.precision, self.name, _pass(session))
 
     def quantize(
         self, model: SegFormer, plain: Path, path: Path, record: ExportRecord, images: list[Pixels]
@@ -129,24 +129,17 @@ class OnnxRuntime(FileEngine):
             network, (images,), path, dynamo=True, external_data=False, input_names=[INPUT_NAME], verbose=False
         )
 
-    def run_plain(self, path: Path, array: Answer, threads: int, precision: Precision) -> Callable[[], Answer]:
+    def run_plain(self, path: Path, threads: int, precision: Precision) -> Callable[[Answer], Answer]:
         """See `FileEngine.run_plain`."""
-        session = _open_session(path, threads)
-        entry = session.get_inputs()[0].name
-
-        def run() -> Answer:
-            answer: Answer = session.run(None, {entry: array})[0]
-            return answer
-
-        return run
+        return _pass(_open_session(path, threads))
 
     def profile(self, path: Path, array: Answer, threads: int, precision: Precision, passes: int) -> Counter[str]:
         """See `FileEngine.profile`."""
         with tempfile.TemporaryDirectory(prefix="effiseg-profile-") as folder:
             session = _open_session(path, threads, profile=Path(folder) / "profile")
-            entry = session.get_inputs()[0].name
+            run = _pass(session)
             for _ in range(passes):
-                session.run(None, {entry: array})
+                run(array)
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         times: Counter[str] = Counter()
         for event in events:
@@ -155,17 +148,9 @@ class OnnxRuntime(FileEngine):
         return times
 
 
-class _Session(LoadedModel):
-    def __init__(self, path: Path, record: ExportRecord, session: Any) -> None:
-        super().__init__(path, record, record.precision, OnnxRuntime.name)
-        self._session = session
-
-    def _run(self, images: Pixels) -> Answer:
-        answer: Answer = self._session.run(None, {INPUT_NAME: images})[0]
-        return answer
-
-    def close(self) -> None:
-        del self._session
+def _pass(session: Any) -> Callable[[Answer], Answer]:
+    entry = session.get_inputs()[0].name
+    return lambda array: cast("Answer", session.run(None, {entry: array})[0])
 
 
 def _open_session(path: Path, threads: int, profile: Path | None = None) -> Any:

@@ -73,7 +73,8 @@ class OpenVino(FileEngine):
             )
         if chosen == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             chosen = "float32"
-        return _Compiled(path, record, chosen, compile_network(network, threads, _HINTS[chosen]))
+        run = _pass(compile_network(network, threads, _HINTS[chosen]))
+        return LoadedModel(path, record, chosen, self.name, run)
 
     def quantize(
         self, model: SegFormer, plain: Path, path: Path, record: ExportRecord, images: list[Pixels]
@@ -110,16 +111,9 @@ class OpenVino(FileEngine):
             converted = openvino.convert_model(network, example_input=images, input=[list(images.shape)])
         openvino.save_model(converted, path, compress_to_fp16=False)
 
-    def run_plain(self, path: Path, array: Answer, threads: int, precision: Precision) -> Callable[[], Answer]:
+    def run_plain(self, path: Path, threads: int, precision: Precision) -> Callable[[Answer], Answer]:
         """See `FileEngine.run_plain`."""
-        network = openvino_core(_RUNNING).read_model(path)
-        request = compile_network(network, threads, _HINTS[precision]).create_infer_request()
-
-        def run() -> Answer:
-            request.infer([array], share_inputs=True)
-            return np.array(request.get_output_tensor(0).data)
-
-        return run
+        return _pass(compile_network(openvino_core(_RUNNING).read_model(path), threads, _HINTS[precision]))
 
     def profile(self, path: Path, array: Answer, threads: int, precision: Precision, passes: int) -> Counter[str]:
         """See `FileEngine.profile`."""
@@ -134,19 +128,15 @@ class OpenVino(FileEngine):
         return times
 
 
-class _Compiled(LoadedModel):
-    def __init__(self, path: Path, record: ExportRecord, precision: Precision, compiled: Any) -> None:
-        super().__init__(path, record, precision, OpenVino.name)
-        self._compiled = compiled
-        self._request = compiled.create_infer_request()
+def _pass(compiled: Any) -> Callable[[Answer], Answer]:
+    request = compiled.create_infer_request()
 
-    def _run(self, images: Pixels) -> Answer:
+    def run(array: Answer) -> Answer:
         # The engine reads the array where it lies; its answer is copied out of the engine's memory.
-        self._request.infer([images], share_inputs=True)
-        return np.array(self._request.get_output_tensor(0).data)
+        request.infer([array], share_inputs=True)
+        return np.array(request.get_output_tensor(0).data)
 
-    def close(self) -> None:
-        del self._request, self._compiled
+    return run
 
 
 def _convert(network: nn.Module, record: ExportRecord) -> Any:

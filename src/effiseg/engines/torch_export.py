@@ -44,23 +44,14 @@ class TorchExport(FileFormat):
         with quiet():
             program = torch.export.load(path, extra_files=found).module()
         properties = {key.removeprefix(f"{PREFIX}."): text for key, text in found.items()}
-        return _Program(path, ExportRecord.from_properties(properties, path), program)
+        record = ExportRecord.from_properties(properties, path)
 
+        def run(images: Pixels) -> Answer:
+            with torch.inference_mode():
+                answer: Answer = program(torch.from_numpy(images)).numpy()
+            return answer
 
-class _Program(LoadedModel):
-    def __init__(self, path: Path, record: ExportRecord, program: nn.Module) -> None:
-        super().__init__(path, record, record.precision, TorchExport.format)
-        self._program = program
-
-    def _run(self, images: Pixels) -> Answer:
-        import torch
-
-        with torch.inference_mode():
-            answer: Answer = self._program(torch.from_numpy(images)).numpy()
-        return answer
-
-    def close(self) -> None:
-        del self._program
+        return LoadedModel(path, record, record.precision, self.format, run)
 
 
 TORCH_EXPORT = TorchExport()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
-from effiseg.config.engine import Precision
 from effiseg.config.export import ExportConfig
 from effiseg.engines import FORMATS, format_named, format_of
 from effiseg.engines.engine import FileFormat
@@ -17,8 +14,6 @@ def format_to_write(config: ExportConfig) -> FileFormat:
     Raises:
         UsageError: the two differ, neither says one, or the format cannot compute in the precision.
     """
-    if config.precision not in get_args(Precision):
-        raise UsageError(f"--precision must be one of {', '.join(get_args(Precision))}; found {config.precision!r}")
     by_suffix = format_of(config.out)
     if config.format is None and by_suffix is None:
         raise UsageError(
