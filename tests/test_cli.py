@@ -23,6 +23,19 @@ def test_help_imports_nothing_heavy() -> None:
     assert "usage: effiseg" in done.stdout
 
 
+def test_the_help_of_a_command_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom effiseg.cli import COMMANDS, main\n"
+        "for command in COMMANDS:\n"
+        "    try: main([*command.name.split(), '--help'])\n"
+        "    except SystemExit as stopped: assert stopped.code == 0\n"
+        "heavy = {'torch', 'lightning', 'cv2', 'matplotlib', 'rich'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("--print_config") == len(COMMANDS)
+
+
 def test_every_command_is_listed_and_exists() -> None:
     for command in COMMANDS:
         assert f"  {command.name} " in help_text()

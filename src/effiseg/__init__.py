@@ -12,22 +12,9 @@ from effiseg.version import __version__
 
 if TYPE_CHECKING:
     from effiseg import distillation, losses
-    from effiseg.api import (
-        ablate,
-        check_data,
-        convert_data,
-        data_statistics,
-        evaluate,
-        export_model,
-        inspect_norms,
-        predict,
-        pretrain,
-        push,
-        resume,
-        run_benchmark,
-        synthesize_scenes,
-        train,
-    )
+    from effiseg.api.datasets import check_data, convert_data, data_statistics, synthesize_scenes
+    from effiseg.api.models import evaluate, export_model, inspect_norms, predict, push, run_benchmark
+    from effiseg.api.training import ablate, pretrain, resume, train
     from effiseg.data.python_data import PythonData
     from effiseg.errors import DataError, EffisegError, Interrupted, ModelError, ResourceError, RunError, UsageError
     from effiseg.inference.predictor import Predictor
@@ -92,23 +79,23 @@ _MODULES = {
     "SegFormer": "effiseg.models.segformer",
     "Segmentation": "effiseg.inference.segmentation",
     "UsageError": "effiseg.errors",
-    "ablate": "effiseg.api",
-    "check_data": "effiseg.api",
-    "convert_data": "effiseg.api",
-    "data_statistics": "effiseg.api",
-    "evaluate": "effiseg.api",
-    "export_model": "effiseg.api",
+    "ablate": "effiseg.api.training",
+    "check_data": "effiseg.api.datasets",
+    "convert_data": "effiseg.api.datasets",
+    "data_statistics": "effiseg.api.datasets",
+    "evaluate": "effiseg.api.models",
+    "export_model": "effiseg.api.models",
     "from_pretrained": "effiseg.models.pretrained",
     "fuse": "effiseg.models.fuse",
-    "inspect_norms": "effiseg.api",
-    "predict": "effiseg.api",
-    "pretrain": "effiseg.api",
-    "push": "effiseg.api",
-    "resume": "effiseg.api",
-    "run_benchmark": "effiseg.api",
+    "inspect_norms": "effiseg.api.models",
+    "predict": "effiseg.api.models",
+    "pretrain": "effiseg.api.training",
+    "push": "effiseg.api.models",
+    "resume": "effiseg.api.training",
+    "run_benchmark": "effiseg.api.models",
     "save_pretrained": "effiseg.models.pretrained",
-    "synthesize_scenes": "effiseg.api",
-    "train": "effiseg.api",
+    "synthesize_scenes": "effiseg.api.datasets",
+    "train": "effiseg.api.training",
     "write_report": "effiseg.report.page",
 }
 

@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
         words=("model",),
     )
     from effiseg.allocator import keep_freed_memory
-    from effiseg.api import evaluate_as
+    from effiseg.api.models import evaluate_as
     from effiseg.environment import describe_environment, resolve_device
     from effiseg.files import write_json
     from effiseg.run_folder import is_exported

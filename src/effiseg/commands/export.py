@@ -28,7 +28,7 @@ class Options(ExportConfig):
 def run(argv: list[str]) -> int:
     """Parse, export, print what was checked."""
     options = parse(argv)
-    from effiseg.api import export_as
+    from effiseg.api.models import export_as
     from effiseg.export.exporter import report_path
 
     report = export_as(options.model, options)

@@ -29,7 +29,7 @@ def run(argv: list[str]) -> int:
         "norms may become DyT and which DyL. Of DyT and DyL also: what they learnt, and how much is saturated.",
         words=("model",),
     )
-    from effiseg.api import inspect_as
+    from effiseg.api.models import inspect_as
 
     command = shlex.join(["effiseg", "inspect-norms", *argv])
     with progress_bar("inspecting norms") as progress:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from effiseg.config.command_line import parse_command
 from effiseg.config.publishing import PushConfig
-from effiseg.run_folder import resolve_model
 
 
 @dataclass(kw_only=True)
@@ -28,6 +27,7 @@ def run(argv: list[str]) -> int:
         words=("model", "repository"),
     )
     from effiseg.models.hub import CARD_FILE, plan_upload, push
+    from effiseg.run_folder import resolve_model
 
     folder = resolve_model(options.model)
     upload = plan_upload(folder, options.repository)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args
 
+from effiseg.config.keywords import PathLike
 from effiseg.config.values import all_settings, build, section
 from effiseg.errors import UsageError
 from effiseg.files import read_yaml
@@ -23,7 +24,6 @@ from effiseg.nested import flatten, merge_settings, nest
 Settings = TypeVar("Settings")
 Layer = tuple[str, dict[str, Any]]
 """Where settings come from, and the settings, nested."""
-PathLike = str | os.PathLike[str]
 
 
 def recipe_names() -> list[str]:
