@@ -110,7 +110,12 @@ def parse_layers(
     files: list[str] = []
     flags: dict[str, Any] = {}
     options, loose = _split(settings_type, argv, command)
-    for name, value in [*options, *_named(loose, settings, command)]:
+    given = [*options, *_named(loose, settings, command)]
+    names = {name for name, _ in given}
+    for name in words:
+        if settings[name].default is MISSING and not names & {name, "config"}:
+            raise UsageError(f"{name.upper()} is missing (see {prog} --help)")
+    for name, value in given:
         if name == "config":
             files.append(value)
         elif name in settings:
@@ -182,9 +187,6 @@ def _named(loose: list[str], settings: dict[str, Setting], command: _Command) ->
     if waiting:
         taken = ", ".join(f"one {name.upper()}" for name in command.words) or "options alone, which start with --"
         raise UsageError(f"unknown argument {waiting[0]!r}; {command.prog} takes {taken}")
-    missing = [name.upper() for name in command.words if settings[name].default is MISSING]
-    if len(missing) > len(values):
-        raise UsageError(f"{missing[len(values)]} is missing (see {command.prog} --help)")
     return values
 
 
@@ -192,6 +194,11 @@ def help_text(settings_type: type[Any], command: _Command) -> str:
     """What `--help` prints: every setting with the docstring below its field, what it takes and its default."""
     settings = all_settings(settings_type)
     places = [f"{name.upper()}{' …' if settings[name].is_list else ''}" for name in command.words]
+    places += [
+        f"--{name} {_metavar(setting.hint)}"
+        for name, setting in settings.items()
+        if setting.default is MISSING and name not in command.words
+    ]
     usage = " ".join([command.prog, *places, "[options]"])
     parser = argparse.ArgumentParser(usage=usage, description=command.description, add_help=False)
     groups: dict[type[Any], argparse._ArgumentGroup] = {}
@@ -229,12 +236,14 @@ def _metavar(hint: Any) -> str:
         return "HxW"
     if origin is not None:  # one of these, or null
         return _metavar(next(inner for inner in arguments if inner is not NoneType))
-    return {bool: "{true,false}", int: "N", float: "X", str: "TEXT", Path: "PATH"}[hint]
+    return {bool: "[true|false]", int: "N", float: "X", str: "TEXT", Path: "PATH"}[hint]
 
 
 def _default(setting: Setting) -> str:
     if setting.default is MISSING:
         return "required"
+    if isinstance(setting.default, tuple):
+        return "default: " + "x".join(map(str, setting.default))
     text = yaml.safe_dump(nest({"value": setting.default}), default_flow_style=True, allow_unicode=True)
     return "default: " + text.strip()[len("{value: ") : -1]
 
