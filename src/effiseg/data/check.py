@@ -15,7 +15,7 @@ from effiseg.data.check_pair import Examined, examine
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.faults import Fault, ListingNotes, Rule
 from effiseg.data.findings import RULES, Finding, Kind
-from effiseg.data.leftovers import find_leftovers, leftover_findings
+from effiseg.data.leftovers import find_leftovers
 from effiseg.data.mask_palettes import palette_conflict
 from effiseg.data.oddities import tell_oddities
 from effiseg.data.parallel import map_in_processes
@@ -109,7 +109,7 @@ def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes
     findings += shared_images(pictures, splits, files) + similar_images(pictures, splits, files)
     class_pixels = {split: _class_pixels(spec, splits, examined, split) for split in listed}
     findings += _absent_classes(spec, class_pixels)
-    findings += leftover_findings(find_leftovers(spec, notes))
+    findings += find_leftovers(spec, notes)
     oddities = [(split, oddity) for split, one in zip(splits, examined, strict=True) for oddity in one.oddities]
     with contextlib.suppress(DataError):  # told where the splits were listed
         oddities += [("", oddity) for oddity in spec.masks.listing_oddities(notes.images, spec)]

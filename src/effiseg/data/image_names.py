@@ -1,6 +1,6 @@
 """The images of a split: folders, globs and lists of paths, as the YAML file names them.
 
-Paths are strings and folders are listed once here, so that 100 000 pairs take two seconds.
+Paths are strings and folders are listed once here, so that 100 000 pairs take seconds.
 """
 # ruff: noqa: PTH110, PTH120, PTH112, PTH118, PTH119, PTH122
 

@@ -67,15 +67,6 @@ class Region:
             yield (fill_polygon if border == "centers" else fill_contour)(points, shape)
 
 
-class Visibility(NamedTuple):
-    """Which regions of a drawing show nowhere."""
-
-    empty: list[int]
-    """Indices of those without a pixel."""
-    hidden: list[int]
-    """Indices of those with pixels, all of them below others."""
-
-
 def draw_regions(
     regions: Sequence[tuple[Region, int]], shape: tuple[int, int], background: int, border: PolygonBorder = "centers"
 ) -> UInt8Array:
@@ -103,23 +94,6 @@ def draw_regions(
     return labels
 
 
-def visibility(regions: Sequence[Region], shape: tuple[int, int], border: PolygonBorder) -> Visibility:
-    """Which of them show nowhere; arguments and errors as `draw_regions`."""
-    owner = np.full(shape, -1, dtype=np.int32)
-    drawn: set[int] = set()
-    for index in _order(regions, border):
-        for inside, place in regions[index].places(shape, border):
-            owner[place][inside] = index
-            if inside.any():
-                drawn.add(index)
-    seen = set(np.unique(owner).tolist())
-    everything = range(len(regions))
-    return Visibility(
-        [index for index in everything if index not in drawn],
-        [index for index in everything if index in drawn and index not in seen],
-    )
-
-
 def region_oddities(
     regions: Sequence[Region], ids: Sequence[str], shape: tuple[int, int], border: PolygonBorder, file: str
 ) -> list[Oddity]:
@@ -135,14 +109,21 @@ def region_oddities(
     Raises:
         ValueError: as `draw_regions`.
     """
-    shares = {index for index, region in enumerate(regions) if min(shape) > 1 and region.is_within_one_pixel}
-    seen = visibility(regions, shape, border)
-    groups: list[tuple[Kind, list[int]]] = [
-        ("unscaled_annotation", sorted(shares)),
-        ("empty_annotation", [index for index in seen.empty if index not in shares]),
-        ("hidden_annotation", [index for index in seen.hidden if index not in shares]),
-    ]
-    return [Oddity(kind, file, tuple(ids[index] for index in group)) for kind, group in groups if group]
+    owner = np.full(shape, -1, dtype=np.int32)
+    drawn: set[int] = set()
+    for index in _order(regions, border):
+        for inside, place in regions[index].places(shape, border):
+            owner[place][inside] = index
+            if inside.any():
+                drawn.add(index)
+    seen = set(np.unique(owner).tolist())
+    groups: dict[Kind, list[str]] = {"unscaled_annotation": [], "empty_annotation": [], "hidden_annotation": []}
+    for index, region in enumerate(regions):
+        if min(shape) > 1 and region.is_within_one_pixel:
+            groups["unscaled_annotation"].append(ids[index])
+        elif index not in seen:
+            groups["hidden_annotation" if index in drawn else "empty_annotation"].append(ids[index])
+    return [Oddity(kind, file, tuple(group)) for kind, group in groups.items() if group]
 
 
 def _order(regions: Sequence[Region], border: PolygonBorder) -> list[int]:

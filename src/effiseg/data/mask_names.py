@@ -1,6 +1,6 @@
 """The mask of an image, found by its name.
 
-Paths are strings and folders are listed once here, so that 100 000 pairs take two seconds.
+Paths are strings and folders are listed once here, so that 100 000 pairs take seconds.
 """
 # ruff: noqa: PTH112, PTH118, PTH120, PTH122, PTH208
 

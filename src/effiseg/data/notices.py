@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.faults import ListingNotes
 from effiseg.data.image_file import count_pages, open_image
-from effiseg.data.leftovers import describe_leftovers, find_leftovers
+from effiseg.data.leftovers import find_leftovers
 from effiseg.data.mask_counts import MaskCounts
 from effiseg.data.mask_palettes import palette_conflict
 from effiseg.data.oddities import Oddity, tell_oddities
@@ -32,9 +32,10 @@ def listing_notices(
         val: its samples.
         notes: of the listing.
     """
-    lines = [describe_overlap(spec, train, val), describe_leftovers(spec, find_leftovers(spec, notes))]
+    overlap = describe_overlap(spec, train, val)
     oddities = [("", oddity) for oddity in spec.masks.listing_oddities(notes.images, spec)]
-    return [line for line in lines if line is not None] + [finding.message for finding in tell_oddities(oddities)]
+    findings = find_leftovers(spec, notes) + tell_oddities(oddities)
+    return ([] if overlap is None else [overlap]) + [finding.message for finding in findings]
 
 
 def first_notices(spec: DatasetSpec, samples: Sequence[Sample]) -> list[str]:
