@@ -134,6 +134,19 @@ def test_unreadable_files_are_named_and_the_rest_is_done(
     assert len(json.loads((out / "prediction.json").read_text())["unreadable"]) == 2
 
 
+def test_pages_and_hidden_folders_that_are_passed_over_are_said_once(
+    model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Image.new("RGB", (40, 30), (200, 9, 9))
+    for name in ("x", "y"):
+        page.save(images / "b" / f"{name}.tif", save_all=True, append_images=[page])
+    (images / ".old").mkdir()
+    assert predict(model, images / "b", images / ".old" / "..", "--out", tmp_path / "out", "--save", "labels") == 0
+    printed = capsys.readouterr().err
+    assert printed.count("2 have several, of which the first is used: x.tif, y.tif") == 1
+    assert printed.count("passed over 1 hidden files or folders") == 1
+
+
 def test_a_folder_that_holds_something(model: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     predict(model, images, "--out", out, "--save", "labels")

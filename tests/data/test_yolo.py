@@ -54,6 +54,22 @@ def test_an_empty_file_is_all_background(make: Any) -> None:
     assert (read(make("\n", background="ignore_label"))[0] == 255).all()
 
 
+@pytest.mark.parametrize("number", ["0", "0.0", "\ufeff0", "\ufeff0.0", "0e0"])
+def test_a_class_is_a_whole_number_however_it_is_written(make: Any, number: str) -> None:
+    labels, _ = read(make(f"{number}{LEFT[1:]}\r\n"))
+    assert labels[0].tolist() == [0, 0, 0, 0, 2, 2, 2, 2]
+    with pytest.raises(DataError, match="must be a class and at least three corners"):
+        read(make(f"0.5{LEFT[1:]}"))
+
+
+def test_traced_corners_are_pixels_where_the_description_says_so(make: Any) -> None:
+    traced = "0 0.125 0.25 0.5 0.25 0.5 0.5 0.125 0.5"  # pixels 1 to 4 of rows 1 and 2
+    assert (read(make(traced))[0] == 0).sum() == 3
+    labels, _ = read(make(traced, polygon_border="pixels"))
+    assert (labels == 0).sum() == 8
+    assert labels[1].tolist() == [2, 0, 0, 0, 0, 2, 2, 2]
+
+
 def test_label_mapping_leads_from_their_numbers_to_classes(make: Any) -> None:
     labels, unlisted = read(make(f"{LEFT}\n7{CORNER[1:]}", label_mapping={0: 1}))
     assert unlisted == {7: 4}

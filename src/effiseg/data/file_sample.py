@@ -12,9 +12,9 @@ import numpy.typing as npt
 from effiseg.data.classes import Classes
 from effiseg.data.formats.base import MaskFormat
 from effiseg.data.formats.index import IndexMasks
-from effiseg.data.image_file import count_pages, decode_image, open_image, read_encoded, read_header
+from effiseg.data.image_file import decode_image, open_image, read_encoded, read_header
 from effiseg.data.mask_palettes import Palette, used_palette
-from effiseg.data.oddities import Oddity
+from effiseg.data.oddities import Oddity, page_oddities
 from effiseg.data.reading import Labels
 from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array
@@ -80,12 +80,7 @@ class FileSample(Sample):
 
     def oddities(self) -> list[Oddity]:
         """Of its image and of its mask's format."""
-        with open_image(self.image) as image:
-            pages = count_pages(image)
-        found = self.masks.oddities(self, read_header(self.image))
-        if pages > 1:
-            found.append(Oddity("several_pages", str(self.image.parent), (self.image.name,)))
-        return found
+        return self.masks.oddities(self, read_header(self.image)) + page_oddities([self.image])
 
     def read_labels_alone(self, classes: Classes) -> Labels | None:
         """As the mask stores them."""

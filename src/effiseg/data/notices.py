@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.faults import ListingNotes
-from effiseg.data.image_file import count_pages, open_image
 from effiseg.data.leftovers import find_leftovers
 from effiseg.data.mask_counts import MaskCounts
 from effiseg.data.mask_palettes import palette_conflict
-from effiseg.data.oddities import Oddity, tell_oddities
+from effiseg.data.oddities import page_oddities, tell_oddities
 from effiseg.data.regular_file import open_regular
 from effiseg.data.sample import Sample
 from effiseg.errors import DataError
@@ -44,12 +43,7 @@ def first_notices(spec: DatasetSpec, samples: Sequence[Sample]) -> list[str]:
     Raises:
         DataError: palettes say that indices mean nothing, and the description does not say that they count.
     """
-    several = []
-    for sample in samples:
-        for path in sample.files[:1]:
-            with open_image(path) as image:
-                if count_pages(image) > 1:
-                    several.append(Oddity("several_pages", str(path.parent), (path.name,)))
+    several = page_oddities(path for sample in samples for path in sample.files[:1])
     lines = [finding.message for finding in tell_oddities([("train", oddity) for oddity in several])]
     conflict = palette_conflict(spec, [(sample.mask, sample.palette() or {}) for sample in samples])
     if conflict is not None:

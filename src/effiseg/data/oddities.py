@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from effiseg.data.findings import Finding, Kind
+from effiseg.data.image_file import count_pages, open_image
+from effiseg.errors import DataError
 
 _SHOWN = 5
 
@@ -20,6 +24,20 @@ class Oddity(NamedTuple):
     """Where: what has one file is told in one finding."""
     ids: tuple[str, ...]
     """What is concerned: numbers of annotations, lines, or names."""
+
+
+def page_oddities(paths: Iterable[str | Path]) -> list[Oddity]:
+    """Images of several pages, of which the first is used; a file that cannot be read has none.
+
+    Args:
+        paths: the images.
+    """
+    found = []
+    for path in map(Path, paths):
+        with contextlib.suppress(DataError), open_image(path) as image:
+            if count_pages(image) > 1:
+                found.append(Oddity("several_pages", str(path.parent), (path.name,)))
+    return found
 
 
 _MESSAGES: dict[Kind, tuple[str, str]] = {

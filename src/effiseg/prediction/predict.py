@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from effiseg.config.prediction import Existing, PredictionConfig, Saved
+from effiseg.data.oddities import page_oddities, tell_oddities
 from effiseg.errors import DataError, UsageError, printable
 from effiseg.files import read_json, write_bytes, write_json
 from effiseg.inference.network import ModelSource
@@ -135,6 +136,9 @@ def predict(
     if passed_over:
         found = f"{len(passed_over)} hidden files or folders, as {printable(passed_over[0])}"
         print(f"source: passed over {found}", file=sys.stderr)
+    pages = page_oddities(source.address for source in sources if source.address.lower().endswith((".tif", ".tiff")))
+    for finding in tell_oddities(("", oddity) for oddity in pages):
+        print(finding.message, file=sys.stderr)
     framing = {name: getattr(config, name) for name in ("mode", "window", "stride", "flip", "image_size", "resize")}
     predictor = Predictor(
         model,
