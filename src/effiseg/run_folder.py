@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from effiseg.engines import MODEL_SUFFIXES, engine_of, format_of
 from effiseg.errors import ModelError, UsageError
-from effiseg.files import read_text
+from effiseg.files import read_text, write_text
 
 LOCK = ".lock"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
@@ -113,6 +115,14 @@ class RunFolder:
     def how_to_resume(self) -> str:
         """The advice that an interrupted run gives."""
         return f"go on with `effiseg train --resume {self.path}`"
+
+    def write_metrics(self, rows: Sequence[Mapping[str, float | int | None]]) -> None:
+        """Write metrics.csv: one row per finished epoch, every loss term, learning rate, val mIoU."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.metrics, text.getvalue())
 
     def read_metrics(self) -> list[dict[str, float | None]]:
         """The rows of metrics.csv, column → number, None where the cell is empty; no row before the first epoch ends.

@@ -155,7 +155,7 @@ def test_the_record_survives_text(small_model: SegFormer) -> None:
     assert ExportRecord.from_properties({**record.to_properties(), "later": "3"}, "x") == record
     with pytest.raises(ModelError, match="x: must be a file that `effiseg export` wrote"):
         ExportRecord.from_properties({"names": '["a"]'}, "x")
-    with pytest.raises(ModelError, match="x: output must be one of logits, labels; found 'maps'"):
+    with pytest.raises(ModelError, match="cannot be read: output must be logits or labels; found 'maps'"):
         ExportRecord.from_properties({**record.to_properties(), "output": '"maps"'}, "x")
     with pytest.raises(ModelError, match="cannot be read"):
         ExportRecord.from_properties({**record.to_properties(), "input_size": "{"}, "x")

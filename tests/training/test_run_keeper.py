@@ -9,7 +9,7 @@ import pytest
 
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState
-from effiseg.training.run_keeper import pass_seed, write_metrics
+from effiseg.training.run_keeper import pass_seed
 from effiseg.training.schedule import Schedule
 
 
@@ -43,7 +43,7 @@ def test_metrics_have_a_row_per_epoch_and_every_column_that_occurs(tmp_path: Pat
         {"epoch": 2, "step": 6, "loss": 0.25, "val_miou": 12.5},
     ]
     run = RunFolder(tmp_path)
-    write_metrics(run, TrainingState(history=history))
+    run.write_metrics(history)
     with run.metrics.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows == [

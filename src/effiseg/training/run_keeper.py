@@ -7,9 +7,7 @@ run may go on from any step; the epochs users count are kept here.
 from __future__ import annotations
 
 import copy
-import csv
 import hashlib
-import io
 import time
 from typing import Any, cast
 
@@ -24,13 +22,14 @@ from effiseg.config.training import TrainConfig
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.evaluation.evaluator import evaluate
-from effiseg.files import write_json, write_text
+from effiseg.files import write_json
 from effiseg.inference.framing import Framing
 from effiseg.inference.network import trained_network
 from effiseg.models.pretrained import save_pretrained
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, save_checkpoint, write_tensors
+from effiseg.training.finite_loss import FiniteLoss
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.loader_advice import LoaderJudge
 from effiseg.training.optimization import learning_rate, set_learning_rate
@@ -90,6 +89,7 @@ class RunKeeper(L.Callback):
         self.epoch_images = 0
         self.epoch_began: Seconds = dict.fromkeys(PHASES, 0.0)
         self.loader_judge = LoaderJudge(config)
+        self.batch_ids: list[str] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """What a process of data-parallel training receives."""
@@ -122,6 +122,7 @@ class RunKeeper(L.Callback):
         )
         self.last_save = self.clock = time.monotonic()
         device = pl_module.device
+        self.finite = FiniteLoss(self.config, self.run, on_gpu=device.type != "cpu")
         self.timing = cast(SegmentationTask, pl_module).timing = StepTiming(device)
         self.sums = {k: torch.tensor(v, dtype=torch.float64, device=device) for k, v in self.state.epoch_sums.items()}
         if self.state.validation_pending:
@@ -141,6 +142,7 @@ class RunKeeper(L.Callback):
     ) -> None:
         """Make this pass's randomness (drop path, dropout) a function of seed, pass and process alone."""
         assert self.timing is not None
+        self.batch_ids = batch["id"]
         torch.manual_seed(pass_seed(self.config.seed, self.passes, trainer.global_rank))
         rate = learning_rate(self.state.step, self.schedule.total_steps, self.config.optimizer)
         set_learning_rate(trainer.optimizers[0], rate)
@@ -148,8 +150,10 @@ class RunKeeper(L.Callback):
         self.timing.end("other")
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
-        """Note where forward ends."""
+        """Note where forward ends, and look at what came of it."""
         assert self.timing is not None
+        terms = cast(SegmentationTask, pl_module).latest_terms
+        self.finite.look(terms, self.batch_ids, self.state.step + 1, trainer.optimizers[0].param_groups[0]["lr"])
         self.timing.end("forward")
 
     def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -191,6 +195,7 @@ class RunKeeper(L.Callback):
         stop, due = self.agreed(trainer, self.signal_received, self.checkpoint_is_due)
         self.timing.end("other")
         if not epoch_ends and (stop or due):
+            self.finite.before_saving(task, self.state.step)
             self.save(trainer, task)
             self.timing.begin()
         if stop or self.state.stopped_early:
@@ -242,6 +247,7 @@ class RunKeeper(L.Callback):
     def finish_epoch(self, trainer: L.Trainer, task: SegmentationTask) -> None:
         """Evaluate on val, write the epoch's row, keep the best weights, save."""
         state = self.state
+        self.finite.before_saving(task, state.step)
         if not state.validation_pending:
             state.history.append(self.epoch_row(trainer))
             self.sums, self.epoch_images = {}, 0
@@ -271,7 +277,7 @@ class RunKeeper(L.Callback):
                 self.compare(trainer, task, result.miou or 0.0, int(row["epoch"] or 0))
         self.save(trainer, task)
         if trainer.is_global_zero:
-            write_metrics(self.run, state)
+            self.run.write_metrics(state.history)
             self.log_scalars(trainer, row)
         assert self.progress is not None
         self.progress.epoch(row, state.step)
@@ -281,7 +287,7 @@ class RunKeeper(L.Callback):
     def compare(self, trainer: L.Trainer, task: SegmentationTask, miou: float, epoch: int) -> None:
         """Keep the weights if they are the best so far, and see whether better ones are still to be waited for."""
         state = self.state
-        if state.best_miou is None or miou > state.best_miou:
+        if not (state.best_miou is not None and miou <= state.best_miou):  # nor is any number less than NaN
             state.best_miou, state.best_epoch = miou, epoch
             self.save_best(trainer, task)
         patience = self.config.early_stop_epochs
@@ -383,13 +389,3 @@ def pass_seed(seed: int, passes: int, process: int) -> int:
     """A 63-bit seed that differs for every (seed, pass, process)."""
     digest = hashlib.blake2b(f"{seed}/{passes}/{process}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-def write_metrics(run: RunFolder, state: TrainingState) -> None:
-    """Write metrics.csv: one row per finished epoch, every loss term, learning rate, val mIoU."""
-    columns = list(dict.fromkeys(name for row in state.history for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(state.history)
-    write_text(run.metrics, text.getvalue())

@@ -48,7 +48,7 @@ from effiseg.training.initialization import Initialization, load_initialization,
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.model_card import model_card
 from effiseg.training.run_checks import check_config, check_objects
-from effiseg.training.run_keeper import RunKeeper, write_metrics
+from effiseg.training.run_keeper import RunKeeper
 from effiseg.training.schedule import Schedule
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.tapering import taper
@@ -261,7 +261,7 @@ def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:
             protocol=config.protocol,
             workers=config.workers,
         ).to_dict()
-    write_metrics(run, state)
+    run.write_metrics(state.history)
     results = {
         "kind": "training run",
         "recipe": config.recipe,
