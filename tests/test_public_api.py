@@ -16,7 +16,7 @@ PUBLIC = {
     ],
     "effiseg.losses": [
         "Averaging", "PixelOptions", "combo_loss", "cross_entropy_loss", "dice_focal_loss", "dice_loss",
-        "focal_loss", "focal_tversky_loss", "tversky_loss",
+        "focal_loss", "focal_tversky_loss", "ohem_loss", "tversky_loss",
     ],
     "effiseg.distillation": [
         "Distiller", "WeightedTerm", "cosine_feature_loss", "kl_distillation_loss", "patch_embedding_loss",

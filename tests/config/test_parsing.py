@@ -281,8 +281,11 @@ TABLE = {
 
 
 def test_the_recipes_are_the_rows_of_the_table() -> None:
-    ours = ["pretrain", "tanh_taper"]  # starting weights, which are no row, and rows that the paper has not
-    assert sorted([*TABLE, *ours]) == recipe_names()
+    shipped = set(AblationConfig(recipes=["all"]).recipes)
+    assert set(TABLE) <= shipped | {"teacher"}
+    assert sorted(shipped | {"teacher", "pretrain"}) == recipe_names()  # starting weights are no row
+    assert set(AblationConfig(recipes=["rivals"]).recipes) <= shipped
+    assert AblationConfig(recipes=["paper"]).recipes == AblationConfig().recipes
     assert set(AblationConfig().recipes) | {AblationConfig().teacher_recipe} == set(TABLE)
 
 
@@ -307,6 +310,14 @@ def test_a_recipe_is_its_row_and_nothing_more(name: str) -> None:
         "recipe", "model.variant", "model.patch_norm", "model.block_norm", "loss.name",
         "distillation.feature_weight", "distillation.patch_embedding_weight",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted({*AblationConfig(recipes=["all"]).recipes} - {*TABLE}))
+def test_a_row_of_ours_is_the_baseline_but_for_one_strategy(name: str) -> None:
+    made, baseline = settings_dict(parse("--recipe", name)), settings_dict(parse("--recipe", "baseline"))
+    differing = {part for part in ("model", "loss", "distillation", "taper") if made[part] != baseline[part]}
+    assert differing in ({"distillation"}, {"loss"}, {"model", "taper"})
+    assert len(parse("--recipe", name).distillation.weights) == (differing == {"distillation"})
 
 
 @pytest.mark.parametrize("name", TABLE)

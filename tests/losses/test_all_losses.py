@@ -18,6 +18,7 @@ from effiseg.losses import (
     dice_loss,
     focal_loss,
     focal_tversky_loss,
+    ohem_loss,
     tversky_loss,
 )
 
@@ -39,6 +40,9 @@ LOSSES: dict[str, tuple[Callable[..., Tensor], tuple[Any, ...], dict[str, Any]]]
     "tversky": (tversky_loss, (), {"alpha": 0.3, "beta": 0.7}),
     "focal_tversky": (focal_tversky_loss, (), {"alpha": 0.3, "beta": 0.7}),
     "combo": (combo_loss, (WEIGHTS,), {"dice_weight": 0.7, "averaging": Averaging(sums="image")}),
+    "combo_jaccard": (combo_loss, (WEIGHTS,), {"overlap_name": "jaccard", "dice_weight": 0.4}),
+    "ohem": (ohem_loss, (WEIGHTS,), {"threshold": 0.3}),
+    "ohem_of_a_share": (ohem_loss, (), {"threshold": 0.0, "least": 0.3}),
 }
 UPSAMPLED = PixelOptions(upsample=True)
 every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -214,7 +218,7 @@ def test_wrong_shapes_and_types_are_refused_in_one_line(name: str) -> None:
             function(logits, bad, *args, **options, pixels=UPSAMPLED)
 
 
-@pytest.mark.parametrize("name", ["weighted_cross_entropy", "focal_plain_weights", "dice_focal", "combo"])
+@pytest.mark.parametrize("name", ["weighted_cross_entropy", "focal_plain_weights", "dice_focal", "combo", "ohem"])
 def test_a_missing_class_weight_is_refused(name: str) -> None:
     logits, target = make_case()
     with pytest.raises(UsageError, match="one weight per class"):

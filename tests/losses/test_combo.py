@@ -18,3 +18,11 @@ def test_is_the_weighted_sum_values_and_gradients(dice_weight: float) -> None:
     (whole_gradient,) = torch.autograd.grad(whole, logits)
     (parts_gradient,) = torch.autograd.grad(parts, logits)
     torch.testing.assert_close(whole_gradient, parts_gradient, rtol=1e-11, atol=1e-17)
+
+
+def test_jaccard_is_intersection_over_union_of_hard_predictions() -> None:
+    logits = torch.zeros(1, 3, 1, 4, dtype=torch.float64)
+    logits.scatter_(1, torch.tensor([[[[0, 0, 1, 2]]]]), 800.0)
+    target = torch.tensor([[[0, 1, 1, 255]]])
+    found = combo_loss(logits, target, dice_weight=1.0, overlap_name="jaccard", smooth=0.0)
+    assert found.item() == pytest.approx(1 - (1 / 2 + 1 / 2) / 2, rel=1e-14)

@@ -38,6 +38,8 @@ NAMES = [
     "tversky",
     "focal_tversky",
     "combo",
+    "combo_jaccard",
+    "ohem",
     "upsampled_cross_entropy",
     "upsampled_dice_focal",
     "nothing_labelled",

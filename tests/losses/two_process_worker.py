@@ -46,6 +46,8 @@ def main(rank: int, size: int, folder: Path) -> None:
         "tversky": (losses.tversky_loss, (), {"alpha": 0.3, "beta": 0.7}),
         "focal_tversky": (losses.focal_tversky_loss, (), {"alpha": 0.3, "beta": 0.7}),
         "combo": (losses.combo_loss, (weights,), {}),
+        "combo_jaccard": (losses.combo_loss, (weights,), {"overlap_name": "jaccard"}),
+        "ohem": (losses.ohem_loss, (weights,), {"threshold": 0.4}),
         "upsampled_cross_entropy": (losses.cross_entropy_loss, (weights,), {}),
         "upsampled_dice_focal": (losses.dice_focal_loss, (weights,), {}),
         "nothing_labelled": (losses.dice_focal_loss, (weights,), {}),

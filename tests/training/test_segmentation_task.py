@@ -24,7 +24,7 @@ K = 4
 WEIGHTS = torch.tensor([1.0, 3.0, 0.5, 2.0])
 OPTIONS = LossConfig(
     dice_weight=0.3, smooth=0.5, sums="image", classes="all", gamma=1.5, normalize_weights="mean",
-    tversky_alpha=0.3, tversky_beta=0.7, focal_tversky_gamma=1.2,
+    tversky_alpha=0.3, tversky_beta=0.7, focal_tversky_gamma=1.2, ohem_threshold=0.4,
 )  # fmt: skip
 OVERLAP: dict[str, Any] = {"smooth": 0.5, "averaging": losses.Averaging("image", "all")}
 PIXELS = losses.PixelOptions(ignore_index=9)
@@ -38,6 +38,10 @@ EXPECTED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         x, y, WEIGHTS, dice_weight=0.3, **FOCAL, **OVERLAP, pixels=PIXELS
     ),
     "combo": lambda x, y: losses.combo_loss(x, y, WEIGHTS, dice_weight=0.3, **OVERLAP, pixels=PIXELS),
+    "combo_jaccard": lambda x, y: losses.combo_loss(
+        x, y, WEIGHTS, dice_weight=0.3, overlap_name="jaccard", **OVERLAP, pixels=PIXELS
+    ),
+    "ohem": lambda x, y: losses.ohem_loss(x, y, WEIGHTS, threshold=0.4, pixels=PIXELS),
     "tversky": lambda x, y: losses.tversky_loss(x, y, **INDEX, **OVERLAP, pixels=PIXELS),
     "focal_tversky": lambda x, y: losses.focal_tversky_loss(x, y, gamma=1.2, **INDEX, **OVERLAP, pixels=PIXELS),
 }

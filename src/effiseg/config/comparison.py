@@ -8,6 +8,14 @@ from pathlib import Path
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
 
+_PAPER = ["baseline", "tanh", "tanh_linear", "kd", "dice_focal", "combined"]
+_RIVALS = ["kd_logit", "kd_feature", "cwd", "dist", "jaccard", "transkd", "review", "pairwise"]
+RECIPE_SETS = {
+    "paper": _PAPER,
+    "rivals": ["baseline", "kd", *_RIVALS],
+    "all": [*_PAPER, "tanh_taper", *_RIVALS, "ce_dice", "ce_jaccard", "ohem"],
+}
+"""Words that stand for rows: the paper's, distillers side by side, every row that ships."""
 TEACHER_ROW = "teacher"
 BASELINE_ROW = "baseline"
 
@@ -18,10 +26,8 @@ class AblationConfig(TrainConfig):
 
     split: str = "val"
     """Split on which the rows are compared, with their last weights."""
-    recipes: list[str] = field(
-        default_factory=lambda: ["baseline", "tanh", "tanh_linear", "kd", "dice_focal", "combined"]
-    )
-    """Rows beside the teacher: recipes' names or YAML files, separated by commas."""
+    recipes: list[str] = field(default_factory=lambda: list(_PAPER))
+    """Rows beside the teacher: recipes' names or YAML files, separated by commas; or one of paper, rivals, all."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Every row is trained once with each seed, the teacher once with the first."""
     teacher_recipe: str = "teacher"
@@ -39,6 +45,8 @@ class AblationConfig(TrainConfig):
             raise UsageError("a comparison has rows and repetitions: give --recipes and --seeds, not recipe and seed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"seeds must be one or more different numbers; found {self.seeds}")
+        if len(self.recipes) == 1:
+            self.recipes = list(RECIPE_SETS.get(self.recipes[0], self.recipes))
         rows = [Path(recipe).stem for recipe in self.recipes]
         if not rows or len(set(rows)) != len(rows):
             raise UsageError(f"recipes must be one or more of different names; found {', '.join(self.recipes)}")

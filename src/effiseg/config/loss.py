@@ -7,9 +7,22 @@ from typing import Literal, get_args
 
 from effiseg.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_length, check_ranges
 
-LossName = Literal["cross_entropy", "dice", "focal", "dice_focal", "tversky", "focal_tversky", "combo", "custom"]
+LossName = Literal[
+    "cross_entropy",
+    "dice",
+    "focal",
+    "dice_focal",
+    "tversky",
+    "focal_tversky",
+    "combo",
+    "combo_jaccard",
+    "ohem",
+    "custom",
+]
 ClassWeightRule = Literal["none", "enet", "median_frequency", "inverse"]
-TermName = Literal["kl", "feature", "patch_embedding"]
+TermName = Literal[
+    "kl", "feature", "patch_embedding", "feature_mse", "cwd", "dist", "jaccard", "transkd", "review", "pairwise"
+]
 """Distillation terms; each has a setting `<name>_weight`, and a column of its name in metrics.csv."""
 LabelResolution = Literal["full", "quarter"]
 
@@ -19,7 +32,8 @@ class LossConfig:
     """The supervised loss."""
 
     name: LossName = "cross_entropy"
-    """Which loss; knobs of other losses have no effect. custom: the one given to `effiseg.train` in Python."""
+    """Which loss; knobs of other losses have no effect. combo: cross-entropy and Dice; combo_jaccard: and soft Jaccard;
+    ohem: cross-entropy of the hardest pixels. custom: the one given to `effiseg.train` in Python."""
     class_weights: ClassWeightRule = "enet"
     """Rule that turns the pixel shares of the training split into class weights (cross-entropy, focal,
     combo). enet: 1 / ln(1.10 + p), the paper's Table 1."""
@@ -27,7 +41,7 @@ class LossConfig:
     """full: logits are brought to the labels' size. quarter: labels are reduced (nearest) to the logits',
     as in the paper's published code."""
     dice_weight: float = 0.5
-    """Share of Dice in dice_focal and combo; the other part gets the rest."""
+    """Share of Dice (Jaccard) in dice_focal, combo and combo_jaccard; the other part gets the rest."""
     smooth: float = 1.0
     """ε of Dice and Tversky."""
     sums: Literal["batch", "image"] = "batch"
@@ -43,6 +57,8 @@ class LossConfig:
     """Weight of false positives in the Tversky index."""
     tversky_beta: float = 0.5
     """Weight of false negatives in the Tversky index."""
+    ohem_threshold: float = 0.7
+    """Ohem: pixels whose true class has at most this probability count, and the hardest 1/16 of every image."""
     focal_tversky_gamma: float = 4 / 3
     """Focal Tversky is (1 - TI)^(1/γ)."""
 
@@ -51,6 +67,7 @@ class LossConfig:
             self,
             {
                 "dice_weight": SHARE,
+                "ohem_threshold": SHARE,
                 "smooth": NOT_NEGATIVE,
                 "gamma": NOT_NEGATIVE,
                 "tversky_alpha": NOT_NEGATIVE,
@@ -63,7 +80,7 @@ class LossConfig:
 
 @dataclass
 class DistillationConfig:
-    """Equation 9: loss + kl_weight·KL + feature_weight·FD + patch_embedding_weight·PE; all zero is no teacher."""
+    """The loss plus Σ weight · term, for equation 9 KL, FD and PE; no weights are no teacher."""
 
     kl_weight: float = 0.0
     """λ_KL of equation 9."""
@@ -71,6 +88,20 @@ class DistillationConfig:
     """λ_FD of equation 9, cosine-guided feature distillation (equations 5–7)."""
     patch_embedding_weight: float = 0.0
     """λ_PE of equation 9 (equation 8)."""
+    feature_mse_weight: float = 0.0
+    """Mean squared distance to the last two stages' maps, the teacher's channels standardized."""
+    cwd_weight: float = 0.0
+    """Channel-wise distillation of the logits (ICCV 2021), T = 4."""
+    dist_weight: float = 0.0
+    """DIST (NeurIPS 2022): correlations of the logits' softmaxes over classes and over pixels."""
+    jaccard_weight: float = 0.0
+    """Jaccard distance to the teacher's soft labels (NeurIPS 2023)."""
+    transkd_weight: float = 0.0
+    """TransKD (2022): patch embedding alignment and cross selective fusion."""
+    review_weight: float = 0.0
+    """Knowledge review (CVPR 2021): fused maps compared at several sizes."""
+    pairwise_weight: float = 0.0
+    """Pair-wise similarities of the last stage's places (CVPR 2019)."""
     temperature: float = 1.0
     """Softmax temperature of KL."""
     mse_weight: float = 1.0

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from effiseg.distillation.term import Needs, Outputs, Term, Widths, linear_projections, projected_map, used_stages
+from effiseg.distillation.term import MapTerm
 from effiseg.errors import UsageError
 from effiseg.losses.reduction import accurate
 
@@ -66,8 +66,8 @@ def cosine_feature_loss(
 
 
 @dataclass(frozen=True)
-class FeatureTerm(Term):
-    """Σ α_l · `cosine_feature_loss` over the stages, of maps projected to the teacher's width."""
+class FeatureTerm(MapTerm):
+    """Equation 7, with α_l as the stages' weights."""
 
     mse_weight: float
     """λ_m."""
@@ -75,28 +75,11 @@ class FeatureTerm(Term):
     """λ_S."""
     detach_guidance: bool
     """Whether G is a constant weight."""
-    stage_weights: tuple[float, ...]
-    """α_l, four; a stage of weight 0 is left out."""
 
-    @property
-    def needs(self) -> Needs:
-        """The maps of the stages that count."""
-        return Needs(feature_maps=used_stages(self.stage_weights))
-
-    def projections(self, widths: Widths) -> nn.ModuleDict:
-        """One linear layer a stage."""
-        return linear_projections(widths, self.needs.feature_maps)
-
-    def distance(self, student: Outputs, teacher: Outputs, projections: nn.ModuleDict) -> Tensor:
-        """Equation 7 over the stages."""
-        stages: list[Tensor] = []
-        for name, projection in projections.items():
-            stage = int(name)
-            projected = projected_map(student.features.feature_maps[stage], projection)
-            target = teacher.features.feature_maps[stage]
-            loss = cosine_feature_loss(projected, target, self.mse_weight, self.cosine_weight, self.detach_guidance)
-            stages.append(self.stage_weights[stage] * loss)
-        return torch.stack(stages).sum()
+    def loss(self, student_map: Tensor, teacher_map: Tensor) -> Tensor:
+        """`cosine_feature_loss`."""
+        options = self.mse_weight, self.cosine_weight, self.detach_guidance
+        return cosine_feature_loss(student_map, teacher_map, *options)
 
 
 def plain_cosine_feature_loss(

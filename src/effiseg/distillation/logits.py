@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from effiseg.distillation.term import Needs, Outputs, Term
+from effiseg.distillation.term import LogitTerm
 from effiseg.errors import UsageError
 from effiseg.losses.reduction import accurate
 
@@ -47,17 +47,12 @@ def kl_distillation_loss(student_logits: Tensor, teacher_logits: Tensor, tempera
 
 
 @dataclass(frozen=True)
-class KlTerm(Term):
-    """`kl_distillation_loss` of the logits."""
+class KlTerm(LogitTerm):
+    """Equation 4."""
 
     temperature: float
     """T."""
 
-    @property
-    def needs(self) -> Needs:
-        """The logits."""
-        return Needs(logits=True)
-
-    def distance(self, student: Outputs, teacher: Outputs, projections: nn.ModuleDict) -> Tensor:
-        """Equation 4."""
-        return kl_distillation_loss(student.known_logits(), teacher.known_logits(), self.temperature)
+    def loss(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        """`kl_distillation_loss`."""
+        return kl_distillation_loss(student_logits, teacher_logits, self.temperature)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effiseg.distillation.term import Needs, Outputs, Term, Widths, linear_projections, used_stages
+from effiseg.distillation.term import Needs, StageTerm
 from effiseg.errors import UsageError
 from effiseg.losses.reduction import accurate
+from effiseg.models.segformer import Features
 
 
 def patch_embedding_loss(student_tokens: Tensor, teacher_tokens: Tensor) -> Tensor:
@@ -37,27 +37,14 @@ def patch_embedding_loss(student_tokens: Tensor, teacher_tokens: Tensor) -> Tens
 
 
 @dataclass(frozen=True)
-class PatchEmbeddingTerm(Term):
-    """Σ β_l · `patch_embedding_loss` over the stages, of tokens projected to the teacher's width."""
-
-    stage_weights: tuple[float, ...]
-    """β, four; a stage of weight 0 is left out."""
+class PatchEmbeddingTerm(StageTerm):
+    """Equation 8, with β as the stages' weights."""
 
     @property
     def needs(self) -> Needs:
         """The patch embeddings of the stages that count."""
-        return Needs(patch_embeddings=used_stages(self.stage_weights))
+        return Needs(patch_embeddings=self.stages)
 
-    def projections(self, widths: Widths) -> nn.ModuleDict:
-        """One linear layer a stage."""
-        return linear_projections(widths, self.needs.patch_embeddings)
-
-    def distance(self, student: Outputs, teacher: Outputs, projections: nn.ModuleDict) -> Tensor:
-        """Equation 8."""
-        stages: list[Tensor] = []
-        for name, projection in projections.items():
-            stage = int(name)
-            projected = projection(student.features.patch_embeddings[stage])
-            loss = patch_embedding_loss(projected, teacher.features.patch_embeddings[stage])
-            stages.append(self.stage_weights[stage] * loss)
-        return torch.stack(stages).sum()
+    def stage_loss(self, student: Features, teacher: Features, stage: int, projection: nn.Module) -> Tensor:
+        """`patch_embedding_loss` of one stage."""
+        return patch_embedding_loss(projection(student.patch_embeddings[stage]), teacher.patch_embeddings[stage])

@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from effiseg.errors import UsageError
 from effiseg.models.segformer import Features
 
 STAGES = 4
@@ -91,19 +93,87 @@ class WeightedTerm(NamedTuple):
     term: Term
 
 
-def used_stages(weights: tuple[float, ...]) -> frozenset[int]:
-    """The stages whose weight is not 0."""
-    return frozenset(stage for stage, weight in enumerate(weights) if weight != 0)
+class LogitTerm(Term):
+    """A term that compares the logits."""
+
+    @property
+    def needs(self) -> Needs:
+        """The logits."""
+        return Needs(logits=True)
+
+    @abstractmethod
+    def loss(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        """The distance of logits (B, K, h, w)."""
+
+    def distance(self, student: Outputs, teacher: Outputs, projections: nn.ModuleDict) -> Tensor:
+        """`loss` of the two logits."""
+        return self.loss(student.known_logits(), teacher.known_logits())
 
 
-def linear_projections(widths: Widths, stages: frozenset[int]) -> nn.ModuleDict:
-    """Linear layers from the student's to the teacher's width, under the index of each stage."""
-    return nn.ModuleDict(
-        {str(stage): nn.Linear(widths.student[stage], widths.teacher[stage]) for stage in sorted(stages)}
-    )
+@dataclass(frozen=True)
+class StageTerm(Term):
+    """A weighted sum over stages, of what the student has there, through a linear layer, and what the teacher has."""
+
+    stage_weights: tuple[float, ...]
+    """Four; a stage of weight 0 is left out."""
+
+    def projections(self, widths: Widths) -> nn.ModuleDict:
+        """A linear layer from the student's to the teacher's width, under the index of each stage."""
+        return nn.ModuleDict(
+            {str(stage): nn.Linear(widths.student[stage], widths.teacher[stage]) for stage in sorted(self.stages)}
+        )
+
+    @property
+    def stages(self) -> frozenset[int]:
+        """The stages whose weight is not 0."""
+        return frozenset(stage for stage, weight in enumerate(self.stage_weights) if weight != 0)
+
+    @abstractmethod
+    def stage_loss(self, student: Features, teacher: Features, stage: int, projection: nn.Module) -> Tensor:
+        """The distance of one stage."""
+
+    def distance(self, student: Outputs, teacher: Outputs, projections: nn.ModuleDict) -> Tensor:
+        """Σ weight · `stage_loss`."""
+        losses = [
+            self.stage_weights[int(name)] * self.stage_loss(student.features, teacher.features, int(name), projection)
+            for name, projection in projections.items()
+        ]
+        return torch.stack(losses).sum()
 
 
-def projected_map(feature_map: Tensor, projection: nn.Module) -> Tensor:
-    """A linear layer at every position of a map (B, C, H, W): a 1×1 convolution on NHWC memory, the model's own."""
-    projected: Tensor = projection(feature_map.permute(0, 2, 3, 1))
-    return projected.permute(0, 3, 1, 2)
+@dataclass(frozen=True)
+class MapTerm(StageTerm):
+    """A `StageTerm` of feature maps."""
+
+    @property
+    def needs(self) -> Needs:
+        """The maps of the stages that count."""
+        return Needs(feature_maps=self.stages)
+
+    @abstractmethod
+    def loss(self, student_map: Tensor, teacher_map: Tensor) -> Tensor:
+        """The distance of maps (B, C, H, W) of one shape."""
+
+    def stage_loss(self, student: Features, teacher: Features, stage: int, projection: nn.Module) -> Tensor:
+        """`loss` of the projected map and the teacher's."""
+        # A linear layer on NHWC memory, which is how the model keeps its maps, is a 1×1 convolution.
+        projected = projection(student.feature_maps[stage].permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.loss(projected, teacher.feature_maps[stage])
+
+
+def check_same_shape(student: Tensor, teacher: Tensor, what: str) -> None:
+    """Refuse to compare what is not of one shape.
+
+    Args:
+        student: (B, C, H, W).
+        teacher: (B, C, H, W).
+        what: what they are, for the error's text.
+
+    Raises:
+        UsageError: the shapes differ.
+    """
+    if student.shape != teacher.shape or student.dim() != 4:
+        raise UsageError(
+            f"distillation compares {what} (B, C, H, W) of the same shape, found {tuple(student.shape)} and "
+            f"{tuple(teacher.shape)}; give both networks the same image and the same classes"
+        )

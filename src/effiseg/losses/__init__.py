@@ -5,6 +5,7 @@ from effiseg.losses.cross_entropy import cross_entropy_loss
 from effiseg.losses.dice import dice_loss
 from effiseg.losses.dice_focal import dice_focal_loss
 from effiseg.losses.focal import focal_loss
+from effiseg.losses.ohem import ohem_loss
 from effiseg.losses.options import Averaging, PixelOptions
 from effiseg.losses.tversky import focal_tversky_loss, tversky_loss
 
@@ -17,5 +18,6 @@ __all__ = [
     "dice_loss",
     "focal_loss",
     "focal_tversky_loss",
+    "ohem_loss",
     "tversky_loss",
 ]

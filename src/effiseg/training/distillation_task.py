@@ -7,10 +7,17 @@ from torch import Tensor, nn
 from effiseg.config.loss import DistillationConfig, TermName
 from effiseg.config.training import TrainConfig
 from effiseg.distillation import Distiller
+from effiseg.distillation.cwd import CwdTerm
+from effiseg.distillation.dist import DistTerm
 from effiseg.distillation.feature import FeatureTerm
+from effiseg.distillation.feature_mse import FeatureMseTerm
+from effiseg.distillation.jaccard import JaccardTerm
 from effiseg.distillation.logits import KlTerm
+from effiseg.distillation.pairwise import PairwiseTerm
 from effiseg.distillation.patch_embedding import PatchEmbeddingTerm
+from effiseg.distillation.review import ReviewTerm
 from effiseg.distillation.term import Term, WeightedTerm
+from effiseg.distillation.transkd import TransKdTerm
 from effiseg.losses.custom import Loss
 from effiseg.models.segformer import SegFormer
 from effiseg.training.segmentation_task import SegmentationTask
@@ -72,6 +79,20 @@ def _term(name: TermName, config: DistillationConfig) -> Term:
             return KlTerm(config.temperature)
         case "feature":
             weights = tuple(config.feature_stage_weights)
-            return FeatureTerm(config.mse_weight, config.cosine_weight, config.detach_guidance, weights)
+            return FeatureTerm(weights, config.mse_weight, config.cosine_weight, config.detach_guidance)
         case "patch_embedding":
             return PatchEmbeddingTerm(tuple(config.patch_embedding_stage_weights))
+        case "feature_mse":
+            return FeatureMseTerm()
+        case "cwd":
+            return CwdTerm()
+        case "dist":
+            return DistTerm()
+        case "jaccard":
+            return JaccardTerm()
+        case "transkd":
+            return TransKdTerm()
+        case "review":
+            return ReviewTerm()
+        case "pairwise":
+            return PairwiseTerm()

@@ -194,6 +194,10 @@ def supervised_loss(
             return dice_focal_terms(logits, labels, class_weights, dice_weight=share, **focal, **overlap)
         case "combo":
             return combo_terms(logits, labels, class_weights, dice_weight=share, **overlap)
+        case "combo_jaccard":
+            return combo_terms(logits, labels, class_weights, dice_weight=share, overlap_name="jaccard", **overlap)
+        case "ohem":
+            total = losses.ohem_loss(logits, labels, class_weights, threshold=config.ohem_threshold, pixels=pixels)
         case "tversky":
             total = losses.tversky_loss(logits, labels, **index, **overlap)
         case "focal_tversky":
