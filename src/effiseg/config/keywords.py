@@ -49,6 +49,7 @@ class _TrainingKeywords(TypedDict, total=False):
     checkpoint_minutes: float | None
     keep_epochs: Sequence[int] | None
     transfer: Mapping[str, Any] | None
+    taper: Mapping[str, Any] | None
     tensorboard: bool | None
     deterministic: bool | None
 
