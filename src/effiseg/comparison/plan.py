@@ -55,7 +55,6 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
     def add(row: str, recipe: str, seed: int, **own: Any) -> None:
         settings = for_teacher if row == TEACHER_ROW else shared
         planned = row_config(config, settings, recipe, seed=seed, out=str(folder.run(row, seed).path), **own)
-        planned = resolve_init(planned)
         if planned.distillation.enabled:
             planned = with_absolute_paths(replace(planned, teacher=teacher))
         plan.append(PlannedRun(row, seed, planned))
@@ -75,7 +74,7 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
 
 def _size_of_teacher(config: AblationConfig, shared: dict[str, Any]) -> dict[str, Any]:
     """The largest network that has a starter, where the rows start from theirs; otherwise what the recipe says."""
-    rows_start = resolve_init(row_config(config, shared, BASELINE_ROW)).init
+    rows_start = row_config(config, shared, BASELINE_ROW).init
     largest = largest_with_starter()
     return {"model": {"variant": largest}} if rows_start == STARTER and largest is not None else {}
 
@@ -99,14 +98,9 @@ def row_config(config: AblationConfig, shared: dict[str, Any], recipe: str, **ow
     """What a row trains with: its recipe, the settings that hold for every row, then its own."""
     kept = {k: v for k, v in shared.items() if k not in OWN_SETTINGS | {"recipe", "seed", "out", "teacher"}}
     paths = {key: getattr(with_absolute_paths(config), key) for key in ("data", "data_root")}
-    return with_absolute_paths(
-        make_settings(
-            TrainConfig,
-            (f"recipe {recipe}", recipe_settings(recipe)),
-            ("settings", kept),
-            ("row", {"recipe": recipe, **own, **paths}),
-        )
-    )
+    layers = [(f"recipe {recipe}", recipe_settings(recipe)), ("settings", kept)]
+    row = ("row", {"recipe": recipe, **own, **paths})
+    return resolve_init(with_absolute_paths(make_settings(TrainConfig, *layers, row)))
 
 
 def check_same_settings(planned: PlannedRun) -> None:
