@@ -1,12 +1,13 @@
-"""A small labelled data set of photographs that is no street: mosaics of six textures, from scikit-image's sample pictures.
+"""Mosaics of six textures of scikit-image's sample photographs: a small labelled data set that is no street.
 
     pip download --no-deps scikit-image && unzip scikit_image-*.whl 'skimage/data/*'
     python benchmarks/texture_mosaics.py skimage/data mosaics
     effiseg train --data mosaics/mosaics.yaml --image_size 128x128 --batch_size 4 --epochs 30 --out runs/mosaics
 
-The pictures are photographs of bricks, grass, gravel, coins, tissue under a microscope and stars; the wheel holds them with
-their licences. Train takes its pieces from the left half of every photograph, val from the right half. The class of a cell
-is the photograph that it is cut from; brightness and turns of 90 degrees are drawn for each cell, and color is taken away.
+The pictures are photographs of bricks, grass, gravel, coins, tissue under a microscope and stars; the wheel holds them
+with their licences. Train takes its pieces from the left half of every photograph, val from the right half. The class
+of a cell is the photograph that it is cut from; brightness and turns of 90 degrees are drawn for each cell, and color
+is taken away.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def half(photograph: Any, split: str) -> NDArray[np.uint8]:
     return np.asarray(photograph[:, :middle] if split == "train" else photograph[:, middle:], np.uint8)
 
 
-def mosaic(photographs: list[NDArray[np.uint8]], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def mosaic(
+    photographs: list[NDArray[np.uint8]], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Two to six cells around scattered points, each of one photograph: image and label, (SIDE, SIDE) uint8."""
     points = rng.uniform(0, SIDE, (int(rng.integers(2, 7)), 2))
     rows, columns = np.mgrid[:SIDE, :SIDE]
