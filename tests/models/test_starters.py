@@ -1,0 +1,70 @@
+"""The starting weights in the package: where they come from, what they hold, and how a size gets them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from effiseg.errors import ModelError
+from effiseg.models import starters
+from effiseg.models.pretrained import save_pretrained, weights_digest
+from effiseg.models.segformer import SegFormer
+from effiseg.models.starters import (
+    largest_with_starter,
+    read_starter,
+    starter_folder,
+    starter_provenance,
+    starter_source,
+    write_starter,
+)
+
+
+def test_b0_is_small_and_has_no_classifier() -> None:
+    assert (starter_folder() / "b0.safetensors").stat().st_size < 8_000_000
+    found = read_starter("b0")
+    expected = SegFormer("b0", 3).state_dict()
+    missing = set(expected) - set(found.weights)
+    assert {name.rpartition(".")[0] for name in missing} <= {"decode_head.classifier", "decode_head.batch_norm"}
+    assert all(found.weights[name].shape == expected[name].shape for name in found.weights)
+    assert all(tensor.dtype == torch.float32 for tensor in found.weights.values())
+    assert (found.names, found.num_classes) == (None, None)
+
+
+def test_its_provenance_says_where_it_comes_from() -> None:
+    told = starter_provenance("b0")
+    assert told["digest"] == read_starter("b0").digest
+    assert told["licence"] == "Apache-2.0"
+    assert told["pictures_seen"] >= 30_000
+    assert {"command", "commit", "seed", "torch", "cpu", "statement", "first_losses"} <= set(told)
+    assert "no photograph" in told["statement"]
+
+
+def test_b1_is_widened_from_b0_and_no_larger_one_is() -> None:
+    found = read_starter("b1")
+    expected = SegFormer("b1", 3).state_dict()
+    assert all(found.weights[name].shape == expected[name].shape for name in found.weights)
+    assert starter_source("b1") in ("b0", "b1")
+    assert largest_with_starter() == "b1"
+    with pytest.raises(ModelError, match=r"for b0, b1; found model\.variant b2"):
+        read_starter("b2")
+
+
+def test_a_starter_keeps_the_network_but_its_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = SegFormer("b0", 4)
+    save_pretrained(model, tmp_path / "model")
+    write_starter(tmp_path / "model", tmp_path / "starters", {"licence": "none"})
+    monkeypatch.setattr(starters, "starter_folder", lambda: tmp_path / "starters")
+    found = read_starter("b0").weights
+    assert len(weights_digest(found)) == 32
+    for name, tensor in model.state_dict().items():
+        if name in found:
+            torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-6)
+
+
+def test_other_norms_make_no_starter(tmp_path: Path) -> None:
+    save_pretrained(SegFormer("b0", 4, "dyt", "dyl"), tmp_path / "model")
+    with pytest.raises(ModelError, match="LayerNorms"):
+        write_starter(tmp_path / "model", tmp_path, {})
