@@ -111,6 +111,17 @@ def test_every_raw_value_agrees_with_a_dictionary(spec: DatasetSpec) -> None:
     assert labels.reshape(-1).tolist() == [mapping.get(value, 255) for value in range(256)]
 
 
+def test_a_mapping_of_a_million_values_is_looked_up(spec: DatasetSpec) -> None:
+    mapping = dict.fromkeys(range(1_000_000), 1) | {5: 2}
+    raw = np.array([[5, 6, 255, 999_999]], dtype=np.int32)
+    labels, unlisted = map_labels(raw, replace(spec, label_mapping=mapping), "mask.png")
+    assert labels.tolist() == [[2, 1, 1, 1]]
+    assert unlisted == {}
+    labels, unlisted = map_labels(raw, replace(spec, label_mapping={5: 0}), "mask.png")
+    assert labels.tolist() == [[0, 255, 255, 255]]
+    assert unlisted == {6: 1, 999_999: 1}
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32])
 def test_a_foreign_value_names_file_values_and_fix(tmp_path: Path, spec: DatasetSpec, dtype: type) -> None:
     path = save(tmp_path / "m.tif", np.array([[0, 1, 2, 255], [3, 3, 77, 0]], dtype=dtype))

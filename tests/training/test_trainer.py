@@ -341,6 +341,14 @@ def test_resume_refuses_changed_samples_and_settings(
     for path in extra:
         path.unlink()
 
+    picture = next(iter(sorted((uneven_data.parent / "images" / "val").iterdir())))
+    content = picture.read_bytes()
+    picture.unlink()
+    with pytest.raises(RunError) as caught:
+        resume(run.path)
+    assert_one_line(caught.value, "samples of val", str(uneven_data))
+    picture.write_bytes(content)
+
     settings = read_yaml(run.config)
     write_yaml(run.config, settings | {"model": settings["model"] | {"variant": "b1"}})
     with pytest.raises(RunError) as caught:

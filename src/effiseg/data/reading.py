@@ -130,11 +130,10 @@ def _lookup(classes: Classes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.
         known = (values >= 0) & (values < classes.num_classes)
         labels[known] = values[known]
         return known | (values == classes.ignore_index), labels
-    known = values == classes.ignore_index
-    for raw, target in classes.label_mapping.items():
-        labels[values == raw] = target
-        known |= values == raw
-    return known, labels
+    targets = [classes.label_mapping.get(value) for value in values.tolist()]  # a mapping may have a million entries
+    known = np.array([target is not None for target in targets], dtype=np.bool_)
+    labels[known] = [target for target in targets if target is not None]
+    return known | (values == classes.ignore_index), labels
 
 
 def read_mask(path: str | Path, classes: Classes) -> UInt8Array:
