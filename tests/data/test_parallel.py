@@ -113,3 +113,34 @@ def test_ctrl_c_while_processes_start_leaves_none() -> None:
     """Those that had started would wait for work for ever, and their parent for them."""
     done = subprocess.run([sys.executable, "-c", CUT_OFF], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "stopped\n"), done.stderr
+
+
+DIES_AT_START = """
+import os, signal, sys, time
+from effiseg.data import parallel
+from effiseg.errors import ResourceError
+start = parallel._start
+def dies_or_is_slow():
+    try:
+        os.close(os.open(sys.argv[1], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:  # the others are asked to end before they have come far
+        while signal.SIGTERM not in signal.sigpending():
+            time.sleep(0.01)
+        start()
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+parallel._start = dies_or_is_slow
+try:
+    list(parallel.map_in_processes(abs, range(2000), processes=4))
+except ResourceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked there")
+def test_a_process_that_dies_while_others_start_is_one_line(tmp_path: Path) -> None:
+    """One that swallows the signal to end is waited for without end: it must be pending until it can be obeyed."""
+    words = [sys.executable, "-c", DIES_AT_START, str(tmp_path / "first")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("a process that read files was ended by the system")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,7 +23,7 @@ from effiseg.config.training import Protocol
 from effiseg.data.dataset import EvaluationDataset, EvaluationSample
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.samples import list_samples
-from effiseg.errors import DataError, ModelError, UsageError
+from effiseg.errors import DataError, ModelError, ResourceError, UsageError
 from effiseg.evaluation.evaluator import check_classes, evaluate
 from effiseg.evaluation.scores import result_of_counts
 from effiseg.inference.framing import Framing
@@ -293,3 +295,14 @@ def test_two_processes_are_one(small_spec: DatasetSpec, tmp_path: Path) -> None:
     assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
     one, first, second = ((tmp_path / f"{rank}_of_{size}.json").read_text(encoding="utf-8") for rank, size in ranks)
     assert one == first == second
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is a POSIX thing")
+def test_a_killed_loader_worker_is_one_line(colour_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(EvaluationDataset, "__getitem__", die)
+    network = trained_network(SegFormer("b0", 3), "cpu")
+    with pytest.raises(ResourceError, match=r"a loader worker was killed, .* take fewer --workers \(now 1;"):
+        evaluate(network, Framing(image_size=(32, 64)), load_dataset_spec(colour_data), "val", workers=1)

@@ -101,7 +101,7 @@ def test_passes_divide_the_batch() -> None:
 def test_loaders_get_fewer_workers_not_a_smaller_batch() -> None:
     assert line(KILLED, workers=7) == (
         "runs/a: a loader worker was killed, most likely because memory ran out; "
-        "take fewer --workers (now 7; 0 loads in the training process); GO ON"
+        "take fewer --workers (now 7; 0 loads in the main process); GO ON"
     )
     assert "no room in shared memory (/dev/shm" in line(BUS)
     assert "a loader worker ran out of memory; take fewer --workers" in line(

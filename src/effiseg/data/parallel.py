@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 
 _CHUNK = 16
 """Items a process takes at a time: handing over costs little beside decoding them, and progress still moves."""
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 _WORTHWHILE = 4 * _CHUNK
 """So few items are sooner done here than processes are started."""
 
@@ -78,17 +79,22 @@ def _from_processes(function: Callable[[Item], Result], items: Sequence[Item], p
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM act afterwards: an executor that is cut off while it starts processes never ends them."""
-    if threading.current_thread() is not threading.main_thread():  # where no handler ever runs
-        yield
-        return
+    """Let Ctrl-C and SIGTERM act afterwards: an executor that is cut off while it starts processes never ends them.
+
+    They are blocked too, until `_start` has made a process mortal: one that swallowed the SIGTERM with which the
+    executor ends it when another has died would be waited for without end.
+    """
+    in_main = threading.current_thread() is threading.main_thread()  # where alone handlers run
     received: list[int] = []
-    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _HELD_BACK if in_main}
     for number in before:
         signal.signal(number, lambda number, _: received.append(number))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK) if hasattr(signal, "pthread_sigmask") else None
     try:
         yield
     finally:
+        if blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for number, handler in before.items():
             signal.signal(number, handler)
         for each in received:
@@ -106,6 +112,8 @@ def _start() -> None:
     cv2.setNumThreads(0)  # as in loader workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

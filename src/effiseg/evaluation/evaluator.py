@@ -21,6 +21,7 @@ from effiseg.config.training import Protocol
 from effiseg.data.cache import SampleCache
 from effiseg.data.dataset import EvaluationDataset, EvaluationSample, start_worker
 from effiseg.data.dataset_spec import DatasetSpec
+from effiseg.data.loader_faults import answered
 from effiseg.data.sample import Sample
 from effiseg.data.samples import evenly_spread, list_samples
 from effiseg.environment import available_cores
@@ -79,6 +80,7 @@ def evaluate(
         ModelError: the network's classes are not the data set's.
         UsageError: an input size that the network does not take, or none that is known; options that do not go
             together.
+        ResourceError: a loader worker died.
     """
     assert not (boundary and (across_processes or protocol != "full"))
     samples = evenly_spread(list_samples(spec, split), most_images)
@@ -104,7 +106,7 @@ def evaluate(
     matrix = ConfusionMatrix(spec.num_classes, spec.ignore_index, device)
     scores: dict[str, ImageScore] = {}
     near_contours = np.zeros((3, spec.num_classes), np.int64)
-    with torch.inference_mode():
+    with torch.inference_mode(), answered(workers):
         for found, near in _finished(comparisons, spec, boundary, threads):
             scores[found.id] = score_image(matrix.update(found.prediction, found.target))
             near_contours += near

@@ -79,8 +79,8 @@ def fit(
         # A process that is stopped while it starts ends like that too.
         if watch.received is None:
             raise mistake_in_process(error, config, run) from error
-    except (RuntimeError, MemoryError, OSError) as error:
-        shortage = describe(error)
+    except (RuntimeError, MemoryError, OSError, ResourceError) as error:
+        shortage = describe(error.__cause__ or error)
         if not is_shortage(shortage):
             raise
     watch.patient = False

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import gc
 import re
-import shutil
 from contextlib import nullcontext
 
 import torch
 
 from effiseg.config.training import TrainConfig
+from effiseg.data.loader_faults import is_loaders, loader_advice
 from effiseg.errors import ResourceError
 from effiseg.run_folder import RunFolder
 from effiseg.training.segmentation_task import SegmentationTask
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-_WORKER_DIED = re.compile(r"DataLoader worker \(pid.*?\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)")
-_SHARED_MEMORY = re.compile(r"allocate shared memory|insufficient shared memory|torch_\w+>: No space left")
 _NO_MEMORY = re.compile(
     r"out of memory|(can't|Cannot) allocate memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED|\bMemoryError\b|bad_alloc"
     r"|could not create a primitive$"  # what oneDNN says of it on the CPU
@@ -25,7 +23,7 @@ _NO_MEMORY = re.compile(
 
 def is_shortage(text: str) -> bool:
     """Whether an error's "type: message" says that memory ran out, here or in a loader worker."""
-    return any(pattern.search(text) for pattern in (_WORKER_DIED, _NO_MEMORY, _SHARED_MEMORY))
+    return is_loaders(text) or _NO_MEMORY.search(text) is not None
 
 
 def shortage_error(
@@ -41,8 +39,8 @@ def shortage_error(
         go_on: how to resume.
         fitting: images a pass that were seen to fit; None if that is not known.
     """
-    if _is_loaders(text):
-        return ResourceError(f"{run.path}: {_loader_advice(text, config)}; {go_on}")
+    if is_loaders(text) or "in DataLoader worker process" in text:
+        return ResourceError(f"{run.path}: {loader_advice(text, config.workers)}; {go_on}")
     images, smaller = config.batch_size_per_pass, smaller_passes(config)
     need_less = [
         *(["--precision bfloat16"] if config.precision == "float32" else []),
@@ -113,27 +111,3 @@ def free_memory() -> None:
 def describe(error: BaseException) -> str:
     """Type and message of an error, as `is_shortage` wants them."""
     return f"{type(error).__name__}: {error}".rstrip()
-
-
-def _is_loaders(text: str) -> bool:
-    return bool(_WORKER_DIED.search(text) or _SHARED_MEMORY.search(text) or "in DataLoader worker process" in text)
-
-
-def _loader_advice(text: str, config: TrainConfig) -> str:
-    died = _WORKER_DIED.search(text)
-    signal = (died[1] or "").strip() if died else ""
-    fewer = f"take fewer --workers (now {config.workers}; 0 loads in the training process)"
-    if _SHARED_MEMORY.search(text) or signal == "Bus error":
-        return f"a loader worker found no room in shared memory ({_free_shared_memory()}); enlarge it or {fewer}"
-    if signal not in ("", "Killed"):
-        return f"a loader worker died ({signal}); --workers 0 shows where"
-    how = "was killed, most likely because memory ran out" if died else "ran out of memory"
-    return f"a loader worker {how}; {fewer}"
-
-
-def _free_shared_memory() -> str:
-    try:
-        usage = shutil.disk_usage("/dev/shm")
-    except OSError:
-        return "/dev/shm"
-    return f"/dev/shm: {usage.free / 2**20:.0f} of {usage.total / 2**20:.0f} MiB free; docker run --shm-size sets it"
