@@ -11,7 +11,7 @@ import pytest
 
 from effiseg import files
 from effiseg.errors import UsageError
-from effiseg.files import SETTINGS_BYTES, json_limit, parse_yaml, read_json, read_text, read_yaml
+from effiseg.files import SETTINGS_BYTES, json_limit, parse_yaml, read_json, read_text, read_yaml, write_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
@@ -80,6 +80,12 @@ def test_json_that_grows_or_is_none_is_one_line(text: str, message: str, tmp_pat
         read_json(file)
     assert str(caught.value).startswith(f"{file}: not valid JSON")
     assert "\n" not in str(caught.value)
+
+
+def test_a_path_that_is_no_utf8_is_read_as_it_was_written(tmp_path: Path) -> None:
+    value = {"data": os.fsdecode(b"caf\xe9/d.yaml")}
+    write_yaml(tmp_path / "a.yaml", value)
+    assert read_yaml(tmp_path / "a.yaml") == value
 
 
 def test_a_byte_order_mark_and_whole_surrogate_pairs_are_read(tmp_path: Path) -> None:

@@ -367,7 +367,8 @@ def parse_yaml(text: str, source: object) -> Any:
         refuse_hidden_growth(node)
         value = loader.construct_document(node)
         if re.search(r"\\[uU]0*[dD][89a-fA-F]", text):
-            json.dumps(value, ensure_ascii=False, default=str).encode()
+            # Those that stand for bytes of a file's name that are no UTF-8 are what was written.
+            json.dumps(value, ensure_ascii=False, default=str).encode(errors="surrogateescape")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
