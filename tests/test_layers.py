@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,13 @@ def import_cycles(graph: dict[str, set[str]]) -> list[list[str]]:
 def test_no_modules_import_each_other() -> None:
     assert import_cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
     assert import_cycles(import_graph()) == []
+
+
+def test_the_road_to_the_loss_is_one_of_imports() -> None:
+    """What docs/architecture.md says a reader opens, one file after the other."""
+    text = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    road = text.split("opens six files:\n`")[1].split("`")[0].split(" → ")
+    assert len(road) == 6
+    modules = [f"effiseg.{file.removesuffix('.py').removesuffix('/…').replace('/', '.')}" for file in road]
+    graph = import_graph()
+    assert [(a, b) for a, b in pairwise(modules) if b not in graph[a]] == []

@@ -14,7 +14,7 @@ def test_functions_and_files_stay_short() -> None:
     for path in sorted(SOURCE.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         name = path.relative_to(SOURCE)
-        if str(name) != "api.py" and (lines := len(text.splitlines())) > LONGEST_FILE:
+        if (lines := len(text.splitlines())) > LONGEST_FILE:
             long.append(f"{name}: {lines} lines")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
