@@ -32,5 +32,5 @@ def test_half_precision_is_computed_in_float32() -> None:
 
 
 def test_different_shapes_are_refused() -> None:
-    with pytest.raises(UsageError, match="one shape"):
+    with pytest.raises(UsageError, match="same shape"):
         patch_embedding_loss(torch.zeros(1, 4, 3), torch.zeros(1, 1, 3))

@@ -17,6 +17,7 @@ from torch import nn
 
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig
+from effiseg.config.taper import TaperConfig
 from effiseg.config.training import OptimizerConfig, TrainConfig
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import load_dataset_spec
@@ -84,6 +85,17 @@ def test_cross_entropy(small_config: Config, uneven_data: Path) -> None:
     assert_equal_runs(one, two)
     initial = train(small_config("initial", **settings | {"optimizer": replace(OPTIMIZER, lr=1e-12)}))
     assert_moved(one, initial)
+
+
+@pytest.mark.heavy
+def test_tapered_norms_measure_the_global_batch(small_config: Config, uneven_data: Path) -> None:
+    model = ModelConfig(block_norm="dyl", drop_path_rate=0.0, classifier_dropout=0.0)
+    taper = TaperConfig("block", hold=0.1, until=0.9)
+    settings: dict[str, Any] = {"data": str(uneven_data), "optimizer": OPTIMIZER, "model": model, "taper": taper}
+    one = train(small_config("one", **settings, ema_decay=0.5))
+    two = train(small_config("two", **settings, ema_decay=0.5, devices=2))
+    assert_equal_runs(one, two)
+    assert float(read_tensors(two.last_checkpoint)["task"]["student.encoder.stages.0.norm.inverse_deviation"]) != 1
 
 
 @pytest.mark.heavy

@@ -25,7 +25,7 @@ def decays(modules: list[nn.Module]) -> dict[str, bool]:
     return {names[id(p)]: flag for flag, params in members.items() for p in params}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("norm", ["layer_norm", "dyt", "dyl"])
+@pytest.mark.parametrize("norm", ["layer_norm", "dyt", "dyl", "derf"])
 def test_matrices_and_kernels_decay_and_nothing_else(norm: str) -> None:
     model = SegFormer("b0", 3, norm, norm)  # type: ignore[arg-type]
     decaying = decays([model])

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from effiseg.distillation.term import MapTerm
-from effiseg.errors import UsageError
+from effiseg.distillation.term import MapTerm, check_same_shape
 from effiseg.losses.reduction import accurate
 
 # Vectors whose lengths multiply to less have no direction that rounding has not made up.
@@ -52,12 +51,7 @@ def cosine_feature_loss(
     Raises:
         UsageError: the shapes differ.
     """
-    if student_map.shape != teacher_map.shape or student_map.dim() != 4:
-        raise UsageError(
-            "feature distillation needs student and teacher maps (B, C, H, W) of the same shape, found "
-            f"{tuple(student_map.shape)} and {tuple(teacher_map.shape)}; project the student to the "
-            "teacher's width and give both the same image"
-        )
+    check_same_shape(student_map, teacher_map, "maps")
     if student_map.device.type == "cpu" and not torch.compiler.is_compiling():
         options = mse_weight, cosine_weight, detach_guidance
         loss: Tensor = _CosineFeatureLoss.apply(student_map, teacher_map.detach(), *options)  # type: ignore[no-untyped-call]

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from effiseg.distillation.term import LogitTerm
-from effiseg.errors import UsageError
+from effiseg.distillation.term import LogitTerm, check_same_shape
 from effiseg.losses.reduction import accurate
 
 
@@ -29,12 +28,7 @@ def kl_distillation_loss(student_logits: Tensor, teacher_logits: Tensor, tempera
     Raises:
         UsageError: the shapes differ.
     """
-    if student_logits.shape != teacher_logits.shape or student_logits.dim() != 4:
-        raise UsageError(
-            "KL distillation needs student and teacher logits (B, K, h, w) of the same shape, found "
-            f"{tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}; "
-            "use a teacher with the same classes"
-        )
+    check_same_shape(student_logits, teacher_logits, "logits")
     student, teacher = accurate(student_logits), accurate(teacher_logits.detach())
     divergence = F.kl_div(
         F.log_softmax(student / temperature, dim=1),

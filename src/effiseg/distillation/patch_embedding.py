@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effiseg.distillation.term import Needs, StageTerm
-from effiseg.errors import UsageError
+from effiseg.distillation.term import Needs, StageTerm, check_same_shape
 from effiseg.losses.reduction import accurate
 from effiseg.models.segformer import Features
 
@@ -27,12 +26,7 @@ def patch_embedding_loss(student_tokens: Tensor, teacher_tokens: Tensor) -> Tens
     Raises:
         UsageError: the shapes differ.
     """
-    if student_tokens.shape != teacher_tokens.shape or student_tokens.dim() != 3:
-        raise UsageError(
-            "patch embedding distillation needs student and teacher tokens (B, N, C) of one shape, found "
-            f"{tuple(student_tokens.shape)} and {tuple(teacher_tokens.shape)}; project the student to the "
-            "teacher's width and give both the same image"
-        )
+    check_same_shape(student_tokens, teacher_tokens, "tokens", "(B, N, C)")
     return F.mse_loss(accurate(student_tokens), accurate(teacher_tokens.detach()))
 
 

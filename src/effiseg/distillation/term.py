@@ -161,19 +161,15 @@ class MapTerm(StageTerm):
         return self.loss(projected, teacher.feature_maps[stage])
 
 
-def check_same_shape(student: Tensor, teacher: Tensor, what: str) -> None:
+def check_same_shape(student: Tensor, teacher: Tensor, what: str, axes: str = "(B, C, H, W)") -> None:
     """Refuse to compare what is not of one shape.
 
-    Args:
-        student: (B, C, H, W).
-        teacher: (B, C, H, W).
-        what: what they are, for the error's text.
-
     Raises:
-        UsageError: the shapes differ.
+        UsageError: the shapes differ, or have other axes.
     """
-    if student.shape != teacher.shape or student.dim() != 4:
+    if student.shape != teacher.shape or student.dim() != len(axes.split(",")):
         raise UsageError(
-            f"distillation compares {what} (B, C, H, W) of the same shape, found {tuple(student.shape)} and "
-            f"{tuple(teacher.shape)}; give both networks the same image and the same classes"
+            f"distillation compares {what} {axes} of the same shape, found {tuple(student.shape)} and "
+            f"{tuple(teacher.shape)}: project the student's to the teacher's width, and give both networks the same "
+            "images and the same classes"
         )
