@@ -276,7 +276,8 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
     report.loaded = len(weights)
     tapered = {name for name, module in student.named_modules() if isinstance(module, TaperedNorm)}
     started = replaced | tapered  # a tapered norm takes γ and β of the LayerNorm, and measures the rest
-    report.fresh = [name for name in wanted if name not in weights and name.rsplit(".", 1)[0] not in started]
+    known = {*weights, _COUNTER}
+    report.fresh = [name for name in wanted if name not in known and name.rsplit(".", 1)[0] not in started]
     return Initialization(weights, report, reference)
 
 
