@@ -1,16 +1,18 @@
-"""Training ends at the first loss that is not finite, and what was saved before stays."""
+"""Training ends at the first loss that is not finite, and what was saved before stays; room is asked for first."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from effiseg.config.training import TrainConfig
-from effiseg.errors import RunError
+from effiseg.errors import ResourceError, RunError
 from effiseg.run_folder import RunFolder
 from effiseg.training import run_keeper
 from effiseg.training.checkpointing import load_checkpoint
@@ -67,3 +69,15 @@ def test_a_gpu_is_waited_for_one_pass_later_or_before_saving(small_config: Confi
     watch.look(bad, ["a"], 9, 0.001)
     with pytest.raises(RunError, match="step 9"):
         watch.before_saving(torch.nn.Linear(1, 1), 9)
+
+
+def test_room_for_checkpoints_is_asked_for_before_training(
+    small_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config("run")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+        patch.setattr(SegmentationTask, "training_step", None)
+        with pytest.raises(ResourceError, match=r"run: checkpoints need \d+ MB, and the disk has 1 MB free; free some"):
+            train(config)
+    assert resume(config.out).results.is_file()

@@ -21,7 +21,7 @@ from effiseg.export.checks import format_to_write
 from effiseg.export.quantization import quantize
 from effiseg.export.verification import Verification, check_verification, verify
 from effiseg.export.writing import write_file
-from effiseg.files import make_folder, partial_prefix, write_json, writing
+from effiseg.files import make_folder, partial_prefix, require_room, write_json, writing
 from effiseg.inference.framing import known_size
 from effiseg.models.segformer import SegFormer
 
@@ -82,6 +82,7 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
     spec = None if config.data is None else load_dataset_spec(config.data, config.data_root)
     model.eval()
     with _staged(config.out) as staged:
+        require_room(staged.parent, sum(parameter.nbytes for parameter in model.parameters()), "exported weights")
         form: dict[str, Any] = {"input_size": input_size, "output": config.output, "source": source}
         quantization = None
         if config.precision == "int8":

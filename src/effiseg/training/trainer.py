@@ -27,6 +27,7 @@ from effiseg.files import (
     make_folder,
     read_json,
     remove_leftovers,
+    require_room,
     write_json,
     write_text,
     write_yaml,
@@ -197,6 +198,17 @@ def _sole_process(run: RunFolder) -> Iterator[None]:
         raise RunError(f"{run.path}: is being trained by {holder}; wait until it ends, or stop it") from None
 
 
+def _require_room(run: RunFolder, task: SegmentationTask) -> None:
+    """Refuse to begin without room for the checkpoints: last.ckpt twice while it is replaced, and best.ckpt.
+
+    Raises:
+        ResourceError: the disk has less.
+    """
+    weights = sum(tensor.nbytes for tensor in task.state_dict().values())
+    moments = sum(2 * parameter.nbytes for parameter in task.parameters() if parameter.requires_grad)
+    require_room(run.path, 3 * weights + 2 * moments, "checkpoints")
+
+
 def _carry_on(run: RunFolder, setup: _Setup, watch: SignalWatch) -> RunFolder:
     """Train a run whose folder holds its settings from where it stands to its end."""
     setup.write(run)
@@ -229,6 +241,7 @@ def _carry_on(run: RunFolder, setup: _Setup, watch: SignalWatch) -> RunFolder:
             ) from None
     if not schedule.is_over(state):
         keeper = RunKeeper(config, run, spec, data, schedule, state, watch, optimizer_state, scaler_state)
+        _require_room(run, task)
         if (difference := data.cache_difference()) is not None:
             print(f"effiseg train: {difference}", file=sys.stderr)
         try:
