@@ -39,7 +39,7 @@ COMMANDS = (
 
 
 def help_text() -> str:
-    """What `effiseg --help` prints."""
+    """The text of `effiseg --help`."""
     width = max(len(command.name) for command in COMMANDS)
     lines = [f"  {command.name:<{width}}  {command.summary}" for command in COMMANDS]
     return "\n".join(

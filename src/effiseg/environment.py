@@ -95,7 +95,7 @@ def _cpu_model() -> str:
 
 
 def describe_environment() -> dict[str, Any]:
-    """What a result depends on beside its command: plain JSON values.
+    """The environment that a result depends on: plain JSON values.
 
     Returns:
         Keys: python, platform, cpu, cores, threads, gpus (names), cuda (version or null), packages

@@ -47,7 +47,7 @@ class ResultsFile:
 
 @dataclass
 class EvaluationResult(ResultsFile):
-    """What `effiseg evaluate` measured on one split."""
+    """The results file of `effiseg evaluate` on one split."""
 
     miou: float | None
     """Mean of `class_iou` over the classes that have one, percent."""
@@ -72,7 +72,7 @@ class EvaluationResult(ResultsFile):
     dataset: str = ""
     """Name of the data set."""
     model: str = ""
-    """What was evaluated: the model, or the folder of predictions."""
+    """Subject of the evaluation: the model, or the folder of predictions."""
     image_size: list[int] | None = None
     """Network input, [height, width]; null for predictions of other software."""
     resize: str | None = None
@@ -89,7 +89,7 @@ class EvaluationResult(ResultsFile):
     inference: str = "whole"
     """How images were brought to the network: whole, or the sliding windows, and whether mirror images were added."""
     form: str | None = None
-    """What ran: a model fused (its deploy form) or as trained, or the engine of an exported file; null for predictions
+    """The form: a model fused (its deploy form) or as trained, or the engine of an exported file; null for predictions
     of other software, and in files of earlier versions."""
 
     @classmethod
@@ -159,7 +159,7 @@ class AblationRow:
     runs: list[AblationRun] = field(default_factory=list)
     """The single runs."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What distinguishes this row's resolved configuration from the baseline's, dotted key → value."""
+    """Settings of this row that differ from the baseline's, dotted key → value."""
 
     @classmethod
     def over_seeds(
@@ -225,11 +225,11 @@ class AblationResult(ResultsFile):
     protocol: str
     """full or quarter, as in `EvaluationResult`."""
     environment: dict[str, Any]
-    """What `describe_environment` gave."""
+    """The answer of `describe_environment`."""
     command: str
     """The command line."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What all rows share: split, image size, epochs, steps, batch size and the like."""
+    """Settings that all rows share: split, image size, epochs, steps, batch size and the like."""
 
 
 @dataclass
@@ -245,7 +245,7 @@ class BenchmarkRow:
     form: str
     """fused (the deploy form), trained, published (transformers' network) or file (as the user gave it)."""
     engine: str
-    """What runs it: a word of `--engine`."""
+    """Its engine: a word of `--engine`."""
     precision: str
     """float32, bfloat16, float16 or int8."""
     output: str
@@ -265,7 +265,7 @@ class BenchmarkRow:
     latency_ms: float = 0.0
     """Median time of a pass."""
     p95_ms: float = 0.0
-    """What 95 % of the passes did not exceed."""
+    """Time that 95 % of the passes did not exceed."""
     fps: float = 0.0
     """Images a second: 1000 × batch_size / latency_ms."""
     memory_before_mib: float | None = None
@@ -294,7 +294,7 @@ class BenchmarkRow:
 
 @dataclass
 class BenchmarkResult(ResultsFile):
-    """What `effiseg benchmark` measured."""
+    """The results file of `effiseg benchmark`."""
 
     rows: list[BenchmarkRow]
     """In the order they were asked for."""
@@ -303,7 +303,7 @@ class BenchmarkResult(ResultsFile):
     schedule: dict[str, int]
     """rounds, passes timed in each, and passes of the warm-up."""
     environment: dict[str, Any]
-    """What `describe_environment` gave."""
+    """The answer of `describe_environment`."""
     command: str
     """The command line."""
     settings: dict[str, Any] = field(default_factory=dict)

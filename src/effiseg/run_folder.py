@@ -1,4 +1,4 @@
-"""What lies where in a run and in a comparison, and which files a MODEL argument means."""
+"""Layout of runs and comparisons, and which files a MODEL argument means."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RunFolder:
 
     @property
     def initialization(self) -> Path:
-        """What was loaded from the weights the run started from; only in runs with `init`."""
+        """Weights that the run started from, and what was loaded of them; only in runs with `init`."""
         return self.path / "init.json"
 
     @property
@@ -89,7 +89,7 @@ class RunFolder:
 
     @property
     def transfer(self) -> Path:
-        """What the model and its snapshots are worth as a start on another data set."""
+        """Worth of the model and its snapshots as a start on another data set."""
         return self.path / "transfer.json"
 
     @property

@@ -73,7 +73,7 @@ class Run:
 
     @property
     def results(self) -> dict[str, Any]:
-        """What results.json says: epochs, steps, train_seconds, best_epoch, val, …
+        """The content of results.json: epochs, steps, train_seconds, best_epoch, val, …
 
         Raises:
             RunError: the run is not finished.
@@ -118,7 +118,7 @@ class Run:
 
     @property
     def transfer(self) -> list[dict[str, Any]]:
-        """What the model is worth as a start on another data set, one row a start; empty where nothing was measured.
+        """Worth of the model as a start on another data set, one row a start; empty where nothing was measured.
 
         Each row has `source`, `epoch`, `val_miou` (percent) and `class_iou`.
         """

@@ -37,7 +37,7 @@ def from_plain(
 
 
 class _Reader:
-    """What one reading is of, what it raises, and whether it refuses unknown keys."""
+    """One reading: its source, the error that it raises, and whether it refuses unknown keys."""
 
     def __init__(self, source: object, error: type[EffisegError], strict: bool) -> None:
         self.source, self.error, self.strict = source, error, strict

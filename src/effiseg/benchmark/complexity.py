@@ -104,17 +104,17 @@ class Macs:
 
     @property
     def counted(self) -> int:
-        """What counters report and the paper calls FLOPs: with the head as published, without attention."""
+        """The count that counters report and the paper calls FLOPs: with the head as published, without attention."""
         return sum(self.stages) + self.linear_c + self.fuse + self.classifier
 
     @property
     def attention_total(self) -> int:
-        """What such counters miss: they score the fused attention as 0."""
+        """Multiply-accumulates that such counters miss: they score the fused attention as 0."""
         return sum(self.attention)
 
     @property
     def composed(self) -> int:
-        """What is really computed without attention: the composed head has no fusing convolution."""
+        """The work really done without attention: the composed head has no fusing convolution."""
         return self.counted - self.fuse
 
 

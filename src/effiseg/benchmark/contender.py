@@ -1,4 +1,4 @@
-"""What takes part in a measurement: one network, in one form, in one engine."""
+"""A contender of a measurement: one network, in one form, in one engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Contender:
     """One side of a measurement; a worker process is told nothing else."""
 
     model: str
-    """What the user called it."""
+    """The user's name for it."""
     source: str
     """Model folder, or exported file."""
     image_size: tuple[int, int]
@@ -45,7 +45,7 @@ class Contender:
     device: str = "cpu"
     """cpu or cuda."""
     allocator: Allocator = "tuned"
-    """What is asked for; `effiseg.allocator` says whether it can be had."""
+    """The allocator that is asked for; `effiseg.allocator` says whether it can be had."""
     file: str | None = None
     """Exported file to open; None: none needed, or not yet written."""
 
@@ -71,7 +71,7 @@ class Contender:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Contender:
-        """What `to_dict` gave."""
+        """The inverse of `to_dict`."""
         return from_plain(cls, value, "contender")
 
 

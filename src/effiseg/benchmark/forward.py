@@ -85,13 +85,13 @@ def write_file(contender: Contender, path: Path) -> None:
 
 
 def street_images(contender: Contender) -> Tensor:
-    """What every contender is shown: (B, H, W, 3) uint8 RGB, one embedded street scene, the same for all."""
+    """The input of every contender: (B, H, W, 3) uint8 RGB, one embedded street scene, the same for all."""
     image, _ = draw_scene(scene_rng(0, "test", 0), *contender.image_size)
     return torch.from_numpy(image)[None].repeat(contender.batch_size, 1, 1, 1)
 
 
 def input_array(contender: Contender) -> np.ndarray[Any, Any]:
-    """What the contender's file takes: our files uint8 (B, H, W, 3), transformers' normalized (B, 3, H, W)."""
+    """The input of the contender's file: our files uint8 (B, H, W, 3), transformers' normalized (B, 3, H, W)."""
     if contender.software == "effiseg":
         return street_images(contender).numpy()
     return _normalized(contender, _metadata(contender)).contiguous().numpy()

@@ -32,7 +32,7 @@ threads of the contender before, which spin for a while after their work, have g
 
 
 EQUAL = {"cpu": SAME_NETWORK, "cuda": Tolerance(1e-2, 0.98)}
-"""What float32 contenders must keep to be timed side by side; a GPU's convolutions may run in TF32."""
+"""Tolerance that float32 contenders must keep to be timed side by side; a GPU's convolutions may run in TF32."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def _start(
 
 
 def _row(contender: Contender, allocator: str, facts: dict[str, Any]) -> BenchmarkRow:
-    """What is known before the first sample."""
+    """Facts known before the first sample."""
     row = BenchmarkRow(
         name=contender.name,
         model=contender.model,

@@ -43,7 +43,7 @@ def main() -> None:
 
 
 class Worker:
-    """What a worker can be asked; every answer is plain JSON."""
+    """Requests that a worker answers; every answer is plain JSON."""
 
     def __init__(self) -> None:
         self._run: Callable[[], Any] | None = None

@@ -114,7 +114,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def conditions(result: BenchmarkResult) -> str:
-    """What the figures hold for, in one line."""
+    """The conditions of the figures, in one line."""
     row, where = result.rows[0], result.environment
     machine = where["gpus"][0] if row.device == "cuda" and where["gpus"] else f"{where['cpu']}, {row.threads} threads"
     allocators = "/".join(sorted({row.allocator for row in result.rows}))

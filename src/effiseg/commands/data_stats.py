@@ -72,7 +72,7 @@ def print_tables(report: dict[str, Any]) -> None:
 
 
 def print_crops(names: list[str], crops: dict[str, Any], console: Console) -> None:
-    """What each sampler lets training see, one line a class."""
+    """Shares that each sampler lets training see, one line a class."""
     from rich.markup import escape
     from rich.table import Table
 

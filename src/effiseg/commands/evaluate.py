@@ -86,7 +86,7 @@ def print_result(result: EvaluationResult) -> None:
 
 
 def title(result: EvaluationResult) -> str:
-    """What was evaluated, on what, and under which protocol."""
+    """The model, data and protocol of an evaluation."""
     parts = [f"{result.dataset} {result.split}", f"{result.images} images"]
     parts.append(f"protocol {result.protocol} ({PROTOCOLS[result.protocol]})")
     if result.image_size is not None:

@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
 
 
 def print_report(report: PredictionReport, out: Path) -> int:
-    """What was done on stdout, what could not be read on stderr; the exit code."""
+    """Report of the outcome, on stdout, and of unreadable sources, on stderr; the exit code."""
     rate = f", {report.images / report.seconds:.1f} a second" if report.images else ""
     skipped = f"; {report.skipped} were there already" if report.skipped else ""
     print(f"{out}: {report.images} images{rate}{skipped}")

@@ -18,7 +18,7 @@ PROG = "effiseg train"
 
 @dataclass
 class ResumeConfig:
-    """What `effiseg train --resume` is given; the run's own settings decide everything else."""
+    """Settings of `effiseg train --resume`; the run's own settings decide everything else."""
 
     resume: str
     """Run folder to go on with."""

@@ -250,7 +250,7 @@ def summarize_row(name: str, group: list[tuple[PlannedRun, EvaluationResult]], r
 
 
 def ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> AblationRun:
-    """What the results file says about one run."""
+    """The results file's entry of one run."""
     results = read_json(planned.run.results)
     return AblationRun(
         seed=planned.seed,

@@ -31,9 +31,9 @@ class BenchmarkConfig:
     threads: int | None = None
     """Threads of every engine on the CPU; null: one a core."""
     engine: list[EngineName] = field(default_factory=lambda: ["torch"])
-    """What runs the networks, separated by commas."""
+    """The engines that run the networks, separated by commas."""
     precision: list[Precision] = field(default_factory=lambda: ["float32"])
-    """What they compute in, separated by commas; int8 only as a file of `effiseg export --precision int8`."""
+    """Precisions to compute in, separated by commas; int8 only as a file of `effiseg export --precision int8`."""
     output: Output = "logits"
     """logits at a quarter of the input's size, or labels at its size."""
     against: Literal["transformers"] | None = None

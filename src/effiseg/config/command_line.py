@@ -96,7 +96,7 @@ def parse_layers(
     description: str,
     words: tuple[str, ...] = (),
 ) -> list[Layer]:
-    """What a command line says and nothing it leaves to defaults: (source, nested settings), weakest first.
+    """The settings that a command line names, without defaults: (source, nested settings), weakest first.
 
     Raises:
         UsageError: as `parse_command`.
@@ -191,7 +191,7 @@ def _named(loose: list[str], settings: dict[str, Setting], command: _Command) ->
 
 
 def help_text(settings_type: type[Any], command: _Command) -> str:
-    """What `--help` prints: every setting with the docstring below its field, what it takes and its default."""
+    """The text of `--help`: every setting with the docstring below its field, what it takes and its default."""
     settings = all_settings(settings_type)
     places = [f"{name.upper()}{' …' if settings[name].is_list else ''}" for name in command.words]
     places += [
@@ -226,7 +226,7 @@ def help_text(settings_type: type[Any], command: _Command) -> str:
 
 
 def _metavar(hint: Any) -> str:
-    """What a setting takes, in the words of a command line."""
+    """The values of a setting, in the words of a command line."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return "{" + ",".join(arguments) + "}"

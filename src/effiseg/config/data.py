@@ -1,4 +1,4 @@
-"""What is read, at which size, and how it is varied."""
+"""Input: its size and how it is varied."""
 
 from __future__ import annotations
 

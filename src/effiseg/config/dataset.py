@@ -1,4 +1,4 @@
-"""What is done with data sets beside training: every setting of the `effiseg data` commands."""
+"""Work with data sets beside training: every setting of the `effiseg data` commands."""
 
 from __future__ import annotations
 

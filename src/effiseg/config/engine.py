@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 EngineName = Literal["torch", "torch_compile", "onnxruntime", "openvino"]
-"""What runs a network, `--engine`; what each can is said in `effiseg.engines`."""
+"""Engines that run a network, `--engine`; `effiseg.engines` says what each can."""
 ExportFormat = Literal["onnx", "openvino", "torch_export"]
-"""What a network is written as, `--format`."""
+"""Formats that a network is written as, `--format`."""
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
-"""What it computes in, `--precision`."""
+"""Number formats that it computes in, `--precision`."""
 Output = Literal["logits", "labels"]
-"""What it answers with, `--output`: logits at a quarter of the input's size, or labels at its size."""
+"""Forms of its answer, `--output`: logits at a quarter of the input's size, or labels at its size."""

@@ -1,4 +1,4 @@
-"""What is scored, and how: every setting of `effiseg evaluate`."""
+"""Scoring: every setting of `effiseg evaluate`."""
 
 from __future__ import annotations
 

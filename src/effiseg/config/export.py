@@ -1,4 +1,4 @@
-"""What `effiseg export` writes."""
+"""Exports: every setting of `effiseg export`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class ExportConfig:
     out: Path
     """The file; its suffix says the format."""
     format: ExportFormat | None = None
-    """What is written; null: what the suffix of `out` says."""
+    """Format of the file; null: the one that the suffix of `out` means."""
     image_size: tuple[int, int] | None = None
     """Size of the input; null: the model's own, unless `dynamic`."""
     dynamic: bool = False
     """Take any batch, height and width (from 64 on) instead of one image of one size."""
     precision: Precision = "float32"
-    """What the file computes in, as far as its format can. int8: quantized after calibration on data."""
+    """Precision of the file, as far as its format can. int8: quantized after calibration on data."""
     output: Output = "logits"
     """logits at a quarter of the input's size, or labels at its size."""
     data: str | None = None

@@ -1,4 +1,4 @@
-"""What norms are looked at on: every setting of `effiseg inspect-norms`."""
+"""Inspection of norms: every setting of `effiseg inspect-norms`."""
 
 from __future__ import annotations
 

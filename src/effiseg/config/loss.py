@@ -1,4 +1,4 @@
-"""What is minimized: the supervised loss and the distillation terms."""
+"""The objective: the supervised loss and the distillation terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the network is."""
+"""The network: its size and its norms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from effiseg.config.ranges import BELOW_ONE, POSITIVE, check_ranges
 Variant = Literal["b0", "b1", "b2", "b3", "b4", "b5"]
 Norm = Literal["layer_norm", "dyt", "dyl", "derf"]
 NORM_TITLES: dict[Norm, str] = {"layer_norm": "LayerNorm", "dyt": "DyT", "dyl": "DyL", "derf": "Derf"}
-"""What tables and model cards call them."""
+"""Their names in tables and model cards."""
 LARGEST_STRIDE = 32
 """Pixels that one place of the encoder's last stage stands for: no image may be smaller, evaluation pads to its
 multiples."""

@@ -1,4 +1,4 @@
-"""What is labelled, and what is written: every setting of `effiseg predict`."""
+"""Prediction: every setting of `effiseg predict`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal
 from effiseg.config.framing import FramingConfig
 
 Saved = Literal["labels", "color", "overlay", "probabilities"]
-"""What is written of an image."""
+"""Outputs of an image."""
 Existing = Literal["refuse", "skip", "overwrite"]
-"""What becomes of an output folder that holds something: refuse it, skip images whose outputs are there, replace."""
+"""Treatment of an output folder that holds something: refuse it, skip images whose outputs are there, replace."""
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""What is done with results: every setting of `effiseg push` and `effiseg report`."""
+"""Publishing of results: every setting of `effiseg push` and `effiseg report`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ TrainingPrecision = Literal["float32", "bfloat16", "float16"]
 Protocol = Literal["full", "quarter"]
 Cache = Literal["off", "disk", "ram"]
 INIT_WORDS = ("auto", "starter", "scratch")
-"""What `init` may say that is no place of weights."""
+"""Values of `init` that are no place of weights."""
 SamplerName = Literal["uniform", "rare_class"]
 
 

@@ -66,13 +66,13 @@ class StoredSize:
 
     @classmethod
     def for_training(cls, image_size: tuple[int, int], resize: Resize, augmentation: AugmentationConfig) -> StoredSize:
-        """What training at `image_size` with these (filled) knobs reads."""
+        """The reading of training at `image_size` with these (filled) knobs."""
         assert augmentation.scale_max is not None
         return cls(image_size, resize, augmentation.scale_max)
 
     @classmethod
     def for_evaluation(cls, image_size: tuple[int, int], resize: Resize) -> StoredSize:
-        """What evaluation at `image_size` reads."""
+        """The reading of evaluation at `image_size`."""
         return cls(image_size, resize, original_labels=True)
 
     def of(self, shape: tuple[int, int]) -> tuple[int, int]:

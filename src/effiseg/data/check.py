@@ -36,7 +36,7 @@ _KINDS: dict[Rule, Kind] = {
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found."""
+    """The findings of a check."""
 
     spec: DatasetSpec
     """The data set."""
@@ -49,12 +49,12 @@ class CheckReport:
 
     @property
     def faults(self) -> list[Finding]:
-        """What must be mended."""
+        """Faults, which must be mended."""
         return [finding for finding in self.findings if finding.severity == "fault"]
 
     @property
     def warnings(self) -> list[Finding]:
-        """What may be meant so."""
+        """Warnings: oddities that may be meant so."""
         return [finding for finding in self.findings if finding.severity == "warning"]
 
     def to_dict(self) -> dict[str, Any]:

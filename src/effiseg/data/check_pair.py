@@ -41,13 +41,13 @@ class Examined(NamedTuple):
     """One sample, examined."""
 
     findings: list[Finding]
-    """What is wrong with it."""
+    """Its faults."""
     picture: Picture | None
     """None where the image cannot be read."""
     class_pixels: npt.NDArray[np.int64] | None
     """(K,) pixels of each class; None where the mask cannot be read."""
     oddities: Sequence[Oddity] = ()
-    """What may be meant so."""
+    """Warnings: oddities that may be meant so."""
     palette: Palette | None = None
     """Colors of the mask's indices."""
 
@@ -98,7 +98,7 @@ def examine(spec: Classes, item: tuple[str, Sample]) -> Examined:
 
 
 def describe_picture(pixels: UInt8Array) -> Picture:
-    """What comparing needs of an image's (H, W, 3) RGB pixels."""
+    """The hash of an image's (H, W, 3) RGB pixels, for comparing."""
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

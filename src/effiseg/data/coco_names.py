@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from effiseg.data.mask_errors import AnnotationError
 
 _EXACT = 1_000_000
-"""What an agreement in place is worth more than one in order; no path has so many folders."""
+"""Weight of an agreement in place over one in order; no path has so many folders."""
 
 
 class CocoName(NamedTuple):
@@ -154,5 +154,5 @@ def _two_images(name: CocoName, first: str, second: str, file: str, split: str) 
 
 
 def folded_name(name: str) -> str:
-    """What names share that differ only in writing: case, %20, composed or decomposed letters."""
+    """The form that names share that differ only in writing: case, %20, composed or decomposed letters."""
     return unicodedata.normalize("NFC", unquote(name)).casefold()

@@ -1,4 +1,4 @@
-"""What share of each class training crops show: the true sampler and the true crops, of labels alone."""
+"""Shares of classes in training crops: the true sampler and the true crops, of labels alone."""
 
 from __future__ import annotations
 

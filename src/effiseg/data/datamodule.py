@@ -138,7 +138,7 @@ class SegmentationDataModule(L.LightningDataModule):
         """Where decoded validation pairs are kept, for `EvaluationDataset` at the run's input size."""
         self._cache_is_settled = False
         self.notices: list[str] = []
-        """What is worth saying of the data, one line each; after `setup`."""
+        """Notices of the data, one line each; after `setup`."""
         self._val_samples: list[Sample] = []
         self._mask_counts: MaskCounts | None = None
         self.rare_classes: RareClassSampler | None = None
@@ -176,7 +176,7 @@ class SegmentationDataModule(L.LightningDataModule):
 
     @property
     def mask_counts(self) -> MaskCounts:
-        """What the training masks hold: read once in a session, and kept for later ones where that can be.
+        """Pixel counts of the training masks: read once in a session, and kept for later ones where that can be.
 
         Raises:
             DataError: a mask cannot be read, or holds a value that is no class.

@@ -95,7 +95,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         return len(self.samples)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """What stands at a place of an epoch, as varied there, for `key` (epoch, place).
+        """The sample at a place of an epoch, as varied there, for `key` (epoch, place).
 
         Raises:
             DataError: as `Sample.read_pair`.

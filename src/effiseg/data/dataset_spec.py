@@ -52,7 +52,7 @@ TOLERATED_KEYS = ("nc", "download", "channels")
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Classes):
-    """What a data set's YAML file says."""
+    """The content of a data set's YAML file."""
 
     name: str
     """Stem of the YAML file, or the preset's name."""
@@ -61,20 +61,20 @@ class DatasetSpec(Classes):
     splits: dict[str, tuple[str, ...]]
     """train, val, test → folders, globs and .txt lists as written; only the splits that the file names."""
     masks_dir: tuple[str, ...] = ("labels",)
-    """What replaces the path part `images_dir` of an image to give its mask: the first that exists. "*" stands for
+    """Path parts that replace `images_dir` of an image to give its mask: the first that exists. "*" stands for
     the part that is replaced."""
     images_dir: tuple[str, ...] = ("images",)
     """The path parts that `masks_dir` replaces, as "images" or "images/10k"; the first that an image's path has."""
     image_suffix: str | None = None
     """End of image names that is not part of the sample's id; None: the file extension."""
     mask_suffix: str | None = None
-    """What follows the sample's id in mask names; None: .png, .bmp, .tif or .tiff."""
+    """Suffix after the sample's id in mask names; None: .png, .bmp, .tif or .tiff."""
     masks: MaskFormat = field(default_factory=IndexMasks)
-    """What the masks are and how they become classes."""
+    """The masks and how they become classes."""
     listings: Mapping[str, Callable[[], Sequence[Sample]]] | None = None
     """Split → what lists its samples, where they are no files; it can be pickled if they can. None: files."""
     drawn: DrawnSource | None = None
-    """What draws the samples, where they are drawn while they are read; `listings` lists them."""
+    """Source of samples that are drawn while they are read; `listings` lists them."""
 
     @property
     def labels_key(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class DrawnSample(Sample):
     """A place of a drawn split; its paths only name it."""
 
     source: DrawnSource
-    """What draws it."""
+    """Its source."""
     split: str
     """train, val or test."""
     place: int
@@ -31,7 +31,7 @@ class DrawnSample(Sample):
     """Epoch, from 0."""
 
     def of_epoch(self, seed: int, epoch: int) -> DrawnSample:
-        """What stands at this place of a run's epoch."""
+        """The sample at this place of a run's epoch."""
         return replace(self, seed=seed, epoch=epoch)
 
     @property

@@ -54,7 +54,7 @@ class DrawnSource:
 
     @property
     def identity(self) -> str:
-        """What all of its pictures depend on, in words."""
+        """The facts that all of its pictures depend on, in words."""
         return f"version {VERSION} of {self}"
 
     def of_epoch_size(self, images: int) -> DrawnSource:
@@ -82,7 +82,7 @@ class DrawnSource:
 
 
 def parse_drawn_source(source: Path, value: object) -> DrawnSource:
-    """What stands at `drawn` in a YAML file.
+    """The value of `drawn` in a YAML file.
 
     Args:
         source: the file, for errors.

@@ -16,7 +16,7 @@ used."""
 
 
 class Fault(NamedTuple):
-    """What keeps an image out of a split."""
+    """Reasons that keep an image out of a split."""
 
     rule: Rule
     """Which kind of fault."""
@@ -39,7 +39,7 @@ def noting(faults: list[Fault] | None, rule: Rule, file: object) -> Iterator[Non
 
 @dataclass
 class ListingNotes:
-    """What was passed over while a data set was listed, and what else lies there."""
+    """Files passed over while a data set was listed, and what else lies there."""
 
     passed_over: list[str] = field(default_factory=list)
     """Hidden files and folders."""

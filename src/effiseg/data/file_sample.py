@@ -28,7 +28,7 @@ class FileSample(Sample):
     """One image file with its mask."""
 
     masks: MaskFormat = field(default_factory=IndexMasks)
-    """What the mask file holds; it exists. For COCO it is the split's JSON file."""
+    """The mask file's content; it exists. For COCO it is the split's JSON file."""
     entry: int | str | None = None
     """Which entry of a shared mask file is the image's; None: it has its own."""
 

@@ -1,4 +1,4 @@
-"""What a check of a data set can find: a closed set of kinds, each a fault or a warning."""
+"""Findings of a check of a data set: a closed set of kinds, each a fault or a warning."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ Severity = Literal["fault", "warning"]
 
 
 class Rule(NamedTuple):
-    """What a kind of finding means."""
+    """The meaning of a kind of finding."""
 
     severity: Severity
     """fault: training stops there, or its result is wrong. warning: it may be meant so."""
     title: str
-    """What was found, as the heading of a group."""
+    """The finding, as the heading of a group."""
 
 
 RULES: dict[Kind, Rule] = {

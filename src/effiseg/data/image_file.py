@@ -31,7 +31,7 @@ PIXEL_LIMIT_VARIABLE = "EFFISEG_MAX_PIXELS"
 DEFAULT_PIXEL_LIMIT = 178_956_970
 """Half a gigabyte as RGB; what Pillow refuses as well."""
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM")
-"""What Pillow may decode; its DIB is a BMP. JPEG includes its MPO, a JPEG with more pictures behind it."""
+"""Formats that Pillow may decode; its DIB is a BMP. JPEG includes its MPO, a JPEG with more pictures behind it."""
 _MOST_BYTES_PER_PIXEL, _MOST_BYTES_BESIDE = 16, 2**26
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 0x00FE, 0b101
 _MOST_PAGES = 1000
@@ -46,7 +46,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What is known of an image before it is decoded."""
+    """Facts of an image before it is decoded."""
 
     shape: tuple[int, int]
     """(height, width) of the upright image."""

@@ -77,7 +77,7 @@ def _pictures(files: Iterable[str], notes: ListingNotes) -> list[str]:
 def _read_list(
     spec: DatasetSpec, split: str, list_file: Path, faults: list[Fault] | None
 ) -> list[tuple[str, str | None]]:
-    """What a .txt file names, one image a line, perhaps followed by its mask."""
+    """The names in a .txt file, one image a line, perhaps followed by its mask."""
     try:
         lines = read_data_text(list_file, "list").split("\n")  # other line ends may stand in names
     except DataError as error:

@@ -97,7 +97,7 @@ def draw_regions(
 def region_oddities(
     regions: Sequence[Region], ids: Sequence[str], shape: tuple[int, int], border: PolygonBorder, file: str
 ) -> list[Oddity]:
-    """What of a drawing may not be meant: regions that show nowhere, or whose coordinates are shares of the size.
+    """Oddities of a drawing: regions that show nowhere, or whose coordinates are shares of the size.
 
     Args:
         regions: as `draw_regions`.

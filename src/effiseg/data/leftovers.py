@@ -1,4 +1,4 @@
-"""What lies beside the samples of a data set and is none of them."""
+"""Leftovers: files beside the samples of a data set that are none of them."""
 # ruff: noqa: PTH118, PTH119, PTH120, PTH122
 
 from __future__ import annotations

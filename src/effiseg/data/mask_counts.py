@@ -1,4 +1,4 @@
-"""What every mask of a split holds, in pixels: counted once, and kept for later runs.
+"""Pixel counts of every mask of a split: counted once, and kept for later runs.
 
 Counting must decode every mask, which takes minutes to hours for 100 000 of them. The table is therefore kept in
 `cache_root()/statistics`, under a name made of everything that it depends on: the files' paths, sizes and times, and

@@ -1,4 +1,4 @@
-"""What training says of its data in one line each: what `data check` would find without decoding twice."""
+"""Notices of training on its data, one line each: what `data check` would find without decoding twice."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _state(sample: Sample) -> tuple[int, int, int]:
 
 
 def _identities(sample: Sample, sizes: set[int]) -> list[Identity]:
-    """What is equal in two samples of one picture: the file, and its bytes where one of its size is in both splits."""
+    """The mark of one picture in two samples: the file, and its bytes where one of its size is in both splits."""
     size, device, number = _state(sample)
     if size not in sizes:
         return []

@@ -1,4 +1,4 @@
-"""What may be meant so and often is not, noted while samples are examined and told together."""
+"""Oddities, which may be meant so and often are not, noted while samples are examined and told together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Oddity(NamedTuple):
     file: str
     """Where: what has one file is told in one finding."""
     ids: tuple[str, ...]
-    """What is concerned: numbers of annotations, lines, or names."""
+    """Their places: numbers of annotations, lines, or names."""
 
 
 def page_oddities(paths: Iterable[str | Path]) -> list[Oddity]:

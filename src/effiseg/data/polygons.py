@@ -17,7 +17,7 @@ PolygonBorder = Literal["centers", "pixels"]
 """centers: corners are places in the plane, and a pixel belongs to a polygon if its centre lies inside. pixels: corners
 are pixels, as in contours that were traced around a mask; they and the pixels on the lines between them belong."""
 _FARTHEST = 2**20
-"""What corners outside the image are moved to, pixels; drawing counts in 64 bits with 16 behind the point."""
+"""Limit that corners outside the image are moved to, pixels; drawing counts in 64 bits with 16 behind the point."""
 
 
 def fill_polygon(points: Points, shape: tuple[int, int]) -> tuple[BoolArray, tuple[slice, slice]]:

@@ -23,7 +23,7 @@ PREFIX = "python:"
 
 
 class PairDataset(Protocol):
-    """What `len` and an index can be asked of, as a map-style torch Dataset: `dataset[i]` is (image, label)."""
+    """A user's data set with `len` and an index, as a map-style torch Dataset: `dataset[i]` is (image, label)."""
 
     def __len__(self) -> int: ...
 
@@ -98,7 +98,7 @@ class PythonData:
 
     @property
     def reference(self) -> str:
-        """What config.yaml says instead of a file."""
+        """The word in config.yaml in place of a file."""
         kind = type(next(iter(self.splits.values())))
         return f"{PREFIX}{kind.__module__}.{kind.__qualname__}"
 

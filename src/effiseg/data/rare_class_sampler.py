@@ -16,7 +16,7 @@ MAXIMUM_RETURNS = 10.0
 
 
 class Draw(NamedTuple):
-    """What stands at one place of an epoch."""
+    """The sample at one place of an epoch."""
 
     sample: int
     """The sample's number in the split."""
@@ -61,7 +61,7 @@ class RareClassSampler:
         self._bounds = np.cumsum(self.focus_shares)
 
     def draw(self, epoch: int, place: int) -> Draw:
-        """What stands at `place` (0..N−1) of `epoch`."""
+        """The sample at `place` (0..N−1) of `epoch`."""
         # The spawn key keeps this stream apart from those of the order and of the augmentation.
         sequence = np.random.SeedSequence([self.seed % 2**64, epoch, place], spawn_key=(2,))
         which, where = np.random.Generator(np.random.Philox(sequence)).random(2)

@@ -10,7 +10,7 @@ from effiseg.errors import DataError
 
 
 def kind_of_file(mode: int) -> str:
-    """What a file is that is no regular one, from its `st_mode`."""
+    """The kind of a file that is no regular one, from its `st_mode`."""
     match stat.S_IFMT(mode):
         case stat.S_IFDIR:
             return "a folder"

@@ -60,7 +60,7 @@ class Sample(ABC):
         return self.read_image(), self.read_labels(classes).label
 
     def of_epoch(self, seed: int, epoch: int) -> Sample:
-        """What stands at its place in an epoch of a run with that seed; a file is the same in all of them."""
+        """The sample at its place in an epoch of a run with that seed; a file is the same in all of them."""
         del seed, epoch
         return self
 
@@ -84,7 +84,7 @@ class Sample(ABC):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What it is read from; while size and time of all of them stay, so does the sample. The image comes first.
+        """Its files; while size and time of all of them stay, so does the sample. The image comes first.
 
         Empty: it is none, or not told.
         """
@@ -92,7 +92,7 @@ class Sample(ABC):
 
     @property
     def key(self) -> str:
-        """What of its files it is: what is kept of samples is kept under it."""
+        """Key of what is kept of the sample."""
         return "\0".join(map(os.path.abspath, self.files))
 
     @property
@@ -117,7 +117,7 @@ class Sample(ABC):
         return None
 
     def oddities(self) -> list[Oddity]:
-        """What may be meant so and often is not.
+        """Oddities: what may be meant so and often is not.
 
         Raises:
             DataError: as `read_labels`.

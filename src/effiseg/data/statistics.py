@@ -20,7 +20,7 @@ ENET_CONSTANT = 1.10
 
 @dataclass(frozen=True)
 class SplitStatistics:
-    """What the masks of a split hold, in pixels."""
+    """Pixel counts of the masks of a split."""
 
     split: str
     """Name of the split."""

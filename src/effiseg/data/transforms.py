@@ -182,7 +182,7 @@ class TrainingTransform:
         original_shape: tuple[int, int] | None,
         focus: int | None,
     ) -> _Geometry:
-        """What happens to image and mask alike, from the ten draws of `__call__` and one more for a focus."""
+        """The geometry for image and mask alike, from the ten draws of `__call__` and one more for a focus."""
         knobs = self.augmentation
         height, width = mask.shape
         factor = _between(draw[0], _value(knobs.scale_min), _value(knobs.scale_max))

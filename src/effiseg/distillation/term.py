@@ -1,4 +1,4 @@
-"""What a distillation term is: a distance between student and teacher, and what it needs of both."""
+"""A distillation term: a distance between student and teacher, and what it needs of both."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Needs:
         return bool(self.feature_maps or self.patch_embeddings or self.logits)
 
     def __or__(self, other: Needs) -> Needs:
-        """What both need together."""
+        """The needs of both together."""
         return Needs(
             self.feature_maps | other.feature_maps,
             self.patch_embeddings | other.patch_embeddings,
@@ -47,7 +47,7 @@ class Widths(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What a network gave for a batch, as far as a term needs it."""
+    """A network's answer to a batch, as far as a term needs it."""
 
     features: Features
     """Of the teacher only up to the last stage that is needed."""
@@ -66,10 +66,10 @@ class Term(ABC):
     @property
     @abstractmethod
     def needs(self) -> Needs:
-        """What the term compares; a term that needs nothing is left out."""
+        """The tensors that the term compares; a term that needs nothing is left out."""
 
     def projections(self, widths: Widths) -> nn.ModuleDict:
-        """What is trained with the student for this term alone and thrown away afterwards; nothing by default."""
+        """The module trained with the student for this term alone and thrown away afterwards; None by default."""
         return nn.ModuleDict()
 
     @abstractmethod

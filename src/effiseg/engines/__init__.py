@@ -1,4 +1,4 @@
-"""What runs a network, and what it is written as for others to run: one file an engine, all of them in `ENGINES`.
+"""Engines that run a network, and formats that it is written in: one file an engine, all of them in `ENGINES`.
 
 Importing it loads neither torch nor an engine; each does so when it first works.
 """
@@ -29,23 +29,23 @@ MODEL_SUFFIXES = " or ".join(engine.suffix for engine in FILE_ENGINES)
 
 
 def engine_named(name: EngineName) -> Engine:
-    """What the word of `--engine` means."""
+    """The engine of a word of `--engine`."""
     return next(engine for engine in ENGINES if isinstance(engine, TorchEngine | FileEngine) and engine.name == name)
 
 
 def format_named(name: ExportFormat) -> FileFormat:
-    """What the word of `--format` means."""
+    """The format of a word of `--format`."""
     return next(engine for engine in FORMATS if engine.format == name)
 
 
 def format_of(path: str | os.PathLike[str]) -> FileFormat | None:
-    """What a file's name says it is written as; None: nothing of ours."""
+    """The format of a file by its name; None: none of ours."""
     suffix = Path(path).suffix.lower()
     return next((engine for engine in FORMATS if engine.suffix == suffix), None)
 
 
 def engine_of(path: str | os.PathLike[str]) -> FileEngine | None:
-    """What runs a file that can stand for a MODEL; None: nothing does."""
+    """The engine of a file that can stand for a MODEL; None: there is none."""
     found = format_of(path)
     return found if isinstance(found, FileEngine) else None
 

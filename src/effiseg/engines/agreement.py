@@ -31,7 +31,7 @@ class Tolerance:
     """Least share of pixels with the reference's label, 0..1."""
 
     def complaint(self, found: Agreement, where: str = "") -> str:
-        """What breaks it, or nothing; `where` is put into the sentence."""
+        """The breach of it, or nothing; `where` is put into the sentence."""
         if self.error is not None and found.error is not None and not found.error <= self.error:
             return f"its logits differ{where} by {found.error:.1e} of their range, allowed is {self.error:g}"
         if not found.labels >= self.labels:

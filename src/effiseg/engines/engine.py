@@ -1,4 +1,4 @@
-"""What every engine is made of: a network written as a file, a file that was loaded, and what runs files."""
+"""Parts of every engine: a network written as a file, a file that was loaded, and what runs files."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ class FileFormat(ABC):
     suffix: ClassVar[str]
     """How the file's name ends."""
     contents: ClassVar[str]
-    """What is written, in a few words for a help text."""
+    """The file, in a few words for a help text."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose versions a file records: what writes it and what runs it, beside torch."""
     precisions: ClassVar[tuple[Precision, ...]] = ("float32",)
-    """What a file can compute in."""
+    """Precisions of a file."""
     half: ClassVar[Precision | None] = None
     """That of the precisions which halves the weights."""
     never_opened: ClassVar[str] = ""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from effiseg.models.segformer import SegFormer
 
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f32", "int8": "f32"}
-"""What OpenVINO is told to compute in; int8 operators are in the graph, and what is left between them is float32."""
+"""Precisions that OpenVINO is told; int8 operators are in the graph, and what is left between them is float32."""
 _RUNNING = "running an OpenVINO file"
 
 

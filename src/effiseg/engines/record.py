@@ -1,4 +1,4 @@
-"""What an exported file says of itself: the model's metadata, its form, and where it came from."""
+"""The record inside an exported file: the model's metadata, its form, and where it came from."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ExportRecord:
     output: Output
     """logits: (B, K, ⌈H/4⌉, ⌈W/4⌉) float32. labels: (B, H, W) uint8."""
     precision: Precision
-    """What it computes in. bfloat16 and float16 concern weights or arithmetic; input and output keep their type."""
+    """Its precision. bfloat16 and float16 concern weights or arithmetic; input and output keep their type."""
     input_size: tuple[int, int] | None
     """(height, width) that it takes; None: any from 64 on."""
     batch_size: int | None = None
@@ -40,7 +40,7 @@ class ExportRecord:
     versions: Mapping[str, str] | None = None
     """Packages that wrote it → version."""
     input_layout: str = INPUT_LAYOUT
-    """What the input is, in words."""
+    """The input, in words."""
 
     def to_properties(self) -> dict[str, str]:
         """Field → JSON text; `from_properties` reads it back."""

@@ -1,4 +1,4 @@
-"""What a model that has learnt nothing would score."""
+"""The score of a model that has learnt nothing."""
 
 from __future__ import annotations
 

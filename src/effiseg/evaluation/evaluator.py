@@ -128,7 +128,7 @@ def compare(
     workers: int = 0,
     cache: SampleCache | None = None,
 ) -> Iterator[Compared]:
-    """What a network makes of samples beside their labels, in their order, at the protocol's size.
+    """A network's predictions beside the labels of samples, in their order, at the protocol's size.
 
     Args:
         framed: the network.

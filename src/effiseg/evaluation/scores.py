@@ -24,11 +24,11 @@ from effiseg.metrics.confusion_matrix import (
 from effiseg.results import EvaluationResult
 
 ImageScore = tuple[float | None, list[list[int]]]
-"""What is kept of one image: mean IoU over its classes in percent, and its class counts (3, K)."""
+"""The record of one image: mean IoU over its classes in percent, and its class counts (3, K)."""
 
 
 class Compared(NamedTuple):
-    """What was predicted for a sample, and what its label says."""
+    """A sample's prediction beside its label."""
 
     id: str
     """The sample's id."""
@@ -86,7 +86,7 @@ def result_of_counts(
 
 
 def score_image(counts: Tensor) -> ImageScore:
-    """What is kept of one image with these (K, K+1) counts."""
+    """The record of one image with these (K, K+1) counts."""
     return percent(mean_iou_of_present(counts)), class_counts(counts).tolist()
 
 

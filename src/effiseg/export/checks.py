@@ -1,4 +1,4 @@
-"""What can be known of an export before a model is loaded: its format, and what that can compute in."""
+"""Checks of an export before a model is loaded: its format, and what that can compute in."""
 
 from __future__ import annotations
 

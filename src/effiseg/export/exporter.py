@@ -30,12 +30,12 @@ _ANY_SIZE = (256, 256)  # where a dynamic file of a model without a size of its 
 
 @dataclass
 class ExportReport:
-    """What was written, and how it compares with the model; beside the file as JSON."""
+    """The file, and how it compares with the model; beside the file as JSON."""
 
     file: Path
     """The file."""
     record: ExportRecord
-    """What the file says of itself."""
+    """The record inside the file."""
     verification: Verification
     """The file beside the model it was made from."""
     bytes: int

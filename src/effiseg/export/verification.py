@@ -49,20 +49,20 @@ class SizeCheck:
 
 @dataclass
 class Verification:
-    """What the file and the model answered to the same images."""
+    """Differences between the answers of file and model to the same images."""
 
     images: str
     """Where the images came from."""
     precision: Precision
-    """What the file computed in."""
+    """Precision of the file."""
     tolerance: Tolerance
-    """What was allowed."""
+    """The tolerance."""
     sizes: list[SizeCheck] = field(default_factory=list)
     """One entry a size."""
 
     @property
     def complaint(self) -> str:
-        """What breaks the tolerance, or nothing."""
+        """The breach of the tolerance, or nothing."""
         found = (
             self.tolerance.complaint(
                 Agreement(check.error, check.label_agreement), f" at {check.image_size[0]}x{check.image_size[1]}"

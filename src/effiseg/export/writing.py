@@ -60,7 +60,7 @@ def describe(
     output: Output = "logits",
     source: str = "",
 ) -> ExportRecord:
-    """What a file of this model will say of itself; the arguments are those of `write_file`."""
+    """The record of a file of this model; the arguments are those of `write_file`."""
     return ExportRecord(
         metadata=model.metadata,
         output=output,

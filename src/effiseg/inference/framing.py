@@ -61,7 +61,7 @@ class Framing:
 
     @classmethod
     def of(cls, config: FramingConfig) -> Framing:
-        """What the settings of a command or function say."""
+        """The framing that the settings of a command or function say."""
         return cls(
             config.image_size, config.resize, config.mode, config.window, config.stride, config.flip, config.batch_size
         )

@@ -74,7 +74,7 @@ def label_map_of_bands(
 
 
 def whole_size(padded: tuple[int, int], valid: tuple[int, int], full: tuple[int, int]) -> tuple[int, int]:
-    """What a padded network input stands for, where its valid upper left part stands for the whole image.
+    """The area that a padded network input stands for, where its valid upper left part stands for the whole image.
 
     Args:
         padded: (height, width) of the network's input.

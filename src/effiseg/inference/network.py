@@ -46,9 +46,9 @@ class Network:
     device: torch.device | str = "cpu"
     """cpu or cuda."""
     source: str = "the model"
-    """What it is called in results and errors."""
+    """Its name in results and errors."""
     form: str = "fused"
-    """What runs: fused, the deploy form of a model (`effiseg.models.fuse`); as trained, the modules that training
+    """The form: fused, the deploy form of a model (`effiseg.models.fuse`); as trained, the modules that training
     changes; or the engine of an exported file."""
 
     def require_logits(self, option: str) -> None:

@@ -1,4 +1,4 @@
-"""What a prediction is: labels, and the pictures and numbers that follow from them."""
+"""A prediction: labels, and the pictures and numbers that follow from them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What every norm does to its input: samples, linear and tanh fits, and which norm may take its place."""
+"""Norms and their inputs: samples, linear and tanh fits, and which norm may take its place."""

@@ -149,7 +149,7 @@ def replacement_fits(samples: NormSamples) -> ReplacementFits:
 
 
 def learned_parameters(module: DynamicNorm, samples: NormSamples) -> LearnedParameters:
-    """What the norm behind the samples has learnt."""
+    """Parameters learnt by the norm behind the samples."""
     saturated = float(np.mean(np.abs(samples.cores) > SATURATION)) if module.bounded else None
     return LearnedParameters(_range(module.alpha), _range(module.weight), saturated)
 

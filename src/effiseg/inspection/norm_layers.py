@@ -24,7 +24,7 @@ class NormLayer:
     name: str
     """Its dotted name in the model."""
     place: Place
-    """What stands before or after it."""
+    """The layer before or after it."""
     stage: int
     """1 to 4."""
     block: int | None

@@ -52,7 +52,7 @@ class ReplacementFits:
 
 @dataclass
 class LearnedParameters:
-    """What a norm that stands in a LayerNorm's place has learnt."""
+    """Parameters learnt by a norm that stands in a LayerNorm's place."""
 
     alpha: list[float]
     """Smallest, mean and largest α; DyT has one."""
@@ -93,7 +93,7 @@ class InspectedNorm:
     shape: ShapeFits
     """Curves through the core output."""
     replacement: ReplacementFits
-    """What could take its place; this decides."""
+    """The norm that could take its place; this decides."""
     may_become: str
     """dyt, dyl or neither."""
     points: Points
@@ -104,7 +104,7 @@ class InspectedNorm:
 
 @dataclass
 class NormInspection(ResultsFile):
-    """What `effiseg inspect-norms` found."""
+    """The results file of `effiseg inspect-norms`."""
 
     norms: list[InspectedNorm]
     """In the order in which they run."""
@@ -127,7 +127,7 @@ class NormInspection(ResultsFile):
     seed: int
     """Of the sampled elements."""
     environment: dict[str, Any] = field(default_factory=dict)
-    """What `describe_environment` gave."""
+    """The answer of `describe_environment`."""
     command: str = ""
     """The command line."""
     settings: dict[str, Any] = field(default_factory=dict)

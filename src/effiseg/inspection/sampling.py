@@ -1,4 +1,4 @@
-"""What goes into every norm and what comes out, at random positions and channels, by forward hooks."""
+"""Inputs and outputs of every norm, at random positions and channels, by forward hooks."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def norms_table(inspection: NormInspection) -> Table:
 
 
 def title(inspection: NormInspection) -> str:
-    """What was inspected."""
+    """The model that was inspected."""
     height, width = inspection.image_size
     return (
         f"Norms of {inspection.model} on {inspection.images} images of {inspection.dataset} {inspection.split} at "

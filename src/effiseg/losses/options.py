@@ -1,4 +1,4 @@
-"""What losses have in common: which pixels count, and how sums over them become one number."""
+"""Options that losses share: which pixels count, and how sums over them become one number."""
 
 from __future__ import annotations
 

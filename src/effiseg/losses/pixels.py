@@ -1,4 +1,4 @@
-"""What the losses sum over pixels, from logits at the labels' size or at a smaller one.
+"""Sums of the losses over pixels, from logits at the labels' size or at a smaller one.
 
 A network's logits are a quarter as large as its labels. Bringing them to the labels' size (bilinear,
 align_corners=False) and taking a log-softmax, as one would write it, makes and keeps several tensors of K
@@ -56,7 +56,7 @@ def sum_focal_losses(logits: Tensor, labels: Labels, pixel_weights: Tensor, gamm
 
 
 class Scores(NamedTuple):
-    """What Dice and its relatives need of all classes, beside each pixel's true class."""
+    """Sums over all classes that Dice and its relatives need, beside each pixel's true class."""
 
     true_log_p: Tensor
     """(B, H, W) log-probability of the true class; exactly 0, without gradient, where ignored."""
@@ -102,7 +102,7 @@ class _Band(NamedTuple):
 
 
 def _bands(source: int, target: int, step: int, dtype: torch.dtype) -> list[_Band]:
-    """What interpolates `source` numbers to `target` ones, in bands of `step`."""
+    """Interpolation of `source` numbers to `target` ones, in bands of `step`."""
     # The images of the unit vectors are the columns of the interpolation.
     identity = torch.eye(source, dtype=dtype).unsqueeze(0)
     weights = F.interpolate(identity, target, mode="linear", align_corners=False)[0].T.contiguous()

@@ -1,4 +1,4 @@
-"""What every loss does to pixels: read the labels, drop the ignored, sum (over processes too), divide.
+"""Pixels of every loss: read the labels, drop the ignored, sum (over processes too), divide.
 
 All losses here are ratios of sums over pixels, so a loss of the global batch is found by summing numerators
 and denominators over the processes before dividing. Averaging the processes' losses instead would give a

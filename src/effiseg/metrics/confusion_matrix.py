@@ -81,7 +81,7 @@ class ConfusionMatrix:
 
 
 def class_counts(counts: Tensor) -> Tensor:
-    """What is left of a confusion matrix when only IoU is wanted of it.
+    """The part of a confusion matrix that IoU needs.
 
     Args:
         counts: (K, K+1) or (K, K), as `confusion_counts` gives them.

@@ -27,7 +27,7 @@ class Naming:
     """How one publisher calls the layers."""
 
     publisher: str
-    """Who."""
+    """The publisher of the names."""
     first_stage: int
     """Number of the first stage in names."""
     patch_projection: str

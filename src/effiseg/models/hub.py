@@ -31,7 +31,7 @@ class Upload:
 
 
 def plan_upload(folder: str | Path, repository: str) -> Upload:
-    """What an upload would take: the model's own files and its card, and nothing else that lies there.
+    """Files of an upload: the model's own files and its card, and nothing else that lies there.
 
     Raises:
         ModelError: not a model folder.

@@ -62,7 +62,7 @@ class InitialWeights:
     normalization: tuple[tuple[float, ...], tuple[float, ...]] | None
     """Mean and standard deviation the images had; None where unknown."""
     origin: str = ""
-    """What its config says it was made from."""
+    """The origin that its config names."""
     patch_centered: bool = False
     """Whether the patch norms take the token's mean away."""
     block_centered: bool = False

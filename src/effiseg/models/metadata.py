@@ -1,4 +1,4 @@
-"""What a model knows beside its weights: classes, colours, label mapping, normalization, input size."""
+"""Metadata of a model: classes, colours, label mapping, normalization, input size."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MLP_RATIO = 4
 
 @dataclass(frozen=True)
 class EncoderSize:
-    """What differs between B0 and B5 in the encoder."""
+    """Sizes of the encoder, which differ between B0 and B5."""
 
     embed_dims: tuple[int, int, int, int]
     """Channels of the four stages."""
@@ -46,7 +46,7 @@ ENCODER_SIZES: dict[Variant, EncoderSize] = {
 
 
 class Features(NamedTuple):
-    """What the encoder computes, stage by stage, strides 4, 8, 16, 32."""
+    """Outputs of the encoder, stage by stage, strides 4, 8, 16, 32."""
 
     feature_maps: tuple[Tensor, ...]
     """Four maps (B, C, H, W), channels_last, after each stage's norm: the decode head's input."""

@@ -45,7 +45,7 @@ class NormParts(NamedTuple):
     alpha: Tensor | None
     """(1,) or (C,), ahead of the core; None for 1."""
     core: Core | None
-    """What is not affine; None where nothing is left."""
+    """The part that is not affine; None where nothing is left."""
     weight: Tensor
     """(C,), γ."""
     bias: Tensor
@@ -81,12 +81,12 @@ class LayerNorm(nn.LayerNorm):
         return F.layer_norm(tokens, self.normalized_shape, eps=self.eps)
 
     def parts(self) -> NormParts:
-        """What `fuse` folds."""
+        """The affine part, which `fuse` folds."""
         return NormParts(None, "standardize", exact(self.weight), exact(self.bias), self.eps)
 
 
 class DynamicNorm(nn.Module, ABC):
-    """What the norms without statistics have in common: (..., C) to (..., C), α starts at 0.5, γ at 1, β at 0.
+    """Base of the norms without statistics: (..., C) to (..., C), α starts at 0.5, γ at 1, β at 0.
 
     Attributes:
         centered: whether the token's mean over its channels is taken away first; it folds away with the rest.
@@ -113,7 +113,7 @@ class DynamicNorm(nn.Module, ABC):
 
     @abstractmethod
     def parts(self) -> NormParts:
-        """What `fuse` folds."""
+        """The affine part, which `fuse` folds."""
 
     @abstractmethod
     def curve(self, x: Floats, y: Floats, channels: Groups) -> tuple[Fit, float]:
@@ -190,7 +190,7 @@ class DynamicTanh(DynamicNorm):
         return squash(self.alpha * self.read(tokens), "tanh")
 
     def parts(self) -> NormParts:
-        """What `fuse` folds."""
+        """The affine part, which `fuse` folds."""
         return NormParts(exact(self.alpha), "tanh", exact(self.weight), exact(self.bias), centered=self.centered)
 
     def curve(self, x: Floats, y: Floats, channels: Groups) -> tuple[Fit, float]:
@@ -218,7 +218,7 @@ class DynamicLinear(DynamicNorm):
         return self.read(tokens)
 
     def parts(self) -> NormParts:
-        """What `fuse` folds."""
+        """The affine part, which `fuse` folds."""
         return NormParts(exact(self.alpha), None, exact(self.weight), exact(self.bias), centered=self.centered)
 
     def curve(self, x: Floats, y: Floats, channels: Groups) -> tuple[Fit, float]:
@@ -246,7 +246,7 @@ class DynamicErf(DynamicNorm):
         return squash(torch.addcmul(self.shift, self.alpha, self.read(tokens)), "erf")
 
     def parts(self) -> NormParts:
-        """What `fuse` folds."""
+        """The affine part, which `fuse` folds."""
         alpha, weight, bias, shift = (exact(values) for values in (self.alpha, self.weight, self.bias, self.shift))
         return NormParts(alpha, "erf", weight, bias, offset=shift, centered=self.centered)
 

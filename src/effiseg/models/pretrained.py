@@ -152,7 +152,7 @@ def from_pretrained(folder: str | Path) -> SegFormer:
 
 
 def model_config(model: SegFormer) -> dict[str, Any]:
-    """What `config.json` says: transformers' fields for a SegFormer, and ours in the section `effiseg`."""
+    """The content of `config.json`: transformers' fields for a SegFormer, and ours in the section `effiseg`."""
     layer_norms = model.patch_norm == model.block_norm == "layer_norm"
     portable = layer_norms and model.norm_eps == TRANSFORMERS_EPS
     metadata = model.metadata

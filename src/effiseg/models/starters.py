@@ -45,7 +45,7 @@ def largest_with_starter() -> Variant | None:
 
 
 def starter_provenance(variant: Variant) -> dict[str, Any]:
-    """What is known of a size's starter: command, commit, seeds, pictures seen, digest, licence.
+    """Provenance of a size's starter: command, commit, seeds, pictures seen, digest, licence.
 
     Raises:
         ModelError: it has none.

@@ -30,14 +30,14 @@ from effiseg.results import PREDICTION_RECORD
 from effiseg.visualization.label_colours import UInt8Array
 
 IMAGE_OUTPUTS: tuple[Saved, ...] = ("labels", "color", "overlay")
-"""What is written of images unless it is chosen."""
+"""Outputs of images unless they are chosen."""
 VIDEO_OUTPUTS: tuple[Saved, ...] = ("overlay",)
-"""What is written of videos and streams unless it is chosen."""
+"""Outputs of videos and streams unless they are chosen."""
 
 
 @dataclass
 class PredictionReport:
-    """What became of the sources."""
+    """Outcome of the sources."""
 
     images: int = 0
     """Images and frames that were labelled."""

@@ -1,4 +1,4 @@
-"""What a SOURCE means: images and videos with an id each, a webcam or a stream."""
+"""Meaning of a SOURCE: images and videos with an id each, a webcam or a stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Source:
     """One thing to predict."""
 
     id: str
-    """What its outputs are called; may hold slashes, which are folders."""
+    """Name of its outputs; may hold slashes, which are folders."""
     address: str
     """Path, URL, or the number of a webcam."""
     kind: Kind

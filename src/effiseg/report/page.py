@@ -32,12 +32,12 @@ PICTURE_BYTES = 6_000_000
 
 @dataclass(frozen=True)
 class Report:
-    """What was written."""
+    """Files that were written."""
 
     page: Path
     """The page."""
     gaps: list[str]
-    """What could not be drawn, and why."""
+    """Gaps: figures that could not be drawn, and why."""
 
 
 @dataclass(frozen=True)

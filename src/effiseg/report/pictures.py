@@ -21,7 +21,7 @@ class Picture:
     """One picture with its caption."""
 
     title: str
-    """What it shows."""
+    """Its subject."""
     source: str
     """data: address of the picture."""
     errors: str | None = None

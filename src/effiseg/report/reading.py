@@ -191,7 +191,7 @@ def _results_file(folder: ComparisonFolder) -> Path | None:
 
 
 def _settings(folder: ComparisonFolder) -> dict[str, Any]:
-    """What the comparison was started with; nothing where only its runs or results are left."""
+    """Settings that the comparison was started with; none where only its runs or results are left."""
     return read_yaml(folder.settings) if folder.settings.is_file() else {}
 
 

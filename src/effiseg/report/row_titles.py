@@ -1,4 +1,4 @@
-"""What the rows of the comparison are called."""
+"""Titles of the comparison's rows."""
 
 TEACHER = "teacher"
 BASELINE = "baseline"

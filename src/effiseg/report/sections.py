@@ -33,11 +33,11 @@ class Drawing:
     name: str
     """Stem of its files."""
     title: str
-    """What it shows, in a few words."""
+    """Its subject, in a few words."""
     caption: str
     """How it is to be read."""
     figure: Figure
-    """What is drawn."""
+    """The drawing."""
     on_page: bool = True
     """False: only as a file; the page shows the same in another form."""
 

@@ -1,4 +1,4 @@
-"""What a report is drawn from: rows, how they were trained, what they said of each image, and what is missing."""
+"""The material of a report: rows, how they were trained, what they said of each image, and what is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Study:
     """One comparison, or several runs put beside each other."""
 
     title: str
-    """What it is called on the page."""
+    """Its title on the page."""
     source: Path
     """Folder or file it was read from."""
     result: AblationResult
@@ -32,7 +32,7 @@ class Study:
     samples: SampleIndex | None = None
     """Saved images and predictions."""
     gaps: list[str] = field(default_factory=list)
-    """What could not be drawn, and why; one line each."""
+    """Gaps: figures that could not be drawn, and why, one line each."""
 
     @property
     def rows(self) -> list[AblationRow]:

@@ -17,9 +17,9 @@ class Cell:
     """One cell: what is shown, and the value behind it."""
 
     text: str
-    """What a reader sees."""
+    """Text that a reader sees."""
     value: Value
-    """What is sorted by, and written in full precision to CSV."""
+    """Value to sort by, written in full precision to CSV."""
     best: bool = False
     """Whether it is the best of its column."""
 
@@ -29,7 +29,7 @@ class Column:
     """The head of a column."""
 
     title: str
-    """What a reader sees."""
+    """Text that a reader sees."""
     key: str
     """Name in CSV."""
     better: Literal["higher", "lower"] | None = None
@@ -45,7 +45,7 @@ class Table:
     name: str
     """Stem of its files."""
     title: str
-    """What it shows."""
+    """Its subject."""
     columns: list[Column]
     """Heads, in order."""
     rows: list[list[Cell]]

@@ -35,7 +35,7 @@ _TRAIN_IDS[list(street_labels.CLASSES.values())] = np.arange(len(street_labels.C
 
 
 def seed_sequence(space: SeedSpace, seed: int, split: str, number: int) -> np.random.SeedSequence:
-    """What picture `number` of a split is drawn from; no other arguments give the same.
+    """The seed that picture `number` of a split is drawn from; no other arguments give the same.
 
     Args:
         space: who draws.

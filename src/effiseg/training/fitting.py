@@ -99,7 +99,7 @@ def fit(
 def _out_of_memory(
     shortage: str, config: TrainConfig, run: RunFolder, task: SegmentationTask, keeper: RunKeeper
 ) -> ResourceError:
-    """What to raise when memory ran out; says how many images fit, where that can be tried."""
+    """The error for memory that ran out; says how many images fit, where that can be tried."""
     free_memory()
     step, total = keeper.state.step, keeper.schedule.total_steps
     if keeper.state.validation_pending:
@@ -111,7 +111,7 @@ def _out_of_memory(
 def mistake_in_process(
     error: ProcessRaisedException | ProcessExitedException, config: TrainConfig, run: RunFolder
 ) -> Exception:
-    """What to raise for an error in a spawned process, of which torch hands over the traceback as text."""
+    """The exception for an error in a spawned process, of which torch hands over the traceback as text."""
     if isinstance(error, ProcessExitedException):
         return RunError(f"{run.path}: {str(error).strip()}, perhaps for want of memory; {run.how_to_resume}")
     last_line = str(error).strip().splitlines()[-1]

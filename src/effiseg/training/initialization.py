@@ -1,4 +1,4 @@
-"""What a run starts from instead of random weights: the setting `init`."""
+"""Initial weights other than random ones: the setting `init`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FITTED_IMAGES = 16
 
 @dataclass
 class InitializationReport:
-    """What init.json says: nothing is left out or made up in silence."""
+    """The content of init.json: nothing is left out or made up in silence."""
 
     source: str
     """Where the weights come from."""
@@ -57,7 +57,7 @@ class InitializationReport:
     fitted_images: list[str] = field(default_factory=list)
     """Training images they were fitted on."""
     notes: list[str] = field(default_factory=list)
-    """What else differs, in words."""
+    """Other differences, in words."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for init.json."""

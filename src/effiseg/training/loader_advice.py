@@ -1,4 +1,4 @@
-"""What to say when training waits for its data."""
+"""Advice when training waits for its data."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def is_shortage(text: str) -> bool:
 def shortage_error(
     text: str, config: TrainConfig, run: RunFolder, doing: str, go_on: str, fitting: int | None = None
 ) -> ResourceError:
-    """What to raise for it: one line with the batch size that fits and how to go on.
+    """The error for it: one line with the batch size that fits and how to go on.
 
     Args:
         text: "type: message" of an error for which `is_shortage` holds.
@@ -102,7 +102,7 @@ def _fits(task: SegmentationTask, config: TrainConfig, device: torch.device, ima
 
 
 def free_memory() -> None:
-    """Give back what errors and graphs still held."""
+    """Release of memory that errors and graphs still held."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

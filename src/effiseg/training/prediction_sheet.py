@@ -1,4 +1,4 @@
-"""What TensorBoard shows of an evaluation: a few images, their truth and what the network makes of them."""
+"""TensorBoard's view of an evaluation: a few images, their truth and what the network makes of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is checked before a run begins: settings that contradict each other or the machine."""
+"""Checks before a run begins: settings that contradict each other or the machine."""
 
 from __future__ import annotations
 
@@ -122,12 +122,12 @@ class _Nowhere(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:
-        """Forget `data`."""
+        """Removal of `data`."""
         return len(memoryview(data).cast("B"))
 
 
 def missing_compiler(device: str) -> str | None:
-    """What torch.compile lacks here, or None: it writes C++ for a CPU and Triton kernels for a GPU."""
+    """The compiler that torch.compile lacks here, or None: it writes C++ for a CPU and Triton kernels for a GPU."""
     compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "cl"]
     if not any(map(shutil.which, compilers)):
         return f"a C++ compiler ({' or '.join(compilers)}), which is not on PATH"

@@ -92,11 +92,11 @@ class RunKeeper(L.Callback):
         self.batch_ids: list[str] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a process of data-parallel training receives."""
+        """The state that a process of data-parallel training receives."""
         return {**self.__dict__, "watch": None}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        """Arrive in a process of data-parallel training, which listens for signals from here on."""
+        """Restoration in a process of data-parallel training, which listens for signals from here on."""
         self.__dict__.update(values)
         self.watch = SignalWatch(spawned=True).__enter__()
         quiet_lightning()
@@ -202,11 +202,11 @@ class RunKeeper(L.Callback):
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Give back the terminal."""
+        """End of the progress bar."""
         self.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Give back the terminal."""
+        """End of the progress bar."""
         self.close()
 
     def close(self) -> None:

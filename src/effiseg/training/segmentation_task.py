@@ -1,4 +1,4 @@
-"""What one training step computes: images → logits → loss terms."""
+"""One training step: images → logits → loss terms."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ Seconds = dict[Phase, float]
 SHARE_COLUMNS = {phase: f"{phase}_share" for phase in PHASES}
 """Names of the shares (0..1 of the time spent training) in metrics.csv."""
 TIME_COLUMNS = frozenset({"images_per_second", *SHARE_COLUMNS.values()})
-"""What in metrics.csv is measured and differs between equal runs."""
+"""Columns of metrics.csv that are measured and differ between equal runs."""
 _KEPT = 1024
 
 
@@ -42,7 +42,7 @@ class StepTiming:
         self._last = self._now()
 
     def end(self, phase: Phase) -> None:
-        """What passed since the last boundary was `phase`."""
+        """Boundary: the time since the last one was `phase`."""
         now = self._now()
         self._spans.append((phase, self._last, now))
         self._last = now

@@ -123,7 +123,7 @@ def resume(folder: str | Path, *, python_data: PythonData | None = None, loss: L
 
 @dataclass(frozen=True)
 class _Setup:
-    """What a run trains on and with, and what its folder does not say of it yet."""
+    """The data, teacher and loss of a run, and facts that its folder does not hold yet."""
 
     config: TrainConfig
     spec: DatasetSpec
@@ -131,7 +131,7 @@ class _Setup:
     teacher: SegFormer | None
     loss: Loss | None
     initial: Initialization | None
-    """What a run with `init` starts from; one that has a checkpoint needs none."""
+    """Weights that a run with `init` starts from; one that has a checkpoint needs none."""
     teacher_result: EvaluationResult | None
     statistics: dict[str, dict[str, float]] | None
 

@@ -1,4 +1,4 @@
-"""What a pretrained network is worth: a short fixed training from it on labelled pictures of another kind."""
+"""The worth of a pretrained network: a short fixed training from it on labelled pictures of another kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Transfer:
     """One short training."""
 
     source: str
-    """What it started from: the run's final model, a snapshot of it, or `scratch`."""
+    """Its start: the run's final model, a snapshot of it, or `scratch`."""
     epoch: int
     """Epochs that the source had been trained."""
     val_miou: float | None

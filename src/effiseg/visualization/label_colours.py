@@ -12,7 +12,7 @@ from effiseg.visualization.palettes import Colour
 UInt8Array = NDArray[np.uint8]
 
 IGNORED: Colour = (0, 0, 0)
-"""What is no class: unlabelled, or a prediction that is no class."""
+"""Colour of no class: unlabelled, or a prediction that is no class."""
 RIGHT: Colour = (235, 235, 235)
 WRONG: Colour = (213, 94, 0)
 UNLABELLED: Colour = (150, 150, 150)

@@ -13,7 +13,7 @@ ROW_COLOURS = ("#1e6996", "#f0690f", "#c369ff", "#875a2d", "#782dff", "#4ba569",
 """Line colours with a contrast of at least 3:1 on a white and on a dark page; the first five and the baseline's grey
 stay apart for all four kinds of vision. Rows differ by marker as well."""
 BASELINE_COLOUR = "#808080"
-"""What everything is compared with is grey."""
+"""Grey, of the row that all others are compared with."""
 
 # Machado, Oliveira & Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency" (2009),
 # severity 1.0, on linear RGB.

@@ -1,4 +1,4 @@
-"""What masks may be; one file a format, and here the closed set of them."""
+"""Mask formats; one file a format, and here the closed set of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every mask format is: its keys in the YAML file, where its masks lie, and reading them."""
+"""Base of every mask format: its keys in the YAML file, where its masks lie, and reading them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DataPlace(Protocol):
 
 
 class MaskKeys(NamedTuple):
-    """What a format's keys are read from."""
+    """The source of a format's keys."""
 
     source: Path
     """The YAML file, for errors."""
@@ -65,12 +65,12 @@ class MaskKeys(NamedTuple):
     splits: tuple[str, ...]
     """The splits that the file names."""
     orientation: MaskOrientation
-    """What masks of turned images fit."""
+    """Orientation that masks of turned images fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskFormat(ABC):
-    """What the masks of a data set are and how they become classes; the fields are its keys in the YAML file."""
+    """Masks of a data set and how they become classes; the fields are its keys in the YAML file."""
 
     name: ClassVar[str]
     """The value of mask_format."""
@@ -79,14 +79,14 @@ class MaskFormat(ABC):
     instead: ClassVar[str] = "set mask_format too"
     """Advice to who gives a key of another format."""
     extensions: ClassVar[tuple[str, ...]] = MASK_EXTENSIONS
-    """What names of masks end in, where mask_suffix says nothing else."""
+    """Ends of mask names, where mask_suffix says nothing else."""
     holds_indices: ClassVar[bool] = False
     """Whether a mask is a file of one integer a pixel, which label_mapping or nothing else makes a class."""
     where_missing: ClassVar[str | None] = None
     """Advice to who has an image without a mask; None: told by the files that are there."""
 
     orientation: MaskOrientation = "auto"
-    """What the masks of images turned by their EXIF data fit."""
+    """Orientation that masks fit whose images are turned by their EXIF data."""
 
     @classmethod
     @abstractmethod
@@ -139,7 +139,7 @@ class MaskFormat(ABC):
         return False
 
     def oddities(self, sample: MaskedImage, header: ImageHeader) -> list[Oddity]:
-        """What of a mask may be meant so and often is not.
+        """Oddities of a mask, which may be meant so and often are not.
 
         Raises:
             DataError: as `read`.
@@ -147,7 +147,7 @@ class MaskFormat(ABC):
         return []
 
     def listing_oddities(self, images: Mapping[str, Sequence[str]], place: DataPlace) -> list[Oddity]:
-        """What of shared files may be meant so and often is not; nothing is decoded.
+        """Oddities of shared files, which may be meant so and often are not; nothing is decoded.
 
         Args:
             images: split → all its images, listed in a shared file or not.

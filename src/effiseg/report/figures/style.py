@@ -1,4 +1,4 @@
-"""What all figures share: fonts, colours that the page can exchange, how rows look, and the files."""
+"""Style of all figures: fonts, colours that the page can exchange, how rows look, and the files."""
 
 from __future__ import annotations
 

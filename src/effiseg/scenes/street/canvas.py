@@ -64,7 +64,7 @@ class View:
 
 @dataclass(frozen=True)
 class Air:
-    """What stands between a surface and the camera.
+    """Atmosphere between a surface and the camera.
 
     Args:
         color: colour of the haze, RGB 0..255.

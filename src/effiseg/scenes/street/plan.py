@@ -39,7 +39,7 @@ class Street:
 
 
 class Scene:
-    """What is to be drawn: things with their depth, and the shadows they cast.
+    """The drawing list: things with their depth, and the shadows they cast.
 
     Args:
         view: the camera.

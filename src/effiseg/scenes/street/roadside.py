@@ -1,4 +1,4 @@
-"""What stands along the street: houses, walls, fences, hedges, trees."""
+"""Things along the street: houses, walls, fences, hedges, trees."""
 
 from __future__ import annotations
 
