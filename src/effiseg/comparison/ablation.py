@@ -71,7 +71,7 @@ def ablate(
         ResourceError: memory ran out; the line says what would fit for every row.
         Interrupted: a signal came; start again to go on.
     """
-    check_ablation(config)
+    _check_ablation(config)
     spec = load_dataset_spec(config.data, config.data_root)
     if config.split not in spec.splits:
         raise UsageError(f"{spec.source}: has no split {config.split!r}; it has {', '.join(spec.splits)}")
@@ -83,7 +83,7 @@ def ablate(
     for planned in plan:
         check_same_settings(planned)
     reference = row_config(config, shared, BASELINE_ROW)
-    given = None if config.teacher is None else given_teacher_row(config, spec, reference, folder)
+    given = None if config.teacher is None else _given_teacher_row(config, spec, reference, folder)
     if resolve_device(config.device) == "cpu":
         keep_freed_memory()
     write_yaml(folder.settings, settings_dict(config))
@@ -104,9 +104,9 @@ def ablate(
                 f"{error.found}, and rows must train alike: start the comparison anew in another --out, with "
                 f"--accumulate {error.accumulate}"
             ) from None
-        done.append((planned, evaluation_of(planned.run, config, spec)))
+        done.append((planned, _evaluation_of(planned.run, config, spec)))
         result = summarize(config, spec, reference, done, given, complete=number == len(plan), command=command)
-        write_outputs(result, folder)
+        _write_outputs(result, folder)
     warn_of_weak_teacher(result, message)
     models = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
     if config.teacher is not None:
@@ -114,7 +114,7 @@ def ablate(
     if config.latency_size is not None:
         message(f"timing every architecture at {config.latency_size}, batch 1")
         add_latency(result, models, parse_image_size(config.latency_size), resolve_device(config.device))
-        write_outputs(result, folder)
+        _write_outputs(result, folder)
     try:
         save_samples_of_rows(result, models, config, spec)
     except (EffisegError, OSError, RuntimeError) as error:  # a comparison that is done is not lost by a picture
@@ -133,7 +133,7 @@ def warn_of_weak_teacher(result: AblationResult, message: Message) -> None:
         )
 
 
-def check_ablation(config: AblationConfig) -> None:
+def _check_ablation(config: AblationConfig) -> None:
     """Refuse what cannot be compared.
 
     Raises:
@@ -155,7 +155,7 @@ def train_planned(planned: PlannedRun) -> None:
         train(planned.config)
 
 
-def evaluation_of(run: RunFolder, config: AblationConfig, spec: DatasetSpec) -> EvaluationResult:
+def _evaluation_of(run: RunFolder, config: AblationConfig, spec: DatasetSpec) -> EvaluationResult:
     """The finished run's last weights on the comparison's split; measured once and kept in the run folder.
 
     As trained on every split, as the training evaluates val and a given teacher.
@@ -199,7 +199,7 @@ def summarize(
         command: the command line to record; None takes the process's own.
     """
     names = list(dict.fromkeys(planned.row for planned, _ in done))
-    rows = [summarize_row(name, [(p, e) for p, e in done if p.row == name], reference) for name in names]
+    rows = [_summarize_row(name, [(p, e) for p, e in done if p.row == name], reference) for name in names]
     rows = [*([] if given is None else [given]), *rows]
     baseline = next((row for row in rows if row.name == BASELINE_ROW), None)
     for row in rows:
@@ -238,18 +238,18 @@ def summarize(
     )
 
 
-def summarize_row(name: str, group: list[tuple[PlannedRun, EvaluationResult]], reference: TrainConfig) -> AblationRow:
+def _summarize_row(name: str, group: list[tuple[PlannedRun, EvaluationResult]], reference: TrainConfig) -> AblationRow:
     """One row from its seeds' runs."""
     config = group[0][0].config
     evaluations = [evaluation for _, evaluation in group]
     own, base = flatten(settings_dict(config)), flatten(settings_dict(reference))
-    runs = [ablation_run(planned, evaluation) for planned, evaluation in group]
+    runs = [_ablation_run(planned, evaluation) for planned, evaluation in group]
     settings = {k: v for k, v in own.items() if k not in _BOOKKEEPING and base.get(k) != v}
     row = AblationRow.over_seeds(name, config.recipe, evaluations, runs, settings)
-    return with_complexity(row, config.model, len(evaluations[0].names))
+    return _with_complexity(row, config.model, len(evaluations[0].names))
 
 
-def ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> AblationRun:
+def _ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> AblationRun:
     """The results file's entry of one run."""
     results = read_json(planned.run.results)
     return AblationRun(
@@ -262,7 +262,7 @@ def ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> AblationR
     )
 
 
-def given_teacher_row(
+def _given_teacher_row(
     config: AblationConfig, spec: DatasetSpec, reference: TrainConfig, folder: ComparisonFolder
 ) -> AblationRow:
     """The row of a teacher that was not trained here; evaluated once and kept beside the results.
@@ -287,16 +287,16 @@ def given_teacher_row(
     base = flatten(settings_dict(reference))
     settings = {key: value for key, value in own.items() if base[key] != value}
     row = AblationRow.over_seeds(TEACHER_ROW, f"given: {config.teacher}", [evaluation], [], settings)
-    return with_complexity(row, model, spec.num_classes)
+    return _with_complexity(row, model, spec.num_classes)
 
 
-def with_complexity(row: AblationRow, model: ModelConfig | SegFormer, num_classes: int) -> AblationRow:
+def _with_complexity(row: AblationRow, model: ModelConfig | SegFormer, num_classes: int) -> AblationRow:
     """The row with what its network takes to compute."""
     work = complexity(model.variant, num_classes, _COMPLEXITY_SIZE, model.patch_norm, model.block_norm)
     return replace(row, params_m=work.params / 1e6, gmacs=work.gmacs, gmacs_attention=work.gmacs_attention)
 
 
-def write_outputs(result: AblationResult, folder: ComparisonFolder) -> None:
+def _write_outputs(result: AblationResult, folder: ComparisonFolder) -> None:
     """Write results.json, table.md, table.csv and table.tex."""
     write_json(folder.results, result.to_dict())
     write_results_table(result, folder.path)

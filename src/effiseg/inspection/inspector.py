@@ -81,7 +81,7 @@ def inspect_norms(
     )
     norms = []
     for done, sample in enumerate(samples, start=1):
-        norms.append(inspect_samples(sample))
+        norms.append(_inspect_samples(sample))
         tell(count + done * count // len(samples), 2 * count)
     return NormInspection(
         norms=norms,
@@ -97,10 +97,10 @@ def inspect_norms(
     )
 
 
-def inspect_samples(samples: NormSamples) -> InspectedNorm:
+def _inspect_samples(samples: NormSamples) -> InspectedNorm:
     """The fits of one norm, and what it may become."""
     layer = samples.layer
-    replacement = replacement_fits(samples)
+    replacement = _replacement_fits(samples)
     return InspectedNorm(
         name=layer.name,
         place=layer.place,
@@ -109,15 +109,15 @@ def inspect_samples(samples: NormSamples) -> InspectedNorm:
         kind=layer.kind,
         channels=layer.channels,
         pairs=samples.inputs.size,
-        shape=shape_fits(samples),
+        shape=_shape_fits(samples),
         replacement=replacement,
         may_become=may_become(replacement),
-        points=drawn_points(samples),
-        learned=learned_parameters(layer.module, samples) if isinstance(layer.module, DynamicNorm) else None,
+        points=_drawn_points(samples),
+        learned=_learned_parameters(layer.module, samples) if isinstance(layer.module, DynamicNorm) else None,
     )
 
 
-def shape_fits(samples: NormSamples) -> ShapeFits:
+def _shape_fits(samples: NormSamples) -> ShapeFits:
     """Line and tanh through the core output, all channels together."""
     line, curve = fit_linear(samples.inputs, samples.cores), fit_tanh(samples.inputs, samples.cores)
     return ShapeFits(
@@ -133,7 +133,7 @@ def shape_fits(samples: NormSamples) -> ShapeFits:
     )
 
 
-def replacement_fits(samples: NormSamples) -> ReplacementFits:
+def _replacement_fits(samples: NormSamples) -> ReplacementFits:
     """The best DyL (a line a channel) and the best DyT (γ and β a channel, one α) from input to output."""
     line = fit_linear(samples.inputs, samples.outputs, samples.channels)
     curve = fit_tanh(samples.inputs, samples.outputs, samples.channels)
@@ -148,13 +148,13 @@ def replacement_fits(samples: NormSamples) -> ReplacementFits:
     )
 
 
-def learned_parameters(module: DynamicNorm, samples: NormSamples) -> LearnedParameters:
+def _learned_parameters(module: DynamicNorm, samples: NormSamples) -> LearnedParameters:
     """Parameters learnt by the norm behind the samples."""
     saturated = float(np.mean(np.abs(samples.cores) > SATURATION)) if module.bounded else None
     return LearnedParameters(_range(module.alpha), _range(module.weight), saturated)
 
 
-def drawn_points(samples: NormSamples) -> Points:
+def _drawn_points(samples: NormSamples) -> Points:
     """`DRAWN_POINTS` of the sampled elements at even steps of their rank by input, to six digits."""
     order = np.argsort(samples.inputs, kind="stable")
     picked = order[np.linspace(0, order.size - 1, min(DRAWN_POINTS, order.size)).round().astype(int)]

@@ -56,9 +56,9 @@ def paired_differences(
     Raises:
         ValueError: an evaluation has no counts per image, or rows were evaluated on other images or classes.
     """
-    check_comparable(evaluations)
+    _check_comparable(evaluations)
     ids = sorted(next(iter(evaluations.values()))[0].image_counts)
-    draws = image_draws(len(ids), resamples, seed)
+    draws = _image_draws(len(ids), resamples, seed)
     whole = np.ones((1, len(ids)))
     every = np.concatenate([whole, draws])
     mious = {name: resampled_miou(found, ids, every) for name, found in evaluations.items()}
@@ -87,11 +87,11 @@ def miou_interval(
     ids = sorted(evaluation.image_counts)
     if len(ids) < 2:
         return None
-    low, high = np.percentile(resampled_miou([evaluation], ids, image_draws(len(ids), resamples, seed)), [2.5, 97.5])
+    low, high = np.percentile(resampled_miou([evaluation], ids, _image_draws(len(ids), resamples, seed)), [2.5, 97.5])
     return float(low), float(high)
 
 
-def image_draws(images: int, resamples: int, seed: int) -> Float64:
+def _image_draws(images: int, resamples: int, seed: int) -> Float64:
     """How often each image is drawn, (resamples, images): as many as there are, with replacement."""
     draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
     return draws.astype(np.float64)
@@ -120,7 +120,7 @@ def resampled_miou(evaluations: Sequence[EvaluationResult], ids: Sequence[str], 
     return total / len(evaluations)
 
 
-def check_comparable(evaluations: dict[str, list[EvaluationResult]]) -> None:
+def _check_comparable(evaluations: dict[str, list[EvaluationResult]]) -> None:
     """Refuse rows that cannot be paired.
 
     Raises:

@@ -25,7 +25,7 @@ def encoded(output: Saved, segmentation: Segmentation, raw_ids: UInt8Array) -> b
     Args:
         output: labels: 8-bit grey PNG of ids, in which every program finds the same numbers. color: palette PNG, which
             programs show in the classes' colours; its indices are the classes. overlay: JPEG. probabilities: see
-            `encode_probabilities`.
+            `_encode_probabilities`.
         segmentation: with probabilities where these are asked for.
         raw_ids: (256,) uint8, what is written for each label.
     """
@@ -35,9 +35,9 @@ def encoded(output: Saved, segmentation: Segmentation, raw_ids: UInt8Array) -> b
         case "color":
             return _encode_palette_png(segmentation.labels, segmentation.palette)
         case "overlay":
-            return encode_jpeg(segmentation.overlay())
+            return _encode_jpeg(segmentation.overlay())
         case "probabilities":
-            return encode_probabilities(segmentation)
+            return _encode_probabilities(segmentation)
 
 
 def encode_png(grey: UInt8Array) -> bytes:
@@ -45,7 +45,7 @@ def encode_png(grey: UInt8Array) -> bytes:
     return _encode(".png", grey, [])
 
 
-def encode_jpeg(image: UInt8Array) -> bytes:
+def _encode_jpeg(image: UInt8Array) -> bytes:
     """(H, W, 3) uint8 RGB as JPEG; reduced where a side is longer than the format allows (65500)."""
     longest = max(image.shape[:2])
     if longest > _JPEG_LONGEST_SIDE:
@@ -55,7 +55,7 @@ def encode_jpeg(image: UInt8Array) -> bytes:
     return _encode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
 
 
-def encode_probabilities(segmentation: Segmentation) -> bytes:
+def _encode_probabilities(segmentation: Segmentation) -> bytes:
     """A compressed .npz: probabilities (K, h, w) float16 and extent (2,) as in `Probabilities`, size (2,): H and W."""
     found = segmentation.probabilities
     assert found is not None

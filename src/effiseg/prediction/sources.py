@@ -48,7 +48,7 @@ def find_sources(
         DataError: no such file or folder, or a folder or glob with neither image nor video.
         UsageError: a webcam or stream beside other sources.
     """
-    streams = [word for word in words if is_stream(word)]
+    streams = [word for word in words if _is_stream(word)]
     if streams:
         if len(words) > 1:
             raise UsageError(f"a webcam or stream is predicted alone; found {len(words)} sources with {streams[0]}")
@@ -63,7 +63,7 @@ def find_sources(
     return _with_ids(paths, root)
 
 
-def is_stream(word: str) -> bool:
+def _is_stream(word: str) -> bool:
     """Whether a SOURCE is a webcam's number or a URL, and no file of that name."""
     return "://" in word or (word.isascii() and word.isdigit() and not Path(word).exists())
 

@@ -80,15 +80,15 @@ def write_report(
     studies = read_studies(paths)
     pages: list[StudyOnPage] = []
     for number, study in enumerate(studies, 1):
-        sections = build_sections(study, class_palette(study, colors), PICTURE_BYTES // len(studies))
+        sections = build_sections(study, _class_palette(study, colors), PICTURE_BYTES // len(studies))
         pages.append(StudyOnPage(study, sections, f"{number}-{slug(study.title)}-" if len(studies) > 1 else ""))
     for page in pages:
-        write_files(page, folder, formats)
+        _write_files(page, folder, formats)
     write_text(folder / "index.html", render(pages, formats))
     return Report(folder / "index.html", [gap for study in studies for gap in study.gaps])
 
 
-def class_palette(study: Study, colors: ClassColors) -> list[Colour]:
+def _class_palette(study: Study, colors: ClassColors) -> list[Colour]:
     """A colour for every class in pictures; the safe ones also where the data set has none."""
     count = len(study.samples.names) if study.samples is not None else len(study.names)
     own = study.samples.palette if study.samples is not None else study.result.dataset.get("palette", [])
@@ -97,7 +97,7 @@ def class_palette(study: Study, colors: ClassColors) -> list[Colour]:
     return [(int(r), int(g), int(b)) for r, g, b in own]
 
 
-def write_files(page: StudyOnPage, folder: Path, formats: Sequence[Format]) -> None:
+def _write_files(page: StudyOnPage, folder: Path, formats: Sequence[Format]) -> None:
     """Write every figure in all formats, every table as Markdown, CSV and LaTeX; keep the SVGs for the page."""
     for section in page.sections:
         for drawing in section.all_drawings:
@@ -126,7 +126,7 @@ def render(pages: list[StudyOnPage], formats: Sequence[Format]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script, style = template_file("page.js"), template_file("page.css")
+    script, style = _template_file("page.js"), _template_file("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     values: dict[str, Any] = {
         "pages": pages,
@@ -140,6 +140,6 @@ def render(pages: list[StudyOnPage], formats: Sequence[Format]) -> str:
     return environment.get_template("page.html.j2").render(values)
 
 
-def template_file(name: str) -> str:
+def _template_file(name: str) -> str:
     """A file that ships beside the template."""
     return (resources.files("effiseg.report") / "template" / name).read_text(encoding="utf-8")

@@ -34,21 +34,21 @@ def read_studies(paths: Sequence[str | os.PathLike[str]]) -> list[Study]:
         if path.is_file():
             value = read_json(path)
             if isinstance(value, dict) and "rows" in value:
-                studies.append(read_comparison(path.parent, path))
+                studies.append(_read_comparison(path.parent, path))
             elif isinstance(value, dict) and "confusion" in value:
                 members.append(MemberRun(path.stem, None, EvaluationResult.from_dict(value, path), path))
             else:
                 raise _neither(path)
         elif RunFolder(path).is_run:
-            members.append(read_run(path.resolve().name, RunFolder(path)))
+            members.append(_read_run(path.resolve().name, RunFolder(path)))
         elif is_comparison(ComparisonFolder(path)):
-            studies.append(read_comparison(path))
+            studies.append(_read_comparison(path))
         elif is_comparison(ComparisonFolder(path / "comparison")):  # what `effiseg demo` leaves
-            studies.append(read_comparison(path / "comparison"))
+            studies.append(_read_comparison(path / "comparison"))
         else:
             raise _neither(path)
     if members:
-        studies.append(study_of_runs(_named_apart(members)))
+        studies.append(_study_of_runs(_named_apart(members)))
     return studies
 
 
@@ -57,7 +57,7 @@ def is_comparison(folder: ComparisonFolder) -> bool:
     return folder.settings.is_file() or bool(folder.started_runs()) or _results_file(folder) is not None
 
 
-def read_comparison(folder: Path, results: Path | None = None) -> Study:
+def _read_comparison(folder: Path, results: Path | None = None) -> Study:
     """A comparison as far as it is.
 
     Args:
@@ -71,34 +71,34 @@ def read_comparison(folder: Path, results: Path | None = None) -> Study:
     runs = layout.started_runs()
     if _settings(layout).get("teacher") is not None:  # a run named teacher is left from before another one was given
         runs = [run for run in runs if layout.row_of(run) != TEACHER]
-    members = [read_run(rows.get(run.path.name, layout.row_of(run)), run) for run in runs]
+    members = [_read_run(rows.get(run.path.name, layout.row_of(run)), run) for run in runs]
     title = folder.resolve().name
     if title == "comparison":
         title = folder.resolve().parent.name
     if results is None or result is None:
         study = Study(title, folder, result_of_runs(members))
         study.gaps.append("the comparison has no results yet: scores are those of each run's newest evaluation on val")
-        add_runs(study, members)
+        _add_runs(study, members)
     else:
         study = Study(title, results, result)
-        add_evaluations_of_rows(study, layout)
-        add_runs(study, members)
-    name_missing_runs(study, layout, members)
+        _add_evaluations_of_rows(study, layout)
+        _add_runs(study, members)
+    _name_missing_runs(study, layout, members)
     _add_samples(study, folder)
     return study
 
 
-def study_of_runs(members: list[MemberRun]) -> Study:
+def _study_of_runs(members: list[MemberRun]) -> Study:
     """Single runs and evaluations beside each other."""
     title = members[0].row if len(members) == 1 else f"{len(members)} runs"
     study = Study(title, members[0].source, result_of_runs(members))
-    add_runs(study, members)
+    _add_runs(study, members)
     if len(members) == 1 and members[0].run is not None:
         _add_samples(study, members[0].run.path)
     return study
 
 
-def add_evaluations_of_rows(study: Study, folder: ComparisonFolder) -> None:
+def _add_evaluations_of_rows(study: Study, folder: ComparisonFolder) -> None:
     """Read what every finished run, and a teacher that was not trained here, said of each image."""
     split = str(study.result.settings.get("split", "val"))
     for row in study.rows:
@@ -110,12 +110,12 @@ def add_evaluations_of_rows(study: Study, folder: ComparisonFolder) -> None:
             study.evaluations[row.name] = evaluations
 
 
-def add_runs(study: Study, members: list[MemberRun]) -> None:
+def _add_runs(study: Study, members: list[MemberRun]) -> None:
     """Add histories and states of runs, and the evaluations of rows that have none yet."""
     known = set(study.evaluations)
     for member in members:
         if member.run is not None:
-            history = read_history(member.run)
+            history = _read_history(member.run)
             if history:
                 study.histories.setdefault(member.row, []).append(history)
             else:
@@ -126,7 +126,7 @@ def add_runs(study: Study, members: list[MemberRun]) -> None:
             study.evaluations.setdefault(member.row, []).append(member.evaluation)
 
 
-def name_missing_runs(study: Study, folder: ComparisonFolder, members: list[MemberRun]) -> None:
+def _name_missing_runs(study: Study, folder: ComparisonFolder, members: list[MemberRun]) -> None:
     """Say which planned runs are not finished or not begun."""
     for member in members:
         if member.state is not None:
@@ -145,18 +145,18 @@ def name_missing_runs(study: Study, folder: ComparisonFolder, members: list[Memb
         study.gaps.append(f"not begun: {', '.join(absent)}")
 
 
-def read_run(row: str, run: RunFolder) -> MemberRun:
+def _read_run(row: str, run: RunFolder) -> MemberRun:
     """A run and its newest evaluation, with how far it is unless it is finished."""
     config = read_yaml(run.config)
     if run.results.is_file():
         return MemberRun(row, run, _evaluation(run.results), run.path, config)
     validation = _evaluation(run.validation)
-    history = read_history(run)
+    history = _read_history(run)
     done = len(history["epoch"]) if history else 0
     return MemberRun(row, run, validation, run.path, config, f"epoch {done} of {config.get('epochs', '?')}")
 
 
-def read_history(run: RunFolder) -> History:
+def _read_history(run: RunFolder) -> History:
     """metrics.csv as columns; empty where no epoch is finished.
 
     Raises:

@@ -50,7 +50,7 @@ def results_table(result: AblationResult, label: Callable[[str], str] = row_titl
         Column("Latency (ms)", "latency_ms", "lower"),
         Column("Training (min)", "train_minutes"),
     ]
-    rows = [results_cells(row, label(row.name)) for row in result.rows]
+    rows = [_results_cells(row, label(row.name)) for row in result.rows]
     rows = mark_best(columns, rows, [row.name != TEACHER for row in result.rows])
     # A column without any value says nothing.
     kept = [i for i in range(len(columns)) if i == 0 or any(row[i].value is not None for row in rows)]
@@ -64,7 +64,7 @@ def results_table(result: AblationResult, label: Callable[[str], str] = row_titl
     )
 
 
-def results_cells(row: AblationRow, title: str) -> list[Cell]:
+def _results_cells(row: AblationRow, title: str) -> list[Cell]:
     """One row's cells, in the order of the columns."""
     minutes = None if row.train_seconds is None else row.train_seconds / 60
     return [
@@ -90,13 +90,13 @@ def protocol_text(result: AblationResult) -> str:
     if "complexity_size" in s:
         words.append(f"GMACs at {s['complexity_size']}, attention products counted apart.")
     if s.get("latency_size") and any(row.fps for row in result.rows):
-        words.append(latency_text(result))
+        words.append(_latency_text(result))
     if not s.get("complete", True):
         words.append("Unfinished: more runs are to come.")
     return " ".join(words)
 
 
-def latency_text(result: AblationResult) -> str:
+def _latency_text(result: AblationResult) -> str:
     """How latency was measured."""
     s, where = result.settings, result.environment
     gpus = where.get("gpus")

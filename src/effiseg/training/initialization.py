@@ -147,7 +147,7 @@ def load_initialization(config: TrainConfig, spec: DatasetSpec) -> Initializatio
             f"{config.init}: the weights have changed since they were written down as init_digest "
             f"{config.init_digest}; they are {source.digest}: take the old ones, or start a run without init_digest"
         )
-    check_architecture(config, source)
+    _check_architecture(config, source)
     return match_weights(config, spec, source)
 
 
@@ -179,7 +179,7 @@ def _read_source(init: str, variant: Variant) -> InitialWeights:
     return replace(source, publisher=publisher, weights=widened(source.weights), variant=variant)
 
 
-def check_architecture(config: TrainConfig, source: InitialWeights) -> None:
+def _check_architecture(config: TrainConfig, source: InitialWeights) -> None:
     """Refuse weights of another size, and norms that cannot be had from the source's.
 
     Raises:
@@ -255,7 +255,7 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
         unused += sorted(kept)
         weights = {name: tensor for name, tensor in weights.items() if name not in kept}
     report = InitializationReport(str(config.init), source.digest, source.publisher, 0, unused=unused)
-    weights |= classifier_rows(weights, source.names, spec, report)
+    weights |= _classifier_rows(weights, source.names, spec, report)
     report.notes += differences(config, source)
     wanted = student.state_dict()
     replaced = {
@@ -266,7 +266,7 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
     reference = None
     if replaced:
         reference = original.to_empty(device="cpu").eval()
-        reference.load_state_dict(weights_of_encoder(weights), strict=False)
+        reference.load_state_dict(_weights_of_encoder(weights), strict=False)
     weights = {
         name: tensor
         for name, tensor in weights.items()
@@ -281,12 +281,12 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
     return Initialization(weights, report, reference)
 
 
-def weights_of_encoder(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _weights_of_encoder(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The part of the weights that belongs to the encoder."""
     return {name: tensor for name, tensor in weights.items() if name.startswith("encoder.")}
 
 
-def classifier_rows(
+def _classifier_rows(
     weights: dict[str, Tensor], names: tuple[str, ...] | None, spec: DatasetSpec, report: InitializationReport
 ) -> dict[str, Tensor]:
     """The classifier's tensors for the data set's classes; what cannot be used is taken out of `weights`.

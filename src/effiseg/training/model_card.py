@@ -33,7 +33,7 @@ def model_card(run: RunFolder, config: TrainConfig, metadata: ModelMetadata, res
     name = escape_markdown(run.path.resolve().name)
     data = evaluation.dataset if evaluation is not None else Path(config.data).stem
     parts = [
-        front_matter(run.path.resolve().name, data, config.model, evaluation),
+        _front_matter(run.path.resolve().name, data, config.model, evaluation),
         f"# {name}\n\nA SegFormer-{config.model.variant.upper()} that labels every pixel of an image as one of "
         f"{metadata.num_classes} classes, trained with effiseg.\n",
         f"## Network\n\n{_network(config, metadata)}",
@@ -46,7 +46,7 @@ def model_card(run: RunFolder, config: TrainConfig, metadata: ModelMetadata, res
     return "\n".join(parts)
 
 
-def front_matter(name: str, data: str, model: ModelConfig, evaluation: EvaluationResult | None) -> str:
+def _front_matter(name: str, data: str, model: ModelConfig, evaluation: EvaluationResult | None) -> str:
     """The YAML between two lines of dashes, from which the Hub takes tags and results."""
     tags = ["image-segmentation", "semantic-segmentation", "segformer", "effiseg"]
     tags += [kind for kind in NORM_TITLES if kind != "layer_norm" and kind in (model.patch_norm, model.block_norm)]

@@ -78,13 +78,13 @@ def check_objects(config: TrainConfig, data: PythonData | None, loss: Loss | Non
     if config.devices > 1:
         for name, value in (("data", data), ("loss", loss)):
             check_can_be_sent(name, value, f"{config.devices} training processes", "devices=1")
-    if config.workers > 0 and (multiprocessing.get_start_method(allow_none=True) or default_start_method()) != "fork":
+    if config.workers > 0 and (multiprocessing.get_start_method(allow_none=True) or _default_start_method()) != "fork":
         check_can_be_sent("data", data, "loader workers, which start afresh here", "workers=0")
     if config.devices > 1 and hasattr(sys, "ps1"):
         raise UsageError(f"devices {config.devices} needs a script or the command line; in a notebook take devices=1")
 
 
-def default_start_method() -> str:
+def _default_start_method() -> str:
     """How Python starts processes here unless told otherwise."""
     return multiprocessing.get_all_start_methods()[0]
 

@@ -151,7 +151,7 @@ def _set_up(config: TrainConfig, run: RunFolder, python_data: PythonData | None,
     Raises:
         UsageError, DataError, ModelError: what is wrong with it.
     """
-    spec = describe_data(config, python_data)
+    spec = _describe_data(config, python_data)
     if "val" not in spec.splits and (config.select == "best" or config.early_stop_epochs is not None):
         raise UsageError(f"{spec.source}: has no val split, which select best and early_stop_epochs need")
     if loss is not None:
@@ -172,7 +172,7 @@ def _set_up(config: TrainConfig, run: RunFolder, python_data: PythonData | None,
     return _Setup(config, spec, data, teacher, loss, initial, teacher_result, statistics)
 
 
-def describe_data(config: TrainConfig, python_data: PythonData | None) -> DatasetSpec:
+def _describe_data(config: TrainConfig, python_data: PythonData | None) -> DatasetSpec:
     """The description of the data set that a run trains on.
 
     Raises:
@@ -219,7 +219,7 @@ def _carry_on(run: RunFolder, setup: _Setup, watch: SignalWatch) -> RunFolder:
     if setup.initial is not None:
         setup.initial.apply(student, config, spec, data.train_samples)
         write_json(run.initialization, setup.initial.report.to_dict())
-    task = build_task(config, student, setup.teacher, class_weight_tensor(run, config), setup.loss)
+    task = build_task(config, student, setup.teacher, _class_weight_tensor(run, config), setup.loss)
     state = TrainingState(samples=fingerprint(data))
     optimizer_state = scaler_state = None
     if run.last_checkpoint.is_file():
@@ -373,7 +373,7 @@ def class_statistics(
     }
 
 
-def class_weight_tensor(run: RunFolder, config: TrainConfig) -> torch.Tensor | None:
+def _class_weight_tensor(run: RunFolder, config: TrainConfig) -> torch.Tensor | None:
     """(K,) float32 class weights of the run, or None for the rule `none`."""
     if config.loss.class_weights == "none":
         return None

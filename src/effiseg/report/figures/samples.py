@@ -37,7 +37,7 @@ def samples_figure(study: Study, reason: Reason, palette: Sequence[Colour]) -> F
     for axis in axes.flat:
         axis.axis("off")
     for line, sample in enumerate(chosen):
-        draw_sample(axes[2 * line], axes[2 * line + 1], study, index, sample, rows, palette)
+        _draw_sample(axes[2 * line], axes[2 * line + 1], study, index, sample, rows, palette)
         if line:
             for axis in axes[2 * line]:
                 axis.set_title("")
@@ -51,7 +51,7 @@ def samples_figure(study: Study, reason: Reason, palette: Sequence[Colour]) -> F
     return figure
 
 
-def draw_sample(
+def _draw_sample(
     above: Sequence[Axes],
     below: Sequence[Axes],
     study: Study,
