@@ -18,30 +18,30 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from effiseg.errors import ResourceError
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
 out = Path(sys.argv[2])
 try:
     match sys.argv[1]:
         case "text":
             from effiseg.files import write_text
-            write_text(out, "x" * 200_000)
+            write_text(out, "x" * 3_000_000)
         case "checkpoint":
             import torch
             from effiseg.training.checkpointing import write_tensors
-            write_tensors(out, {"a": torch.zeros(100_000)})
+            write_tensors(out, {"a": torch.zeros(1_000_000)})
         case "weights":
             import torch
             from safetensors.torch import save_file
             from effiseg.files import atomic_path
             with atomic_path(out) as temporary:
-                save_file({"a": torch.zeros(100_000)}, temporary)
+                save_file({"a": torch.zeros(1_000_000)}, temporary)
         case "torch_export":
             from torch import nn
             from effiseg.engines.torch_export import TORCH_EXPORT
             from effiseg.files import writing
             import effiseg.engines.capture as capture
             import torch
-            program = torch.export.export(nn.Linear(300, 300), (torch.zeros(1, 300),))
+            program = torch.export.export(nn.Linear(1000, 1000), (torch.zeros(1, 1000),))
             capture.capture = lambda *_: program
             class Record:
                 input_size = batch_size = None

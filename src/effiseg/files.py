@@ -67,10 +67,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)  # mkstemp makes 0600; a result should be as readable as any file
             temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
+        except Exception as error:
+            try:
+                with temporary.open("ab") as stream:  # whatever a library says of it: can the file grow?
+                    stream.write(bytes(_PROBE_BYTES))
+            except OSError as refusal:
+                raise refusal from error
             raise
         finally:
+            temporary.unlink(missing_ok=True)  # where it did not become the target
             _in_progress.discard(temporary.name)
 
 
