@@ -49,7 +49,7 @@ def settings(data: Path, out: Path, **own: Any) -> AblationConfig:
 
 
 def test_the_teacher_comes_first_and_serves_all_seeds(colour_data: Path, tmp_path: Path) -> None:
-    config = settings(colour_data, tmp_path, seeds=[3, 5], teacher_epochs=9)
+    config = settings(colour_data, tmp_path, seeds=[3, 5], teacher_epochs=9, init="scratch")
     plan = planned_runs(config, SHARED)
     students = ["baseline", "tanh", "tanh_linear", "kd", "dice_focal", "combined"]
     expected = [("teacher", 3), *((name, seed) for seed in (3, 5) for name in students)]

@@ -157,12 +157,14 @@ def test_weights_under_nvidias_licence_say_so(
 
 def test_in_a_comparison_teacher_and_rows_start_alike(colour_data: Path, tmp_path: Path) -> None:
     def starts(**settings: object) -> list[tuple[str, str | None]]:
-        shared = {"data": str(colour_data), **settings}
-        config = make_settings(AblationConfig, ("test", {**shared, "out": str(tmp_path), "recipes": ["baseline"]}))
+        shared = {"data": str(colour_data), "recipes": ["baseline"], **settings}
+        config = make_settings(AblationConfig, ("test", {**shared, "out": str(tmp_path)}))
         return [(run.config.model.variant, run.config.init) for run in planned_runs(config, shared)]
 
     assert starts() == [("b1", "starter"), ("b0", "starter")]
     assert starts(init="scratch") == [("b2", None), ("b0", None)]
+    assert starts(recipes=["paper"]) == [("b2", None)] + [("b0", None)] * 6
+    assert starts(recipes=["paper"], init="starter") == [("b1", "starter")] + [("b0", "starter")] * 6
 
 
 def test_a_teacher_that_does_not_lead_is_named() -> None:

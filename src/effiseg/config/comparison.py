@@ -27,7 +27,8 @@ class AblationConfig(TrainConfig):
     split: str = "val"
     """Split on which the rows are compared, with their last weights."""
     recipes: list[str] = field(default_factory=lambda: list(_PAPER))
-    """Rows beside the teacher: recipes' names or YAML files, separated by commas; or one of paper, rivals, all."""
+    """Rows beside the teacher: recipes' names or YAML files, separated by commas; or one of paper, rivals, all.
+    Where `paper` is asked for, all rows start from random weights and the teacher is a B2, as in the paper."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Every row is trained once with each seed, the teacher once with the first."""
     teacher_recipe: str = "teacher"
@@ -45,6 +46,8 @@ class AblationConfig(TrainConfig):
             raise UsageError("a comparison has rows and repetitions: give --recipes and --seeds, not recipe and seed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError(f"seeds must be one or more different numbers; found {self.seeds}")
+        if self.recipes == ["paper"] and self.init == "auto":
+            self.init = "scratch"
         if len(self.recipes) == 1:
             self.recipes = list(RECIPE_SETS.get(self.recipes[0], self.recipes))
         rows = [Path(recipe).stem for recipe in self.recipes]
