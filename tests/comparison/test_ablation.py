@@ -252,6 +252,7 @@ def test_the_table_lists_every_difference(config: AblationConfig, compared: Abla
     assert compared.rows[1].settings == {}
     assert f"{compared.settings['chance_miou']:.2f} %" in text
     assert "seeds 0, 1 (mean, sample sd)" in text
+    assert f"Trained from {'scratch' if compared.settings['init'] is None else 'the weights starter'} at 32x64" in text
     with (Path(config.out) / "table.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["name"] for row in rows] == ["teacher", "baseline", "tanh_linear", "kd"]

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from effiseg.allocator import keep_freed_memory
@@ -222,6 +223,7 @@ def summarize(
             "images": done[0][1].images,
             "chance_miou": chance_miou(done[0][1]),
             "given_teacher": config.teacher,
+            "init": None if reference.init is None else Path(reference.init).name,
             "epochs": reference.epochs,
             "teacher_epochs": config.teacher_epochs or reference.epochs,
             "batch_size": reference.batch_size,

@@ -135,7 +135,8 @@ def _training_words(result: AblationResult) -> list[str]:
     seeds = sorted({seed for row in result.rows for seed in row.seeds})
     steps = sorted({run.steps for row in result.rows if row.name != TEACHER for run in row.runs if run.steps})
     teacher = s.get("teacher_epochs", s["epochs"])
-    words = f"Trained from scratch at {s['image_size']} ({s.get('resize')}), {s['epochs']} epochs"
+    start = "scratch" if s.get("init") is None else f"the weights {s['init']}"
+    words = f"Trained from {start} at {s['image_size']} ({s.get('resize')}), {s['epochs']} epochs"
     words += f" (teacher {teacher})" if teacher != s["epochs"] else ""
     words += f" of batch {s['batch_size']}" + (f" ({steps[0]} steps)" if len(steps) == 1 else "")
     words += f", augmentation {s.get('augment')}, {s.get('precision')} on {s.get('device')};"
