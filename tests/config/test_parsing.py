@@ -284,7 +284,8 @@ def test_the_recipes_are_the_rows_of_the_table() -> None:
     shipped = set(AblationConfig(recipes=["all"]).recipes)
     assert set(TABLE) <= shipped | {"teacher"}
     assert sorted(shipped | {"teacher", "pretrain"}) == recipe_names()  # starting weights are no row
-    assert set(AblationConfig(recipes=["rivals"]).recipes) <= shipped
+    for word in ("rivals", "losses"):
+        assert set(AblationConfig(recipes=[word]).recipes) <= shipped
     assert AblationConfig(recipes=["paper"]).recipes == AblationConfig().recipes
     assert set(AblationConfig().recipes) | {AblationConfig().teacher_recipe} == set(TABLE)
 
@@ -315,8 +316,8 @@ def test_a_recipe_is_its_row_and_nothing_more(name: str) -> None:
 @pytest.mark.parametrize("name", sorted({*AblationConfig(recipes=["all"]).recipes} - {*TABLE}))
 def test_a_row_of_ours_is_the_baseline_but_for_one_strategy(name: str) -> None:
     made, baseline = settings_dict(parse("--recipe", name)), settings_dict(parse("--recipe", "baseline"))
-    differing = {part for part in ("model", "loss", "distillation", "taper") if made[part] != baseline[part]}
-    assert differing in ({"distillation"}, {"loss"}, {"model", "taper"})
+    differing = {part for part in ("model", "loss", "distillation", "taper", "sampler") if made[part] != baseline[part]}
+    assert differing in ({"distillation"}, {"loss"}, {"sampler"}, {"model", "taper"})
     assert len(parse("--recipe", name).distillation.weights) == (differing == {"distillation"})
 
 

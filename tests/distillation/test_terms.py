@@ -15,10 +15,12 @@ from effiseg.distillation import Distiller, kl_distillation_loss
 from effiseg.distillation.cwd import channel_distillation_loss
 from effiseg.distillation.dist import correlation_loss, pearson
 from effiseg.distillation.feature_mse import standardized_feature_loss
+from effiseg.distillation.fusion import fused_context_loss, hierarchical_context_loss
 from effiseg.distillation.jaccard import soft_jaccard_loss
 from effiseg.distillation.pairwise import pairwise_similarity_loss
-from effiseg.distillation.review import hierarchical_context_loss
-from effiseg.distillation.transkd import channel_selection
+from effiseg.distillation.patch_embedding import patch_embedding_loss
+from effiseg.distillation.term import Outputs, Widths
+from effiseg.distillation.transkd import TransKdTerm, channel_selection
 from effiseg.errors import UsageError
 from effiseg.models.segformer import SegFormer
 from effiseg.training.distillation_task import distillation_terms
@@ -197,3 +199,20 @@ def test_every_term_of_the_settings_teaches_the_student_and_its_own_projections(
         assert all(gradient.isfinite().all() and gradient.abs().max() > 0 for gradient in found), name
     trained = {name for name in terms if list(distiller.projections(name).parameters())}
     assert trained == {"feature", "patch_embedding", "feature_mse", "transkd", "review"}
+
+
+def test_transkd_is_alignment_and_the_context_loss_of_fused_maps() -> None:
+    torch.manual_seed(0)
+    student, teacher = SegFormer("b0", 3, drop_path_rate=0.0), SegFormer("b1", 3)
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        ours, theirs = student.forward_features(images), teacher.forward_features(images)
+        term = TransKdTerm()
+        projections = term.projections(Widths(tuple(student.embed_dims), tuple(teacher.embed_dims)))
+        found = term.distance(Outputs(ours, None), Outputs(theirs, None), projections)
+        expected = fused_context_loss(projections["fusion"](ours.feature_maps), theirs.feature_maps)
+        for stage, weight in enumerate((0.1, 0.1, 0.5, 1.0)):
+            aligned = projections["alignment"][str(stage)](ours.patch_embeddings[stage])
+            expected += weight * patch_embedding_loss(aligned, theirs.patch_embeddings[stage])
+    torch.testing.assert_close(found, expected)
+    assert expected > 0

@@ -10,12 +10,14 @@ from effiseg.errors import UsageError
 
 _PAPER = ["baseline", "tanh", "tanh_linear", "kd", "dice_focal", "combined"]
 _RIVALS = ["kd_logit", "kd_feature", "cwd", "dist", "jaccard", "transkd", "review", "pairwise"]
+_LOSSES = ["unweighted", "ce_dice", "ce_jaccard", "ohem", "rare_class"]
 RECIPE_SETS = {
     "paper": _PAPER,
     "rivals": ["baseline", "kd", *_RIVALS],
-    "all": [*_PAPER, "tanh_taper", *_RIVALS, "ce_dice", "ce_jaccard", "ohem"],
+    "losses": ["baseline", "dice_focal", *_LOSSES],
+    "all": [*_PAPER, "tanh_taper", *_RIVALS, *_LOSSES],
 }
-"""Words that stand for rows: the paper's, distillers side by side, every row that ships."""
+"""Words that stand for rows: the paper's, distillers side by side, losses side by side, every row that ships."""
 TEACHER_ROW = "teacher"
 BASELINE_ROW = "baseline"
 
@@ -27,7 +29,8 @@ class AblationConfig(TrainConfig):
     split: str = "val"
     """Split on which the rows are compared, with their last weights."""
     recipes: list[str] = field(default_factory=lambda: list(_PAPER))
-    """Rows beside the teacher: recipes' names or YAML files, separated by commas; or one of paper, rivals, all.
+    """Rows beside the teacher: recipes' names or YAML files, separated by commas; or one of paper, rivals,
+    losses, all.
     Where `paper` is asked for, all rows start from random weights and the teacher is a B2, as in the paper."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Every row is trained once with each seed, the teacher once with the first."""

@@ -1,4 +1,8 @@
-"""Pair-wise distillation (Liu et al., CVPR 2019, arXiv 1903.04197): similarities between places of the last stage."""
+"""Pair-wise distillation (Liu et al., CVPR 2019, arXiv 1903.04197): similarities between places of the last stage.
+
+Patches are averaged to nodes, and the gradient flows through the vectors' lengths; the published code takes the
+patches' maximum and holds the lengths constant.
+"""
 
 from __future__ import annotations
 

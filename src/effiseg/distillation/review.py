@@ -1,38 +1,20 @@
-"""Knowledge review (Chen et al., CVPR 2021, arXiv 2104.09044): fused maps, compared at several sizes."""
+"""Knowledge review (Chen et al., CVPR 2021, arXiv 2104.09044): fused maps, compared at several sizes.
+
+As published code has it: 1×1 convolutions into the width of fusion, nearest-neighbour enlargement, two sigmoid weights
+at every place, 3×3 convolutions to the teacher's widths, `hierarchical_context_loss`. Differently: 64 channels, as
+TransKD has where it reviews SegFormers (the original: those of the last stage, at most 512), no batch normalization
+(`fusion.py`), and the maps of the four stages alone, without a pooled vector after them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effiseg.distillation.fusion import WIDTH, TopDownFusion
-from effiseg.distillation.term import STAGES, Needs, Outputs, Term, Widths, check_same_shape
-from effiseg.losses.reduction import accurate
-
-_SIDES = (4, 2, 1)
-
-
-def hierarchical_context_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """Mean squared differences of the maps and of their averages on 4×4, 2×2 and 1×1 cells, weighed 1, ½, ¼, ⅛.
-
-    The weights are divided by their sum; sizes that are not smaller than the map are left out.
-
-    Args:
-        student_map: (B, C, H, W) floating; computed in float32, or float64 if given.
-        teacher_map: (B, C, H, W), without gradient.
-    """
-    check_same_shape(student_map, teacher_map, "maps")
-    # The average is linear: one of the difference does for both.
-    difference = accurate(student_map) - accurate(teacher_map.detach())
-    losses, weights = [difference.square().mean()], [1.0]
-    for side in _SIDES:
-        if side < min(difference.shape[2:]):
-            weights.append(weights[-1] / 2)
-            losses.append(weights[-1] * F.adaptive_avg_pool2d(difference, side).square().mean())
-    return torch.stack(losses).sum() / sum(weights)
+from effiseg.distillation.fusion import WIDTH, TopDownFusion, fused_context_loss
+from effiseg.distillation.term import STAGES, Needs, Outputs, Term, Widths
 
 
 class PlaceSelection(nn.Module):
@@ -63,6 +45,4 @@ class ReviewTerm(Term):
 
     def distance(self, student: Outputs, teacher: Outputs, projections: nn.ModuleDict) -> Tensor:
         """The sum over the stages."""
-        fused = projections["fusion"](student.features.feature_maps)
-        pairs = zip(fused, teacher.features.feature_maps, strict=True)
-        return torch.stack([hierarchical_context_loss(ours, theirs) for ours, theirs in pairs]).sum()
+        return fused_context_loss(projections["fusion"](student.features.feature_maps), teacher.features.feature_maps)
