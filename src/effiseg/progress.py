@@ -27,7 +27,8 @@ def progress_bar(description: str, log_seconds: float | None = None, unit: str |
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
+    # Asked once: while a decoder works, stderr is none (`data/decoder_messages.py`).
+    console = Console(stderr=True, force_terminal=Console(stderr=True).is_terminal)
     if not console.is_terminal and log_seconds is not None:
         yield _log_lines(description, log_seconds)
         return

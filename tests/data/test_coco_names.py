@@ -62,6 +62,54 @@ def test_each_camera_gets_its_own(prefix: str) -> None:
     assert match(listed, images) == {images[0]: listed[2], images[1]: listed[1]}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/x/cam1/1.jpg",
+        "C:\\x\\cam1\\1.jpg",
+        "https://host/cam1/1.jpg?v=2",
+        "../cam1/1.jpg",
+        "/x/cam1/left/1.jpg",
+        "/x/cam03/1.jpg",
+    ],
+)
+@pytest.mark.parametrize("image", ["images/cam2/1.jpg", "images/cam2/left/1.jpg"])
+def test_a_folder_that_differs_in_its_number_is_another(name: str, image: str) -> None:
+    assert match([name], [image]) == {}
+
+
+@pytest.mark.parametrize(("own", "other"), [("north", "south"), ("train", "val"), ("a", "b")])
+@pytest.mark.parametrize("below", ["", "left/"])
+def test_folders_of_other_machines_are_those_that_lie_here_and_those_that_are_listed(
+    own: str, other: str, below: str, tmp_path: Path
+) -> None:
+    def found(*listed: str) -> dict[str, int]:
+        names = [parse_name(name) for name in listed]
+        image = str(tmp_path / f"images/{own}/{below}1.jpg")
+        return match_names(names, [image], tmp_path, "a.json", "val")  # type: ignore[arg-type]
+
+    name = f"/x/{other}/{below}1.jpg"
+    assert list(found(name).values()) == [0]  # nothing says that it is another
+    assert found(name, f"/x/{own}/{below}2.jpg") == {}
+    (tmp_path / "images" / other).mkdir(parents=True)
+    assert list(found(name).values()) == [0]  # an empty folder says nothing
+    (tmp_path / "images" / other / "9.jpg").touch()
+    assert found(name) == {}
+    assert list(found(f"/x/{own}/{below}1.jpg", name).values()) == [0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        r"C:\Users\me\AppData\Local\label-studio\media\upload\7\ab-y.png",
+        r"..\..\label-studio\data\media\upload\12\ab-y.png",
+        "/data/upload/3/ab-y.png",
+    ],
+)
+def test_names_of_label_studio_are_found_by_their_last_part(name: str) -> None:
+    assert match([name], ["images/train/ab-y.png"]) == {"images/train/ab-y.png": name}
+
+
 def test_a_longer_agreement_counts_more() -> None:
     images = ["images/b.png", "images/x/b.png"]
     assert match(["x/b.png", "b.png"], images) == {images[0]: "b.png", images[1]: "x/b.png"}

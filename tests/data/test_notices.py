@@ -128,6 +128,30 @@ def test_one_file_for_several_splits_is_silent(coco: Any) -> None:
     assert not [line for line in set_up(file).notices if "listed" in line]
 
 
+def test_one_listed_image_is_no_two_of_different_splits(coco: Any) -> None:
+    file = coco(names=("a.png", "b.png", "c.png"), one_file=True)
+    (file.parent / "images/val/c.png").rename(file.parent / "images/val/a.png")
+    for split in ("train", "val"):
+        with pytest.raises(
+            DataError, match=r"'a\.png' must mean one file of train and val; found .*train/a.* and .*val/a"
+        ):
+            list_samples(load_dataset_spec(file), split)
+    file = coco(names=("/x/train/a.png", "/x/train/b.png", "/x/val/c.png"), one_file=True)
+    assert [sample.entry for sample in list_samples(load_dataset_spec(file), "train")] == [0, 1]
+    (file.parent / "images/val/c.png").unlink()
+    with pytest.raises(DataError, match="must list the images of val; found none of 1"):
+        list_samples(load_dataset_spec(file), "val")
+
+
+def test_what_is_found_by_its_last_part_alone_is_told(coco: Any) -> None:
+    file = coco(names=("C:\\mine\\a.png", "b.png"))
+    report = by_kind(check(file))
+    assert report["loose_name"].ids == (f"/mine/a.png ({file.parent / 'images/train/a.png'})",)
+    assert report["loose_name"].severity == "warning"
+    assert any("1 are another machine's" in line for line in set_up(file).notices)
+    assert "loose_name" not in by_kind(check(coco(names=("C:\\mine\\images\\a.png", "b.png"))))
+
+
 @pytest.mark.parametrize(
     ("segmentation", "complaint"),
     [

@@ -12,7 +12,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from effiseg.data.decoder_messages import without_jpeg_messages
 from effiseg.data.regular_file import open_regular
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError, UsageError
@@ -35,6 +36,7 @@ IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM")
 _MOST_BYTES_PER_PIXEL, _MOST_BYTES_BESIDE = 16, 2**26
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 0x00FE, 0b101
 _MOST_PAGES = 1000
+_JPEG_START = b"\xff\xd8"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _ORIENTATION = 0x0112  # the EXIF and TIFF tag, 1..8
@@ -221,7 +223,8 @@ def _decode_with_opencv(encoded: UInt8Array) -> UInt8Array | None:
             return None
         encoded = pixels_alone
     try:
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        with without_jpeg_messages() if encoded[:2].tobytes() == _JPEG_START else nullcontext():
+            decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # more pixels than it is willing to decode
         return None
     return None if decoded is None else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

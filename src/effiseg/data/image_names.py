@@ -14,11 +14,9 @@ from pathlib import Path
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.faults import Fault, ListingNotes, noting
 from effiseg.data.folders import glob_files, walk_files
-from effiseg.data.names import is_hidden
+from effiseg.data.names import IMAGE_EXTENSIONS, is_hidden
 from effiseg.data.regular_file import read_data_text
 from effiseg.errors import DataError
-
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 
 def images_of(

@@ -8,8 +8,8 @@ import os
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.faults import ListingNotes
 from effiseg.data.findings import Finding, Kind
-from effiseg.data.image_names import IMAGE_EXTENSIONS
 from effiseg.data.mask_names import MaskNames
+from effiseg.data.names import IMAGE_EXTENSIONS
 
 
 def find_leftovers(spec: DatasetSpec, notes: ListingNotes) -> list[Finding]:

@@ -6,6 +6,8 @@ import hashlib
 
 from effiseg.errors import DataError, is_shown
 
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+"""The ends of names of images."""
 _LONGEST = 250
 """Bytes of an id, which suffixes are added to; file systems take 255."""
 _HIDDEN = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN")

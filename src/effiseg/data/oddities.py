@@ -61,6 +61,10 @@ _MESSAGES: dict[Kind, tuple[str, str]] = {
         "every listed image should be in a split; {} are in none",
         "correct file_name or the splits, or remove them",
     ),
+    "loose_name": (
+        "folders in file_name should be those of the image; {} are another machine's, and only the last part is found",
+        "where folders matter, write paths below the data set's folder",
+    ),
     "several_pages": (
         "an image should have one page; {} have several, of which the first is used",
         "split them into files",

@@ -47,13 +47,7 @@ def list_samples(
         raise DataError(f"{spec.source}: no split {split!r}; found {', '.join(spec.splits)}")
     if spec.listings is not None and split in spec.listings:
         return list(spec.listings[split]())
-    listed: dict[str, str | None] = {}
-    for entry in spec.splits[split]:
-        with noting(faults, "entry", spec.source):
-            for image, mask in images_of(spec, split, entry, faults, notes):
-                if mask and listed.get(image, mask) not in (mask, None):
-                    raise DataError(f"{image}: an image has one mask; found {listed[image]} and {mask}; remove one")
-                listed[image] = mask or listed.get(image)
+    listed = _listed(spec, split, faults, notes)
     images: list[str] = []
     for image in sorted(listed):
         with noting(faults, "image", image):
@@ -65,7 +59,9 @@ def list_samples(
         pairs: list[_Pair] = []
         file = str(spec.root / shared)
         with noting(faults, "annotation", file):
-            entries = spec.masks.listed_images(file, images, split, spec)
+            others = [other for other in spec.splits if other != split and spec.masks.shared_file(other) == shared]
+            beside = [image for other in others for image in _listed(spec, other, [], ListingNotes())]
+            entries = spec.masks.listed_images(file, images, split, spec, beside)
             pairs = [_Pair(stem_of(spec, image), image, file, entry) for image, entry in entries.items()]
     else:
         pairs = _with_masks(spec, images, listed, faults, notes)
@@ -74,6 +70,18 @@ def list_samples(
         FileSample(name, Path(pair.image), Path(pair.mask), spec.masks, pair.entry)
         for name, pair in zip(ids, pairs, strict=True)
     ]
+
+
+def _listed(spec: DatasetSpec, split: str, faults: list[Fault] | None, notes: ListingNotes) -> dict[str, str | None]:
+    """The images that the entries of a split lead to → the mask that a list names."""
+    listed: dict[str, str | None] = {}
+    for entry in spec.splits[split]:
+        with noting(faults, "entry", spec.source):
+            for image, mask in images_of(spec, split, entry, faults, notes):
+                if mask and listed.get(image, mask) not in (mask, None):
+                    raise DataError(f"{image}: an image has one mask; found {listed[image]} and {mask}; remove one")
+                listed[image] = mask or listed.get(image)
+    return listed
 
 
 def evenly_spread(items: Sequence[Item], most: int | None) -> list[Item]:

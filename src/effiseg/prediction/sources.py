@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from effiseg.data.folders import glob_files, has_wildcard, walk_files
-from effiseg.data.image_names import IMAGE_EXTENSIONS
-from effiseg.data.names import clean_id
+from effiseg.data.names import IMAGE_EXTENSIONS, clean_id
 from effiseg.data.regular_file import refuse_irregular
 from effiseg.errors import DataError, UsageError
 

@@ -29,7 +29,8 @@ class TrainingProgress:
         self.steps = steps
         self.first = done
         self.started = time.monotonic()
-        self.console = Console(stderr=True, quiet=not enabled, soft_wrap=True, highlight=False)
+        terminal = Console(stderr=True).is_terminal
+        self.console = Console(stderr=True, quiet=not enabled, soft_wrap=True, highlight=False, force_terminal=terminal)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

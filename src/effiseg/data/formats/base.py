@@ -162,7 +162,9 @@ class MaskFormat(ABC):
         """The one file that holds the masks of a split, as the YAML file says it; None: each image has its own."""
         return None
 
-    def listed_images(self, file: str, images: Sequence[str], split: str, place: DataPlace) -> dict[str, int | str]:
+    def listed_images(
+        self, file: str, images: Sequence[str], split: str, place: DataPlace, beside: Sequence[str] = ()
+    ) -> dict[str, int | str]:
         """Which images a shared file has masks of, each with its entry.
 
         Args:
@@ -170,6 +172,7 @@ class MaskFormat(ABC):
             images: those of the split.
             split: its name, for errors.
             place: where the data set lies.
+            beside: images of other splits that share the file: what means one of them means none of these.
 
         Raises:
             DataError: the file cannot be read, lists none of them, or cannot tell two apart.

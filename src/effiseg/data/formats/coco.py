@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from effiseg.data.classes import Classes
 from effiseg.data.coco_file import CocoAnnotations, CocoImage, CocoRegion, Id, load_annotations
-from effiseg.data.coco_names import CocoName, folded_name, match_names
+from effiseg.data.coco_names import CocoName, agrees_in_its_last_part_alone, folded_name, match_names
 from effiseg.data.formats.base import DataPlace, MaskedImage, MaskFormat, MaskKeys, parse_background, parse_border
 from effiseg.data.image_file import ImageHeader
 from effiseg.data.label_drawing import DRAWING_RULES, Region, draw_regions, region_oddities
@@ -89,7 +89,7 @@ class CocoMasks(MaskFormat):
         )
 
     def listing_oddities(self, images: Mapping[str, Sequence[str]], place: DataPlace) -> list[Oddity]:
-        """Annotations without an image, and images that no split of any file finds."""
+        """Annotations without an image, names that are found by their last part, and images that no split finds."""
         found: list[Oddity] = []
         everything = sorted({image for paths in images.values() for image in paths})
         for written in dict.fromkeys(self.annotations.values()):
@@ -102,6 +102,14 @@ class CocoMasks(MaskFormat):
             listed: set[int] = set()
             for split, paths in images.items():
                 listed.update(match_names(names, paths, place.root, file, split).values())
+            own = [image for split, paths in images.items() if self.annotations[split] == written for image in paths]
+            loose = [
+                f"{names[index].path} ({image})"
+                for image, index in match_names(names, own, place.root, file, self._splits_of(written)).items()
+                if agrees_in_its_last_part_alone(names[index], image, place.root)
+            ]
+            if loose:
+                found.append(Oddity("loose_name", file, tuple(loose)))
             missing = [name for index, name in enumerate(names) if index not in listed]
             if missing:
                 found.append(Oddity("unfound_image", file, tuple(_with_near(missing, everything))))
@@ -120,11 +128,19 @@ class CocoMasks(MaskFormat):
         """See `MaskFormat`."""
         return self.annotations[split]
 
-    def listed_images(self, file: str, images: Sequence[str], split: str, place: DataPlace) -> dict[str, Id]:
+    def _splits_of(self, written: str) -> str:
+        """The splits that share a file, for errors."""
+        return " and ".join(split for split, own in self.annotations.items() if own == written)
+
+    def listed_images(
+        self, file: str, images: Sequence[str], split: str, place: DataPlace, beside: Sequence[str] = ()
+    ) -> dict[str, Id]:
         """See `MaskFormat` and `match_names`; others are passed over."""
         records = list(load_annotations(file, self._least_corners).images.values())
-        found = match_names([record.name for record in records], images, place.root, file, split)
-        if not found:
+        everything = dict.fromkeys([*images, *beside])
+        splits = self._splits_of(self.annotations[split])
+        found = match_names([record.name for record in records], everything, place.root, file, splits)
+        if not any(image in found for image in images):
             as_example = f", as {images[0]}" if images else ""
             raise AnnotationError(
                 f"{file}: must list the images of {split}; found none of {len(images)}{as_example} "
