@@ -88,6 +88,25 @@ def test_transfer_needs_val(pretrained: tuple[RunFolder, TrainConfig], colour_da
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "no train split|split|names"),
+        ("names: [a, b]\nlabel_mapping: {0: 0, 1: 1}\ntrain: nowhere\nval: nowhere\n", "nowhere"),
+    ],
+)
+def test_what_transfer_cannot_be_measured_on_is_refused_before_the_first_step(
+    config_for: Callable[..., TrainConfig], colour_data: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "other.yaml").write_text(text)
+    config = config_for(
+        tmp_path / "run", data=str(colour_data), transfer=TransferConfig(str(tmp_path / "other.yaml"), steps=3)
+    )
+    with pytest.raises(DataError, match=message):
+        train(config)
+    assert not list((tmp_path / "run").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize(
     ("images", "images_per_epoch", "expected"),
     [(100_000, 2000, (50, 2000)), (500, 2000, (1, 500)), (30, None, (1, 30))],
 )

@@ -6,17 +6,15 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from effiseg.data.classes import Classes
 from effiseg.data.drawn_source import DrawnSource
-from effiseg.data.reading import Labels, map_labels
-from effiseg.data.sample import Sample
+from effiseg.data.sample import PairSample, Sample
 from effiseg.data.transforms import UInt8Array
 
 _POOL_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class DrawnSample(Sample):
+class DrawnSample(PairSample):
     """A place of a drawn split; its paths only name it."""
 
     source: DrawnSource
@@ -40,24 +38,7 @@ class DrawnSample(Sample):
         different = self.source.different(self.split)
         return self.epoch * different + self.place % different
 
-    def read_image(self) -> UInt8Array:
-        """See `Sample`."""
-        return self._draw()[0]
-
-    def read_labels(self, classes: Classes) -> Labels:
-        """See `Sample`."""
-        return map_labels(self._draw()[1], classes, self.mask)
-
-    def read_pair(self, classes: Classes) -> tuple[UInt8Array, UInt8Array]:
-        """It is drawn once."""
-        image, raw = self._draw()
-        return image, map_labels(raw, classes, self.mask).label
-
-    def check(self, classes: Classes) -> dict[int, int]:
-        """It is drawn once."""
-        return self.read_labels(classes).unlisted
-
-    def _draw(self) -> tuple[UInt8Array, UInt8Array]:
+    def fetch(self) -> tuple[UInt8Array, UInt8Array]:
         """Image (H, W, 3) uint8 RGB and label (H, W) uint8, index into `source.names` or 255."""
         if self.source.reuse == 1 or self.split != "train":
             return self.source.draw(self.seed, self.split, self.number)

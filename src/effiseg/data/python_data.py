@@ -11,10 +11,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from effiseg.data.classes import Classes
 from effiseg.data.dataset_spec import DatasetSpec, spec_of_listings
-from effiseg.data.reading import Labels, map_labels
-from effiseg.data.sample import Sample
+from effiseg.data.sample import PairSample, Sample
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError, EffisegError
 
@@ -115,7 +113,7 @@ class PythonData:
 
 
 @dataclass(frozen=True)
-class PythonSample(Sample):
+class PythonSample(PairSample):
     """An item of a Python object; its paths only name it."""
 
     can_be_sent: ClassVar[bool] = False
@@ -125,24 +123,7 @@ class PythonSample(Sample):
     index: int
     """Which item."""
 
-    def read_image(self) -> UInt8Array:
-        """See `Sample`."""
-        return self._fetch()[0]
-
-    def read_labels(self, classes: Classes) -> Labels:
-        """See `Sample`."""
-        return map_labels(self._fetch()[1], classes, self.mask)
-
-    def read_pair(self, classes: Classes) -> tuple[UInt8Array, UInt8Array]:
-        """The item is asked for once."""
-        image, raw = self._fetch()
-        return image, map_labels(raw, classes, self.mask).label
-
-    def check(self, classes: Classes) -> dict[int, int]:
-        """The item is asked for once."""
-        return self.read_labels(classes).unlisted
-
-    def _fetch(self) -> tuple[UInt8Array, npt.NDArray[np.integer[Any]]]:
+    def fetch(self) -> tuple[UInt8Array, npt.NDArray[np.integer[Any]]]:
         """Image (H, W, 3) uint8 RGB and label (H, W), whose values are not checked.
 
         Raises:

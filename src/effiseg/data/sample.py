@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from effiseg.data.classes import Classes
 from effiseg.data.mask_palettes import Palette
 from effiseg.data.oddities import Oddity
-from effiseg.data.reading import Labels
+from effiseg.data.reading import Labels, map_labels
 from effiseg.data.transforms import UInt8Array
 
 
@@ -131,3 +131,32 @@ class Sample(ABC):
             DataError: as `read_labels`.
         """
         return None
+
+
+class PairSample(Sample):
+    """A sample whose image and labels come together, and are asked for once."""
+
+    @abstractmethod
+    def fetch(self) -> tuple[UInt8Array, npt.NDArray[np.integer[Any]]]:
+        """Image (H, W, 3) uint8 RGB and raw labels (H, W), whose values are not checked.
+
+        Raises:
+            DataError: they cannot be had, or are no such pair.
+        """
+
+    def read_image(self) -> UInt8Array:
+        """See `Sample`."""
+        return self.fetch()[0]
+
+    def read_labels(self, classes: Classes) -> Labels:
+        """See `Sample`."""
+        return map_labels(self.fetch()[1], classes, self.mask)
+
+    def read_pair(self, classes: Classes) -> tuple[UInt8Array, UInt8Array]:
+        """See `Sample`."""
+        image, raw = self.fetch()
+        return image, map_labels(raw, classes, self.mask).label
+
+    def check(self, classes: Classes) -> dict[int, int]:
+        """See `Sample`."""
+        return self.read_labels(classes).unlisted

@@ -14,9 +14,12 @@ from typing import Any
 import torch
 
 from effiseg.config.training import TrainConfig
+from effiseg.config.transfer import TransferConfig
+from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.python_data import PREFIX, PythonData
+from effiseg.data.samples import list_for_training
 from effiseg.environment import resolve_device
-from effiseg.errors import UsageError
+from effiseg.errors import DataError, UsageError
 from effiseg.losses.custom import Loss
 
 
@@ -124,6 +127,22 @@ class _Nowhere(io.RawIOBase):
     def write(self, data: Any) -> int:
         """Removal of `data`."""
         return len(memoryview(data).cast("B"))
+
+
+def check_transfer(settings: TransferConfig) -> tuple[DatasetSpec, int]:
+    """The labelled data set on which a pretrained network is measured, and how many images it is trained on there.
+
+    Args:
+        settings: their `data` is not null.
+
+    Raises:
+        DataError: the data set breaks a rule, or has no val split.
+    """
+    assert settings.data is not None
+    spec = load_dataset_spec(settings.data, settings.data_root)
+    if "val" not in spec.splits:
+        raise DataError(f"{spec.source}: transfer is measured on val; found only {', '.join(spec.splits)}")
+    return spec, len(list_for_training(spec)[0])
 
 
 def missing_compiler(device: str) -> str | None:

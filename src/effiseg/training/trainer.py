@@ -48,7 +48,7 @@ from effiseg.training.fitting import fit
 from effiseg.training.initialization import Initialization, load_initialization, resolve_init
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.model_card import model_card
-from effiseg.training.run_checks import check_config, check_objects
+from effiseg.training.run_checks import check_config, check_objects, check_transfer
 from effiseg.training.run_keeper import RunKeeper
 from effiseg.training.schedule import Schedule
 from effiseg.training.segmentation_task import SegmentationTask
@@ -154,6 +154,8 @@ def _set_up(config: TrainConfig, run: RunFolder, python_data: PythonData | None,
     spec = _describe_data(config, python_data)
     if "val" not in spec.splits and (config.select == "best" or config.early_stop_epochs is not None):
         raise UsageError(f"{spec.source}: has no val split, which select best and early_stop_epochs need")
+    if config.transfer.data is not None:  # measured at the end, refused at the start
+        check_transfer(config.transfer)
     if loss is not None:
         check_custom_loss(loss, spec.num_classes, spec.ignore_index)
     data = SegmentationDataModule(config, spec)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from effiseg.config.training import TrainConfig
 from effiseg.config.transfer import TransferConfig
-from effiseg.data.dataset_spec import load_dataset_spec
-from effiseg.data.samples import list_samples
-from effiseg.errors import DataError, Interrupted
+from effiseg.errors import Interrupted
 from effiseg.files import read_json, write_json
 from effiseg.run_folder import RunFolder
+from effiseg.training.run_checks import check_transfer
 from effiseg.training.trainer import resume, train
 
 
@@ -41,15 +40,12 @@ def measure_transfer(run: RunFolder, config: TrainConfig) -> list[Transfer]:
         config: its settings; `transfer.data` names the other data set.
 
     Raises:
-        DataError: the other data set has no val split, or as `train`.
+        DataError: as `check_transfer` and `train`.
         Interrupted: a signal came; call again to go on.
     """
     settings = config.transfer
-    assert settings.data is not None
-    spec = load_dataset_spec(settings.data, settings.data_root)
-    if "val" not in spec.splits:
-        raise DataError(f"{spec.source}: transfer is measured on val; found only {', '.join(spec.splits)}")
-    steps_per_epoch = max(1, len(list_samples(spec, "train")) // settings.batch_size)
+    spec, images = check_transfer(settings)
+    steps_per_epoch = max(1, images // settings.batch_size)
     epochs = max(1, round(settings.steps / steps_per_epoch))
     sources: list[tuple[str, int, str | None]] = [("scratch", 0, None)] if settings.scratch else []
     sources += [
