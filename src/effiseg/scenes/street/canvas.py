@@ -50,7 +50,7 @@ class View:
 
     def project(self, x: float, y: float, z: float) -> Point:
         """The image position of a point of the world; depths below `NEAREST` are moved to it."""
-        scale = self.focal / max(z, NEAREST)
+        scale = self.focal / (z if z > NEAREST else NEAREST)
         return self.vanishing + x * scale, self.horizon + (self.eye - y) * scale
 
     def lateral(self, across: float, z: float) -> float:
@@ -87,10 +87,15 @@ class Air:
         clear = math.exp(-self.density * z)
         haze = 1.0 - clear
         clear *= shade * self.level
+        red, green, blue = self.color
+        red = color[0] * clear + red * haze
+        green = color[1] * clear + green * haze
+        blue = color[2] * clear + blue * haze
+        # Comparisons, not calls of min: this runs five hundred times a picture.
         return (
-            min(color[0] * clear + self.color[0] * haze, 255.0),
-            min(color[1] * clear + self.color[1] * haze, 255.0),
-            min(color[2] * clear + self.color[2] * haze, 255.0),
+            red if red < 255.0 else 255.0,
+            green if green < 255.0 else 255.0,
+            blue if blue < 255.0 else 255.0,
         )
 
     def facing(self, normal_x: float) -> float:
@@ -149,7 +154,7 @@ class Canvas:
         """Image positions as OpenCV's fixed-point pixel coordinates, (N, 2)."""
         scale = self.height * (1 << _SUBPIXEL_BITS)
         half = 1 << (_SUBPIXEL_BITS - 1)  # OpenCV puts integers on pixel centres
-        return (np.array(points, np.float64) * scale - half).astype(np.int32)
+        return np.array([(int(x * scale - half), int(y * scale - half)) for x, y in points], np.int32)
 
     def fill(self, points: Sequence[Point], color: Color, label: int, z: float, shade: float = 1.0) -> None:
         """Fill a polygon of image positions, at least one pixel wide."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +135,16 @@ def draw_front(
             light = (facade.glass[0] + 60.0, facade.glass[1] + 58.0, facade.glass[2] + 52.0)
         glass_shade = (1.0 / canvas.air.level if light[0] > 230.0 else shade) * dice.uniform(0.8, 1.0)
         palette.append(_through(canvas, light, labels.BUILDING, z, glass_shade))
-    canvas.paint(plane, np.array(palette).astype(np.uint8)[index])
+    _paint_tones(canvas, plane, palette, index)
+
+
+def _paint_tones(
+    canvas: Canvas, plane: Plane, palette: Sequence[tuple[float, ...]], index: NDArray[np.integer[Any]]
+) -> None:
+    """Paint each pixel of the plane in the color, with its label, that `index` takes from the palette."""
+    # Four bytes are taken as one number: several times as fast as rows of an array.
+    tones = np.array(palette).astype(np.uint8).view(np.uint32)[:, 0].take(index)
+    canvas.paint(plane, tones.view(np.uint8).reshape(*index.shape, 4))
 
 
 def draw_house(
@@ -185,7 +196,7 @@ def draw_wall(
     index = (lines | (np.mod(plane.up, course) < 0.05)).astype(np.int32)
     index[plane.up > height - 0.15] = 2
     palette = [_through(canvas, wall, labels.WALL, z, shade * tone) for tone in (1.0, joint, 1.12)]
-    canvas.paint(plane, np.array(palette).astype(np.uint8)[index])
+    _paint_tones(canvas, plane, palette, index)
 
 
 def draw_fence(

@@ -139,7 +139,7 @@ def finish(canvas: Canvas, weather: Weather, dice: Random, pixels: np.random.Gen
     noisy = cv2.GaussianBlur(toned, (0, 0), sigma).astype(np.float32)
     grain = np.float32(weather.grain) * pixels.standard_normal((height, width), np.float32)
     noisy += grain[:, :, None]
-    return np.clip(noisy, 0.0, 255.0).astype(np.uint8)
+    return np.clip(noisy, 0.0, 255.0, out=noisy).astype(np.uint8)
 
 
 def _mirror(canvas: Canvas, image: NDArray[np.float32], label: NDArray[np.uint8], wet: float) -> None:
