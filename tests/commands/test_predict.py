@@ -179,6 +179,53 @@ def test_a_video(model: Path, video: Path, tmp_path: Path) -> None:
     assert np.abs(frames[0].astype(int) - expected).mean() < 15
 
 
+def test_a_video_that_is_cut_off_is_named_each_time(
+    model: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut.mkv"
+    writer = cv2.VideoWriter(str(cut), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 12.5, (60, 40))
+    for index in range(30):
+        writer.write(np.asarray(picture(index)))
+    writer.release()
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    for words in ((), ("--existing", "skip")):
+        assert predict(model, cut, video, "--out", tmp_path / "out", *words) == 1
+        assert "frames of 30 could be read" in capsys.readouterr().err
+        assert list(json.loads((tmp_path / "out" / "prediction.json").read_text())["unreadable"]) == [str(cut)]
+    assert files(tmp_path / "out") == ["overlay/cut.mp4", "overlay/drive.mp4", "prediction.json"]
+
+
+def test_outputs_that_would_have_one_name_are_refused_before_anything_is_written(
+    model: Path, video: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.jpg", "a.png", "a.jpg.png"):
+        picture(1).save(folder / name)
+    with pytest.raises(EffisegError, match=r"outputs of sources must have different names; .*a\.jpg"):
+        predict(model, folder, "--out", tmp_path / "out")
+    (folder / "a.jpg.png").unlink()
+    (folder / "drive").mkdir()
+    picture(2).save(folder / "drive" / "000000.jpg")
+    video.rename(folder / "drive.mp4")
+    with pytest.raises(EffisegError, match=r"drive.* would be the same"):
+        predict(model, folder, "--out", tmp_path / "out", "--save", "labels")
+    assert not (tmp_path / "out").exists()
+    assert predict(model, folder, "--out", tmp_path / "out", "--save", "overlay") == 0
+    names = ["a.jpg.jpg", "a.png.jpg", "drive.mp4", "drive/000000.jpg"]
+    assert files(tmp_path / "out") == [*(f"overlay/{name}" for name in names), "prediction.json"]
+
+
+def test_outputs_inside_a_source_are_passed_over(
+    model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(model, images, "--out", images / "first") == 0
+    capsys.readouterr()
+    assert predict(model, images, "--out", images / "second") == 0
+    assert files(images / "second") == [name.replace("first/", "") for name in files(images / "first")]
+    assert f"passed over 9 outputs of earlier predictions, as {images / 'first'}" in capsys.readouterr().err
+
+
 def test_every_frame_of_a_video(model: Path, video: Path, tmp_path: Path) -> None:
     assert predict(model, video, "--out", tmp_path / "out", "--save", "labels") == 0
     expected = [f"labels/drive/{index:06d}.png" for index in range(7)]

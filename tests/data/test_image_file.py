@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.file_sample import FileSample
 from effiseg.data.formats.index import IndexMasks
-from effiseg.data.image_file import PIXEL_LIMIT_VARIABLE, decode_image, read_header, turn_upright
+from effiseg.data.image_file import PIXEL_LIMIT_VARIABLE, decode_image, decode_pillow_image, read_header, turn_upright
 from effiseg.data.reading import read_raw_mask
 from effiseg.errors import DataError, UsageError
 
@@ -203,3 +203,40 @@ def test_what_a_png_says_besides_its_pixels_changes_none(tmp_path: Path, mode: s
     (tmp_path / "damaged.png").write_bytes(data)
     with pytest.raises(DataError, match=r"damaged\.png: image cannot be read"):
         decode_image(tmp_path / "damaged.png")
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 6, 7])
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [
+        ("RGB", ".jpg"), ("L", ".jpg"), ("RGB", ".png"), ("RGBA", ".png"), ("LA", ".png"), ("P", ".png"), ("1", ".png"),
+        ("I;16", ".png"), ("RGB", ".tif"), ("L", ".tif"), ("I;16", ".tif"), ("I;16B", ".tif"), ("CMYK", ".tif"),
+    ],
+)  # fmt: skip
+def test_a_pillow_image_is_what_its_file_is(mode: str, suffix: str, orientation: int, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 2**16, (5, 8, 3), dtype=np.uint16)
+    if mode.startswith("I;16"):
+        image = Image.fromarray(values[..., 0].astype(">u2" if mode == "I;16B" else "<u2"))
+        assert image.mode == mode
+    else:
+        image = Image.fromarray((values >> 8).astype(np.uint8)).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"x{suffix}"
+    image.save(path, **({"tiffinfo": {0x0112: orientation}} if suffix == ".tif" else {"exif": exif.tobytes()}))
+    expected, _ = decode_image(path)
+    assert expected.shape == ((5, 8, 3) if orientation < 5 else (8, 5, 3))
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(decode_pillow_image(opened), expected)
+        np.testing.assert_array_equal(decode_pillow_image(opened), expected)  # loaded
+        np.testing.assert_array_equal(decode_pillow_image(opened.copy()), expected)
+        assert opened.filename == str(path) or opened.filename == path
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_a_pillow_image_that_no_file_can_be_is_refused(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"^a Pillow image: "):
+        decode_pillow_image(Image.new(mode, (4, 3)))
+    monkeypatch.setenv("EFFISEG_MAX_PIXELS", "11")
+    with pytest.raises(DataError, match="at most 11 pixels are taken; found 3x4"):
+        decode_pillow_image(Image.new("RGB", (4, 3)))

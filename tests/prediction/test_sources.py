@@ -36,6 +36,32 @@ def test_outputs_of_an_earlier_run_are_no_source(folder: Path) -> None:
     assert ids(find_sources([str(folder)], folder / "b ü")) == ["a/1", "drive"]
 
 
+def test_outputs_of_other_runs_are_no_source_unless_they_are_named(folder: Path) -> None:
+    for name in ("old/labels/1.png", "old/overlay/1.jpg", "old/overlay/x/c.mp4", "old/notes/1.png", "labels/1.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    before = ids(find_sources([str(folder)]))
+    assert "old/labels/1" in before
+    (folder / "old" / "prediction.json").write_text("{}")  # of other software
+    assert ids(find_sources([str(folder)])) == before
+    (folder / "old" / "prediction.json").write_text('{"settings": {}}')
+    for word in (folder, folder / "**" / "*.*"):
+        noted: list[str] = []
+        found = ids(find_sources([str(word)], outputs=noted))
+        assert [name for name in before if name not in found] == ["old/labels/1", "old/overlay/1", "old/overlay/x/c"]
+        assert len(noted) == 3
+    assert ids(find_sources([str(folder / "old" / "overlay")])) == ["1", "x/c"]
+    assert ids(find_sources([str(folder / "old" / "overlay" / "*.jpg")])) == ["1"]
+    assert ids(find_sources([str(folder / "old" / "labels" / "1.png")])) == ["1"]
+
+
+def test_ids_that_stay_equal_are_refused(folder: Path) -> None:
+    for name in ("x.jpg", "x.png", "x.jpg.png"):
+        (folder / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=r"x\.jpg.*must have different names; those of .*x\.jpg.* would be the same"):
+        find_sources([str(folder)])
+
+
 def test_one_file_a_glob_and_several_words(folder: Path) -> None:
     assert ids(find_sources([str(folder / "a" / "1.jpg")])) == ["1"]
     assert ids(find_sources([str(folder / "*" / "1.*")])) == ["a/1", "b ü/1"]

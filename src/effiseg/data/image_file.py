@@ -199,16 +199,20 @@ def _header(image: Image.Image) -> ImageHeader:
     if image.format == "TIFF":  # of the upright image already
         tags: Any = getattr(image, "tag_v2", {})
         return ImageHeader((height, width), _valid_orientation(tags.get(_ORIENTATION)))
+    orientation = _exif_orientation(image)
+    return ImageHeader((height, width) if orientation < 5 else (width, height), orientation)
+
+
+def _exif_orientation(image: Image.Image) -> int:
     written = image.info.get("exif")
     if not written:
-        return ImageHeader((height, width))
+        return 1
     exif = Image.Exif()
     try:
         exif.load(written)
-        orientation = _valid_orientation(exif.get(_ORIENTATION))
+        return _valid_orientation(exif.get(_ORIENTATION))
     except (SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error):  # damaged: as if it were not there
-        orientation = 1
-    return ImageHeader((height, width) if orientation < 5 else (width, height), orientation)
+        return 1
 
 
 def _valid_orientation(value: object) -> int:
@@ -250,6 +254,36 @@ def _without_asides(png: UInt8Array) -> UInt8Array | None:
             return png if whole else np.frombuffer(b"".join(kept), np.uint8)
         place = end
     return None
+
+
+def decode_pillow_image(image: Image.Image, name: str = "a Pillow image") -> UInt8Array:
+    """The pixels of a Pillow image, (H, W, 3) uint8 RGB, as `decode_image` reads the file that it was opened from.
+
+    It is turned as its EXIF data says; of several frames the one that it stands at is taken.
+
+    Args:
+        image: of any mode that a file may have.
+        name: what it is called in errors.
+
+    Raises:
+        DataError: its pixels cannot be had, are of 32 bits, or are too many.
+    """
+    if image.width * image.height > pixel_limit():
+        raise DataError(f"{name}: at most {pixel_limit()} pixels are taken; found {image.height}x{image.width}")
+    opened: Any = image
+    file = getattr(opened, "filename", "")
+    try:
+        if image.format == "TIFF":
+            opened.filename = ""  # Pillow 13 maps the file of a plain one as if it had been turned already
+        pixels = _decode_with_pillow(image, name)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{name}: cannot be decoded ({error})") from None
+    finally:
+        if image.format == "TIFF":
+            opened.filename = file
+    # A TIFF is turned when it is loaded, and its note of the turn is gone.
+    turn = 1 if image.format == "TIFF" else _exif_orientation(image)
+    return np.ascontiguousarray(turn_upright(pixels, turn))
 
 
 def _decode_with_pillow(image: Image.Image, path: str | Path) -> UInt8Array:

@@ -18,6 +18,7 @@ from torch import Tensor
 from effiseg.config.data import Resize
 from effiseg.config.engine import EngineName
 from effiseg.config.framing import Mode
+from effiseg.data.image_file import decode_pillow_image
 from effiseg.data.reading import read_image
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import UsageError
@@ -126,7 +127,7 @@ class Predictor:
             One segmentation, or a list of them in the order given.
 
         Raises:
-            DataError: a file cannot be read.
+            DataError: a file or a Pillow image cannot be read.
             UsageError: an array of another form.
         """
         several = images.ndim == 4 if isinstance(images, np.ndarray) else isinstance(images, (list, tuple))
@@ -180,13 +181,14 @@ class Predictor:
 
 
 def as_rgb(image: npt.NDArray[np.generic] | Image.Image) -> UInt8Array:
-    """An image in memory as (H, W, 3) uint8 RGB, contiguous.
+    """An image in memory as (H, W, 3) uint8 RGB, contiguous; one of Pillow as its file is read.
 
     Raises:
+        DataError: an image of Pillow that cannot be decoded, or whose pixels are of 32 bits.
         UsageError: an array of another form or type.
     """
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
+        return decode_pillow_image(image)
     if not isinstance(image, np.ndarray):
         raise UsageError(f"an image is a file, a Pillow image or an array; found {type(image).__name__}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:

@@ -24,7 +24,7 @@ from effiseg.nested import nest
 from effiseg.prediction.pictures import SUFFIXES, encoded
 from effiseg.prediction.pipeline import run_pipeline
 from effiseg.prediction.raw_ids import raw_id_table
-from effiseg.prediction.sources import Source, find_sources
+from effiseg.prediction.sources import Source, find_sources, refuse_same_outputs
 from effiseg.prediction.video import FrameReader, FrameWriter, whole_video
 from effiseg.results import PREDICTION_RECORD
 from effiseg.visualization.label_colours import UInt8Array
@@ -33,6 +33,8 @@ IMAGE_OUTPUTS: tuple[Saved, ...] = ("labels", "color", "overlay")
 """Outputs of images unless they are chosen."""
 VIDEO_OUTPUTS: tuple[Saved, ...] = ("overlay",)
 """Outputs of videos and streams unless they are chosen."""
+_NOTICED_SECONDS = 0.5
+"""A difference in length between a video and its overlay that is told."""
 
 
 @dataclass
@@ -46,7 +48,7 @@ class PredictionReport:
     seconds: float = 0.0
     """From the first to the last of them."""
     unreadable: dict[str, str] = field(default_factory=dict)
-    """File → why it was passed over."""
+    """File → why it was passed over, or is not whole."""
 
 
 class PredictionFolder:
@@ -62,6 +64,8 @@ class PredictionFolder:
     def __init__(self, path: Path, raw_ids: UInt8Array) -> None:
         self.path = path
         self.raw_ids = raw_ids
+        self.earlier_faults: dict[str, str] = {}
+        """What the run that is gone on with could not read, or not wholly."""
 
     def file(self, output: Saved, name: str) -> Path:
         """Where an output of the image or frame `name` lies."""
@@ -86,8 +90,10 @@ class PredictionFolder:
                     "is missing, --existing overwrite replaces files of the same names"
                 )
             if existing == "skip" and held:
-                before = read_json(record).get("settings") if record.is_file() else None
+                earlier = _record(record)
+                before = earlier.get("settings")
                 changed = [name for name, value in settings.items() if (before or {}).get(name) != value]
+                self.earlier_faults = dict(earlier.get("unreadable") or {})
                 if changed:
                     what = f"other settings ({', '.join(changed)})" if before else f"no {PREDICTION_RECORD}"
                     raise UsageError(f"--out {self.path}: --existing skip goes on with the same settings; found {what}")
@@ -131,11 +137,11 @@ def predict(
         UsageError, ModelError: what is wrong, in one line.
         KeyboardInterrupt: Ctrl-C; only whole files are left. A stream's video ends there in good order.
     """
-    passed_over: list[str] = []
-    sources = find_sources(config.source, config.out, passed_over)
-    if passed_over:
-        found = f"{len(passed_over)} hidden files or folders, as {printable(passed_over[0])}"
-        print(f"source: passed over {found}", file=sys.stderr)
+    hidden, earlier = list[str](), list[str]()
+    sources = find_sources(config.source, config.out, hidden, earlier)
+    for paths, kind in ((hidden, "hidden files or folders"), (earlier, "outputs of earlier predictions")):
+        if paths:
+            print(f"source: passed over {len(paths)} {kind}, as {printable(paths[0])}", file=sys.stderr)
     pages = page_oddities(source.address for source in sources if source.address.lower().endswith((".tif", ".tiff")))
     for finding in tell_oddities(("", oddity) for oddity in pages):
         print(finding.message, file=sys.stderr)
@@ -191,11 +197,13 @@ def predict_sources(
 
     Raises:
         UsageError: the folder cannot be used or written, or label_ids cannot be had.
+        DataError: outputs of two sources would have one name.
         KeyboardInterrupt: Ctrl-C; only whole files are left. A stream's video ends there in good order.
     """
     table = raw_id_table(predictor.metadata) if label_ids else np.arange(256, dtype=np.uint8)
     folder = PredictionFolder(Path(out), table)
     kept = {**(settings or {}), "outputs": None if outputs is None else list(outputs), "label_ids": label_ids}
+    refuse_same_outputs(sources, lambda source: _written_of(source, outputs))
     folder.open(existing, kept)
     report, started = PredictionReport(), time.monotonic()
     images = [source for source in sources if source.kind == "image"]
@@ -212,6 +220,28 @@ def predict_sources(
     }
     folder.close(kept, report, {"classes": classes})
     return report
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """The record of an earlier run; empty where there is none.
+
+    Raises:
+        UsageError: it is no record.
+    """
+    if not path.is_file():
+        return {}
+    value = read_json(path)
+    parts = [value.get(key, {}) for key in ("settings", "unreadable")] if isinstance(value, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
+        raise UsageError(f"{path}: must be the record of an earlier prediction; found other content; remove the folder")
+    return dict(value)
+
+
+def _written_of(source: Source, outputs: Sequence[Saved] | None) -> list[str]:
+    """Outputs of a source, relative to their folder; of a video's frames, their folder."""
+    if source.kind == "image":
+        return [f"{output}/{source.id}{SUFFIXES[output]}" for output in outputs or IMAGE_OUTPUTS]
+    return [f"{output}/{source.id}{'.mp4' if output == 'overlay' else '/'}" for output in outputs or VIDEO_OUTPUTS]
 
 
 class _Counter:
@@ -266,13 +296,16 @@ def _predict_video(
 ) -> None:
     path = folder.path / "overlay" / f"{source.id}.mp4"
     single = [output for output in outputs if output != "overlay"]
+    shown = printable(source.address)
     if skip and "overlay" in outputs and path.is_file():
         report.skipped += 1
+        if shown in folder.earlier_faults:
+            report.unreadable[shown] = folder.earlier_faults[shown]
         return
     try:
         reader = FrameReader(source.address)
     except DataError as error:
-        report.unreadable[printable(source.address)] = str(error)
+        report.unreadable[shown] = str(error)
         return
     counter.total += reader.frames
     before = counter.done
@@ -298,13 +331,28 @@ def _predict_video(
                 run(video)
         else:
             run(None)
+        if source.kind == "video" and (complaint := reader.complaint()):
+            report.unreadable[shown] = complaint
+        elif "overlay" in outputs:
+            _tell_other_length(shown, reader)
     except DataError as error:
-        report.unreadable[printable(source.address)] = str(error)
+        report.unreadable[shown] = str(error)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
         reader.close()
     report.images += counter.done - before
+
+
+def _tell_other_length(shown: str, reader: FrameReader) -> None:
+    """Say where an overlay, whose frames last equally long, is longer or shorter than its source."""
+    seconds = reader.frames_read / reader.rate
+    if abs(seconds - reader.seconds) > _NOTICED_SECONDS:
+        print(
+            f"{shown}: its frames last {reader.seconds:.1f} s, not all equally long; the overlay shows them at "
+            f"{reader.rate:g} a second, {seconds:.1f} s",
+            file=sys.stderr,
+        )
 
 
 def _never_fails(index: int, error: DataError) -> None:
