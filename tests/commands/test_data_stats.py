@@ -29,6 +29,7 @@ def test_json_is_all_that_stdout_gets(data_set: Path, capsys: pytest.CaptureFixt
     report = json.loads(capsys.readouterr().out)
     assert report["names"] == ["road", "[x]", "sky"]
     train = report["splits"]["train"]
+    assert train["labeled_pixels"] == 8
     assert train["shares"] == {"road": 0.75, "[x]": 0.25, "sky": 0.0}
     assert train["images_with"] == {"road": 1, "[x]": 1, "sky": 0}
     assert train["ignored_share"] == 0.5

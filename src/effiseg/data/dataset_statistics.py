@@ -40,7 +40,7 @@ def dataset_statistics(config: DataStatisticsConfig, spec: DatasetSpec, step: St
         step: how each piece of work is watched.
 
     Returns:
-        dataset, source, names, ignore_index; splits → name → images, labelled_pixels, shares, images_with
+        dataset, source, names, ignore_index; splits → name → images, labeled_pixels, shares, images_with
         (both by class name), ignored_share, unlisted (raw value → pixels); class_weights → split they were
         computed from, and for every rule the weights by class name; crops (null without train) → number, image_size,
         augment, and for every sampler the share of each class in its crops.
@@ -74,7 +74,7 @@ def _by_name(spec: DatasetSpec, values: Any) -> dict[str, Any]:
 def _split_values(spec: DatasetSpec, statistics: SplitStatistics) -> dict[str, Any]:
     return {
         "images": statistics.images,
-        "labelled_pixels": int(statistics.class_counts.sum()),
+        "labeled_pixels": int(statistics.class_counts.sum()),
         "shares": _by_name(spec, statistics.shares),
         "images_with": _by_name(spec, statistics.images_where_present),
         "ignored_share": statistics.ignored_share,
