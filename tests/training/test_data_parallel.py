@@ -102,11 +102,12 @@ def test_tapered_norms_measure_the_global_batch(small_config: Config, uneven_dat
 def test_everything_on_resumed_and_accumulated(
     small_config: Config, uneven_data: Path, teacher_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All three strategies and KL; two processes go on from a checkpoint of one, in two passes a step."""
+    """All strategies, KL, unlabeled pictures; two processes go on from a checkpoint of one, in two passes a step."""
     config = small_config(
         "one",
         data=str(uneven_data),
         teacher=str(teacher_run),
+        unlabeled=[str(uneven_data.parent / "images" / "test")],
         workers=1,
         accumulate=2,
         optimizer=replace(OPTIMIZER, gradient_clip_norm=1.0),

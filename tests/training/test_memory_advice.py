@@ -96,6 +96,7 @@ def test_passes_divide_the_batch() -> None:
     assert smaller_passes(TrainConfig(batch_size=12, accumulate=2)) == [4, 3, 2, 1]
     assert smaller_passes(TrainConfig(batch_size=14, devices=2)) == [1]
     assert smaller_passes(TrainConfig(batch_size=4, devices=2, accumulate=2)) == []
+    assert smaller_passes(TrainConfig(batch_size=12, unlabeled_ratio=0.5)) == [6, 4, 2]
 
 
 def test_loaders_get_fewer_workers_not_a_smaller_batch() -> None:

@@ -37,11 +37,13 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 @pytest.fixture(scope="module")
 def options(colour_data: Path, teacher_run: Path, small_options: tuple[str, ...]) -> list[str]:
-    """A run with everything on that could make two runs differ: workers, drop path, average, teacher."""
+    """A run with everything on that could make two runs differ: workers, drop path, average, teacher, pictures without
+    labels, of which the three come round in the middle of epochs."""
     return [
         "--recipe", "combined", "--data", str(colour_data), "--teacher", str(teacher_run), *small_options,
         "--workers", "2", "--epochs", "4", "--ema_decay", "0.9", "--distillation.kl_weight", "0.5",
-        "--checkpoint_minutes", "0",
+        "--checkpoint_minutes", "0", "--unlabeled", str(colour_data.parent / "images" / "test"),
+        "--unlabeled_ratio", "0.5", "--unlabeled_jitter", "2",
     ]  # fmt: skip
 
 

@@ -95,14 +95,18 @@ def pinned(planned: PlannedRun, spec: DatasetSpec) -> PlannedRun:
 
 
 def row_config(config: AblationConfig, shared: dict[str, Any], recipe: str, **own: Any) -> TrainConfig:
-    """Settings that a row trains with: its recipe, the settings that hold for every row, then its own."""
+    """Settings that a row trains with: its recipe, the settings that hold for every row, then its own.
+
+    Unlabeled pictures are for the rows that learn from a teacher.
+    """
     kept = {k: v for k, v in shared.items() if k not in OWN_SETTINGS | {"recipe", "seed", "out", "teacher"}}
     if config.init in INIT_WORDS:  # what the set of rows asks for stands in no layer
         kept = {"init": config.init, **kept}
     paths = {key: getattr(with_absolute_paths(config), key) for key in ("data", "data_root")}
     layers = [(f"recipe {recipe}", recipe_settings(recipe)), ("settings", kept)]
     row = ("row", {"recipe": recipe, **own, **paths})
-    return resolve_init(with_absolute_paths(make_settings(TrainConfig, *layers, row)))
+    made = resolve_init(with_absolute_paths(make_settings(TrainConfig, *layers, row)))
+    return made if made.distillation.enabled else replace(made, unlabeled=[])
 
 
 def check_same_settings(planned: PlannedRun) -> None:

@@ -23,6 +23,9 @@ ImageSize = str | tuple[int, int]
 class _TrainingKeywords(TypedDict, total=False):
     data_root: PathLike | None
     teacher: PathLike | None
+    unlabeled: PathLike | Sequence[PathLike] | None
+    unlabeled_ratio: float | None
+    unlabeled_jitter: float | None
     init: PathLike | None
     init_digest: str | None
     epochs: int | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -76,6 +77,14 @@ class TrainConfig:
     """Data set: a YAML file, or a preset's name (cityscapes, ade20k, …) together with --data_root."""
     data_root: str | None = None
     """Folder of the data set; replaces the YAML's `path`."""
+    unlabeled: list[str] = field(default_factory=list)
+    """Pictures without masks, learnt from the teacher alone: folders, globs and .txt lists, separated by commas; they
+    replace those that the data set's YAML file names."""
+    unlabeled_ratio: float = 1.0
+    """Unlabeled pictures for each labelled one in every batch, where there are any; 0 leaves them out."""
+    unlabeled_jitter: float = 1.0
+    """Factor on the colour knobs of the augmentation in what the student sees of unlabeled pictures; the teacher sees
+    them with factor 1."""
     out: str = ""
     """Run folder to write; must not exist yet."""
     recipe: str = "baseline"
@@ -173,6 +182,8 @@ class TrainConfig:
                 "checkpoint_minutes": NOT_NEGATIVE,
                 "seed": (0, 2**63, True, False),
                 "ema_decay": (0, 1, False, False),
+                "unlabeled_ratio": NOT_NEGATIVE,
+                "unlabeled_jitter": NOT_NEGATIVE,
             },
         )
         self._check_taper()
@@ -183,6 +194,28 @@ class TrainConfig:
                 f"batch_size {self.batch_size} must be a multiple of accumulate × devices = "
                 f"{self.accumulate} × {self.devices}"
             )
+        self._check_unlabeled()
+
+    def _check_unlabeled(self) -> None:
+        """Refuse a ratio that splits pictures, and colours that cannot be, or cannot differ."""
+        if (whole := unlabeled_count(self.unlabeled_ratio, self.batch_size_per_pass)) is None:
+            raise UsageError(
+                f"unlabeled_ratio must give a whole number of pictures a pass; found {self.unlabeled_ratio:g} × "
+                f"{self.batch_size_per_pass} images: take a multiple of 1/{self.batch_size_per_pass}"
+            )
+        if self.unlabeled_jitter == 1 or not whole:
+            return
+        filled = self.augmentation.filled_from(self.augment)
+        knobs = {name: getattr(filled, name) for name in ("brightness", "contrast", "saturation", "hue")}
+        if not any(knobs.values()):
+            raise UsageError(
+                "unlabeled_jitter is a factor on colours that the augmentation does not vary; set augmentation."
+                f"brightness and its kin, or leave it at 1; found {self.unlabeled_jitter:g}"
+            )
+        try:
+            AugmentationConfig(**{name: self.unlabeled_jitter * knob for name, knob in knobs.items()})
+        except UsageError as error:
+            raise UsageError(f"unlabeled_jitter {self.unlabeled_jitter:g} is too large: {error}") from None
 
     def _check_taper(self) -> None:
         """Refuse norms that cannot be tapered, and model folders of epochs that still have LayerNorms."""
@@ -207,5 +240,18 @@ class TrainConfig:
 
     @property
     def batch_size_per_pass(self) -> int:
-        """Images of one forward pass in one process."""
+        """Labelled images of one forward pass in one process."""
         return self.batch_size // (self.accumulate * self.devices)
+
+    @property
+    def unlabeled_per_pass(self) -> int:
+        """Unlabeled pictures beside them, where the run has any."""
+        count = unlabeled_count(self.unlabeled_ratio, self.batch_size_per_pass)
+        assert count is not None
+        return count
+
+
+def unlabeled_count(ratio: float, images: int) -> int | None:
+    """Unlabeled pictures beside `images` labelled ones; None where that is no whole number."""
+    count = round(ratio * images)
+    return count if math.isclose(count, ratio * images, abs_tol=1e-9) else None

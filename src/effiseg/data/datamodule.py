@@ -21,15 +21,17 @@ from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.faults import ListingNotes
 from effiseg.data.image_file import read_header
 from effiseg.data.mask_counts import MaskCounts, count_masks
-from effiseg.data.notices import first_notices, label_notices, listing_notices
+from effiseg.data.notices import describe_overlap, first_notices, label_notices, listing_notices
 from effiseg.data.rare_class_sampler import RareClassSampler
 from effiseg.data.sample import Sample
 from effiseg.data.samples import check_samples, list_for_training
+from effiseg.data.unlabeled import MixedDataset, UnlabeledDataset, UnlabeledOrder, collate_mixed, list_unlabeled
 from effiseg.errors import UsageError
 from effiseg.progress import progress_bar
 
 Key = tuple[int, int]
-"""(epoch, place in the split) of a training sample; without a sampler of classes the place is its index."""
+"""(epoch, place in the split) of a training sample; without a sampler of classes the place is its index. An
+`UnlabeledKey` is of an unlabeled picture."""
 
 
 class TrainingBatchSampler(Sampler[list[Key]]):
@@ -51,6 +53,7 @@ class TrainingBatchSampler(Sampler[list[Key]]):
         num_processes: processes that share every step.
         process_index: this process; None asks torch.distributed when the iteration starts.
         accumulate: passes of one optimizer step.
+        unlabeled: unlabeled pictures, whose keys follow those of the samples in every batch.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class TrainingBatchSampler(Sampler[list[Key]]):
         num_processes: int = 1,
         process_index: int | None = None,
         accumulate: int = 1,
+        unlabeled: UnlabeledOrder | None = None,
     ) -> None:
         assert num_samples > 0
         self.num_samples = num_samples
@@ -72,6 +76,7 @@ class TrainingBatchSampler(Sampler[list[Key]]):
         self.num_processes = num_processes
         self.process_index = process_index
         self.accumulate = accumulate
+        self.unlabeled = unlabeled
         self.epoch = 0
         self.batches_done = 0
 
@@ -105,8 +110,12 @@ class TrainingBatchSampler(Sampler[list[Key]]):
             order = self.order(epoch)
             for batch in range(batches_done, self.batches_per_epoch):
                 # Pass a of step s in process p: the a-th, then the p-th part of the step's samples.
-                start = (batch * self.num_processes + process) * self.batch_size
-                yield [(epoch, int(index)) for index in order[start : start + self.batch_size]]
+                part = batch * self.num_processes + process
+                start = part * self.batch_size
+                keys: list[Key] = [(epoch, int(index)) for index in order[start : start + self.batch_size]]
+                if self.unlabeled is not None:
+                    keys += self.unlabeled.keys(epoch * self.batches_per_epoch * self.num_processes + part)
+                yield keys
             epoch, batches_done = epoch + 1, 0
 
     def order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -129,6 +138,8 @@ class SegmentationDataModule(L.LightningDataModule):
         self.config = config
         self.spec = spec
         self._train_samples: list[Sample] = []
+        self.unlabeled_samples: list[Sample] = []
+        """Pictures that the teacher alone speaks of; after `setup`, in a run that has a teacher."""
         self._position = (0, 0)
         self._augmentation = config.augmentation.filled_from(config.augment)
         self._storage: CacheStorage | None = None
@@ -165,6 +176,7 @@ class SegmentationDataModule(L.LightningDataModule):
         first = [train[index] for _, index in first_keys] + val[: self.config.batch_size_per_pass]
         check_samples(self.spec, first)
         self.notices += first_notices(self.spec, first)
+        self.unlabeled_samples = self._list_unlabeled(val)
         self._train_samples, self._val_samples = train, val
         if all(sample.files for sample in train):  # else their counts could not be kept
             self.notices += label_notices(self.spec, "train", train, self.mask_counts)
@@ -173,6 +185,37 @@ class SegmentationDataModule(L.LightningDataModule):
         if self.config.sampler == "rare_class":
             self.rare_classes = RareClassSampler(self.mask_counts.classes, self.config.seed)
         self._open_cache()
+
+    def _list_unlabeled(self, val: list[Sample]) -> list[Sample]:
+        """The unlabeled pictures of the run; their first batch is decoded, and said how many there are.
+
+        Raises:
+            DataError: as `list_unlabeled` and `Sample.check`.
+        """
+        config = self.config
+        named = config.unlabeled or list(self.spec.unlabeled)
+        if not named or not config.unlabeled_per_pass:
+            return []
+        if not config.distillation.enabled:
+            self.notices.append(
+                f"{self.spec.source}: names unlabeled pictures; a run without a teacher cannot learn from them and "
+                "leaves them out"
+            )
+            return []
+        samples = list_unlabeled(self.spec, config.unlabeled)
+        check_samples(self.spec, samples[: config.unlabeled_per_pass])
+        overlap = describe_overlap(self.spec, samples, val, "the unlabeled pictures")
+        self.notices += [] if overlap is None else [overlap]
+        self.notices.append(
+            f"{len(samples)} unlabeled pictures: {config.unlabeled_per_pass} join the {config.batch_size_per_pass} "
+            "labelled ones of every pass, and learn from the teacher alone"
+        )
+        return samples
+
+    @property
+    def unlabeled_per_pass(self) -> int:
+        """Unlabeled pictures of one pass in one process; 0 in a run without."""
+        return self.config.unlabeled_per_pass if self.unlabeled_samples else 0
 
     @property
     def mask_counts(self) -> MaskCounts:
@@ -212,7 +255,8 @@ class SegmentationDataModule(L.LightningDataModule):
         """
         if self.train_cache is None or self._storage is None or self._cache_is_settled:
             return None
-        cached, total = self.train_cache.count(self._train_samples), len(self._train_samples)
+        samples = [*self._train_samples, *self.unlabeled_samples]
+        cached, total = self.train_cache.count(samples), len(samples)
         status = f"cache: {cached} of {total} training images in {self.train_cache.folder}"
         if cached < total and self.train_cache.is_full:
             status += f"; the rest is decoded every epoch, because {self._storage.bound}"
@@ -272,13 +316,14 @@ class SegmentationDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Batches from the position to the end of the run, as one iteration.
 
-        Each is `{"image": (B, 3, H, W) uint8, "label": (B, H, W) uint8, "id": list[str]}`. With several
-        processes each makes its own loader, whose iteration takes that process's part.
+        Each is `{"image": (B, 3, H, W) uint8, "label": (B, H, W) uint8, "id": list[str]}`, and with unlabeled pictures
+        also `"unlabeled"`, see `UnlabeledImages`. With several processes each makes its own loader, whose iteration
+        takes that process's part.
         """
         config = self.config
         sampler = self._sampler(len(self.train_samples))
         sampler.set_position(*self._position)
-        dataset = SegmentationDataset(
+        labelled = SegmentationDataset(
             self.train_samples,
             self.spec,
             config.input_size,
@@ -289,8 +334,9 @@ class SegmentationDataModule(L.LightningDataModule):
             self.rare_classes,
         )
         return DataLoader(
-            dataset,
+            self._mixed(labelled) if self.unlabeled_samples else labelled,
             batch_sampler=sampler,
+            collate_fn=collate_mixed if self.unlabeled_samples else None,
             num_workers=config.workers,
             worker_init_fn=start_worker,
             pin_memory=config.device != "cpu" and torch.cuda.is_available(),
@@ -299,8 +345,14 @@ class SegmentationDataModule(L.LightningDataModule):
             generator=torch.Generator().manual_seed(config.seed % 2**63),
         )
 
+    def _mixed(self, labelled: SegmentationDataset) -> MixedDataset:
+        config = self.config
+        options = labelled.transform, config.unlabeled_jitter, config.seed, self.train_cache
+        return MixedDataset(labelled, UnlabeledDataset(self.unlabeled_samples, self.spec, *options))
+
     def _sampler(self, num_samples: int, process_index: int | None = None) -> TrainingBatchSampler:
         config = self.config
+        pictures = len(self.unlabeled_samples)
         return TrainingBatchSampler(
             num_samples,
             config.batch_size_per_pass,
@@ -309,4 +361,5 @@ class SegmentationDataModule(L.LightningDataModule):
             num_processes=config.devices,
             process_index=process_index,
             accumulate=config.accumulate,
+            unlabeled=UnlabeledOrder(pictures, config.unlabeled_per_pass, config.seed) if pictures else None,
         )

@@ -103,10 +103,10 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         epoch, place = key
         index, focus = Draw(place, None) if self.rare_classes is None else self.rare_classes.draw(epoch, place)
         sample = self.samples[index].of_epoch(self.seed, epoch)
-        stored = _read(sample, self.spec, self.cache)
+        stored = read_stored(sample, self.spec, self.cache)
         generator = sample_generator(self.seed, epoch, place)
         image, label = self.transform(stored.image, stored.label, generator, stored.original_shape, focus)
-        return {"image": _channels_first(image), "label": torch.from_numpy(label), "id": sample.id}
+        return {"image": channels_first(image), "label": torch.from_numpy(label), "id": sample.id}
 
 
 class EvaluationDataset(Dataset[EvaluationSample]):
@@ -149,7 +149,7 @@ class EvaluationDataset(Dataset[EvaluationSample]):
     def __getitem__(self, index: int) -> EvaluationSample:
         """Raises: DataError as `read_pair`."""
         sample = self.samples[index]
-        stored = _read(sample, self.spec, self.cache)
+        stored = read_stored(sample, self.spec, self.cache)
         if self.window is not None:
             image, valid_size = prepare_for_windows(stored.image, self.window, self.input_size, self.resize)
         else:
@@ -157,7 +157,7 @@ class EvaluationDataset(Dataset[EvaluationSample]):
             image, valid_size = prepare_for_evaluation(stored.image, self.input_size, self.resize)
         # A tensor must not lie in a cache's file, which cannot be written.
         label = stored.label if stored.label.flags.writeable else stored.label.copy()
-        return EvaluationSample(sample.id, _channels_first(image), valid_size, torch.from_numpy(label))
+        return EvaluationSample(sample.id, channels_first(image), valid_size, torch.from_numpy(label))
 
 
 def start_worker(worker_index: int) -> None:
@@ -176,8 +176,12 @@ def start_worker(worker_index: int) -> None:
         os.setpgid(0, 0)
 
 
-def _read(sample: Sample, spec: DatasetSpec, cache: SampleCache | None) -> StoredPair:
-    """A sample's pair, as the cache stores it where there is one."""
+def read_stored(sample: Sample, spec: DatasetSpec, cache: SampleCache | None) -> StoredPair:
+    """A sample's pair, as the cache stores it where there is one.
+
+    Raises:
+        LoaderError: as `Sample.read_pair`.
+    """
     try:
         if cache is not None:
             return cache.read_pair(sample)
@@ -187,5 +191,6 @@ def _read(sample: Sample, spec: DatasetSpec, cache: SampleCache | None) -> Store
     return StoredPair(image, label, (image.shape[0], image.shape[1]))
 
 
-def _channels_first(image: UInt8Array) -> torch.Tensor:
+def channels_first(image: UInt8Array) -> torch.Tensor:
+    """An image (H, W, 3) as a tensor (3, H, W)."""
     return torch.from_numpy(np.stack(cv2.split(image)))  # four times as fast as a transposed copy

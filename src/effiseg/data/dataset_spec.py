@@ -34,6 +34,7 @@ MAXIMUM_CLASSES = 255  # labels travel as uint8, and one value must stay free fo
 OWN_KEYS = (
     "path",
     *SPLITS,
+    "unlabeled",
     "images_dir",
     "masks_dir",
     "names",
@@ -73,6 +74,8 @@ class DatasetSpec(Classes):
     """The masks and how they become classes."""
     listings: Mapping[str, Callable[[], Sequence[Sample]]] | None = None
     """Split → what lists its samples, where they are no files; it can be pickled if they can. None: files."""
+    unlabeled: tuple[str, ...] = ()
+    """Folders, globs and .txt lists of pictures without masks, as written."""
     drawn: DrawnSource | None = None
     """Source of samples that are drawn while they are read; `listings` lists them."""
 
@@ -132,6 +135,7 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
         palette_is_written=values.get("palette") is not None,
         images_dir=_folders(source, values, "images_dir", "images"),
         masks=parse_masks(source, values, names, ignore_index, tuple(splits)),
+        unlabeled=_entries(source, "unlabeled", values["unlabeled"]) if values.get("unlabeled") is not None else (),
     )
 
 
@@ -280,15 +284,17 @@ def _splits(source: Path, values: dict[str, Any]) -> dict[str, tuple[str, ...]]:
         value = values.get(split)
         if value is None:
             continue
-        entries = [value] if isinstance(value, str) else value
-        if not isinstance(entries, list) or not entries or not all(isinstance(e, str) and e for e in entries):
-            raise DataError(
-                f"{source}: {split} must be a folder, a glob, a .txt list or a list of these; found {value!r}"
-            )
-        splits[split] = tuple(entries)
+        splits[split] = _entries(source, split, value)
     if not splits:
         raise DataError(f"{source}: at least one of train, val and test must name images; found none")
     return splits
+
+
+def _entries(source: Path, key: str, value: object) -> tuple[str, ...]:
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, str) and e for e in entries):
+        raise DataError(f"{source}: {key} must be a folder, a glob, a .txt list or a list of these; found {value!r}")
+    return tuple(entries)
 
 
 def _names(source: Path, values: dict[str, Any]) -> tuple[str, ...]:

@@ -85,10 +85,18 @@ def label_notices(spec: DatasetSpec, split: str, samples: Sequence[Sample], coun
     return lines
 
 
-def describe_overlap(spec: DatasetSpec, train: Sequence[Sample], val: Sequence[Sample]) -> str | None:
-    """One line about pictures that are in train and val: the same files, links followed, or copies of equal bytes.
+def describe_overlap(
+    spec: DatasetSpec, train: Sequence[Sample], val: Sequence[Sample], where: str = "train"
+) -> str | None:
+    """One line about pictures that are learnt and in val: the same files, links followed, or copies of equal bytes.
 
     Copies that were saved anew are not seen: that needs their pixels, which `check_dataset` compares.
+
+    Args:
+        spec: the data set.
+        train: what is learnt.
+        val: what is evaluated.
+        where: what to call `train`.
     """
     sizes: tuple[set[int], ...] = tuple({_state(sample)[0] for sample in samples} for samples in (train, val))
     common = (sizes[0] & sizes[1]) - {-1}
@@ -104,8 +112,8 @@ def describe_overlap(spec: DatasetSpec, train: Sequence[Sample], val: Sequence[S
     if not shared:
         return None
     return (
-        f"{spec.source}: an image belongs to one split; found {len(shared)} of {len(val)} images of val in train too, "
-        f"as {next(iter(shared.values())).image}; scores on val are then of images that were learnt"
+        f"{spec.source}: an image belongs to one split; found {len(shared)} of {len(val)} images of val in {where} "
+        f"too, as {next(iter(shared.values())).image}; scores on val are then of images that were learnt"
     )
 
 

@@ -65,7 +65,7 @@ def list_samples(
             pairs = [_Pair(stem_of(spec, image), image, file, entry) for image, entry in entries.items()]
     else:
         pairs = _with_masks(spec, images, listed, faults, notes)
-    ids = _unique_ids([(pair.stem, pair.image) for pair in pairs], faults)
+    ids = unique_ids([(pair.stem, pair.image) for pair in pairs], faults)
     return [
         FileSample(name, Path(pair.image), Path(pair.mask), spec.masks, pair.entry)
         for name, pair in zip(ids, pairs, strict=True)
@@ -162,7 +162,7 @@ def _refuse_shared(pairs: list[tuple[str, str]], faults: list[Fault] | None) -> 
                 raise DataError(f"{mask}: a mask belongs to one image; found {other} and {image}; remove one")
 
 
-def _unique_ids(stems_and_images: list[tuple[str, str]], faults: list[Fault] | None) -> list[str]:
+def unique_ids(stems_and_images: list[tuple[str, str]], faults: list[Fault] | None) -> list[str]:
     """The stems as ids; where several images share one, preceded by the folders that tell them apart."""
     folders: dict[str, list[str]] = defaultdict(list)
     for stem, image in stems_and_images:

@@ -153,48 +153,85 @@ class TrainingTransform:
         Returns:
             Image (h, w, 3) and mask (h, w) at image_size; new arrays, contiguous.
         """
-        knobs = self.augmentation
         # All draws happen here, always as many and in this order: a knob changes its own effect only.
         draw = generator.random(10)
-        geometry = self._geometry(mask, draw, generator, original_shape, focus)
+        geometry = self._geometry(mask.shape, draw, original_shape, self._anchor(mask, generator, focus))
+        (patch,) = self._lay_image(image, geometry, draw, (1.0,))
+        return patch, self._lay_labels(mask, geometry)
+
+    def views(
+        self,
+        image: UInt8Array,
+        generator: np.random.Generator,
+        jitters: tuple[float, ...],
+        original_shape: tuple[int, int] | None = None,
+    ) -> list[UInt8Array]:
+        """Vary an image alone: views of one geometry, whose colours differ in strength.
+
+        Args:
+            image: (H, W, 3) RGB.
+            generator: where the random numbers come from.
+            jitters: a factor on the colour knobs for each view; 1 gives the image that `__call__` returns.
+            original_shape: as in `__call__`.
+
+        Returns:
+            As many images (h, w, 3) at image_size; new arrays, contiguous.
+        """
+        draw = generator.random(10)
+        geometry = self._geometry((image.shape[0], image.shape[1]), draw, original_shape, None)
+        return self._lay_image(image, geometry, draw, jitters)
+
+    def _lay_image(
+        self, image: UInt8Array, geometry: _Geometry, draw: npt.NDArray[np.float64], jitters: tuple[float, ...]
+    ) -> list[UInt8Array]:
+        knobs = self.augmentation
         patch = resize_image(geometry.cut(image), geometry.shape)
-        patch = vary_colours(
-            patch,
-            brightness=1 + _value(knobs.brightness) * (2 * draw[3] - 1),
-            contrast=1 + _value(knobs.contrast) * (2 * draw[4] - 1),
-            saturation=1 + _value(knobs.saturation) * (2 * draw[5] - 1),
-            hue=_value(knobs.hue) * (2 * draw[6] - 1),
-        )
-        return geometry.lay(patch, self.image_size, PADDING_COLOUR), self._lay_labels(mask, geometry)
+        views = [
+            vary_colours(
+                patch,
+                brightness=1 + jitter * _value(knobs.brightness) * (2 * draw[3] - 1),
+                contrast=1 + jitter * _value(knobs.contrast) * (2 * draw[4] - 1),
+                saturation=1 + jitter * _value(knobs.saturation) * (2 * draw[5] - 1),
+                hue=jitter * _value(knobs.hue) * (2 * draw[6] - 1),
+            )
+            for jitter in jitters
+        ]
+        return [geometry.lay(view, self.image_size, PADDING_COLOUR) for view in views]
 
     def crop_labels(self, mask: UInt8Array, generator: np.random.Generator, focus: int | None = None) -> UInt8Array:
         """The labels (h, w) that `__call__` returns for a pair of this mask; the image is not needed."""
-        return self._lay_labels(mask, self._geometry(mask, generator.random(10), generator, None, focus))
+        draw = generator.random(10)
+        return self._lay_labels(mask, self._geometry(mask.shape, draw, None, self._anchor(mask, generator, focus)))
+
+    @staticmethod
+    def _anchor(mask: UInt8Array, generator: np.random.Generator, focus: int | None) -> tuple[int, int] | None:
+        """(row, column) of a pixel of `focus`, by one more draw where the mask has any."""
+        if focus is None or not (pixels := np.flatnonzero(mask == focus)).size:
+            return None
+        row, column = divmod(int(pixels[int(generator.random() * pixels.size)]), mask.shape[1])
+        return row, column
 
     def _lay_labels(self, mask: UInt8Array, geometry: _Geometry) -> UInt8Array:
         return geometry.lay(resize_mask(geometry.cut(mask), geometry.shape), self.image_size, self.ignore_index)
 
     def _geometry(
         self,
-        mask: UInt8Array,
+        shape: tuple[int, ...],
         draw: npt.NDArray[np.float64],
-        generator: np.random.Generator,
         original_shape: tuple[int, int] | None,
-        focus: int | None,
+        anchor: tuple[int, int] | None,
     ) -> _Geometry:
-        """The geometry for image and mask alike, from the ten draws of `__call__` and one more for a focus."""
+        """The geometry for image and mask of `shape` alike, from the ten draws of `__call__`; a crop holds `anchor`."""
         knobs = self.augmentation
-        height, width = mask.shape
+        height, width = shape
         factor = _between(draw[0], _value(knobs.scale_min), _value(knobs.scale_max))
-        shape = resized_shape(original_shape or (height, width), self.image_size, self.resize)
+        resized = resized_shape(original_shape or (height, width), self.image_size, self.resize)
         random_place = knobs.scale_min != knobs.scale_max
-        row = column = None
-        if focus is not None and (pixels := np.flatnonzero(mask == focus)).size:
-            row, column = divmod(int(pixels[int(generator.random() * pixels.size)]), width)
+        row, column = anchor or (None, None)
         shift = int(_value(knobs.shift_pixels))
         return _Geometry(
-            _place(height, shape[0] * factor, self.image_size[0], draw[1], random_place, row),
-            _place(width, shape[1] * factor, self.image_size[1], draw[2], random_place, column),
+            _place(height, resized[0] * factor, self.image_size[0], draw[1], random_place, row),
+            _place(width, resized[1] * factor, self.image_size[1], draw[2], random_place, column),
             flipped=bool(draw[7] < _value(knobs.flip_probability)),
             down=_integer_between(draw[8], -shift, shift),
             right=_integer_between(draw[9], -shift, shift),

@@ -77,8 +77,9 @@ class Distiller(nn.Module):
         The teacher runs in the ambient autocast precision, the distances are float32 at least.
 
         Args:
-            images: (B, 3, H, W) normalized float, what the student saw.
-            student_features: `student.forward_features(images)`.
+            images: (B, 3, H, W) normalized float, what the teacher is to see: what the student saw, but perhaps for
+                colours.
+            student_features: `student.forward_features` of what the student saw.
             student_logits: (B, K, ⌈H/4⌉, ⌈W/4⌉), `student.decode(student_features.feature_maps)`.
 
         Raises:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from effiseg.config.loss import DistillationConfig, TermName
 from effiseg.config.training import TrainConfig
+from effiseg.data.unlabeled import UnlabeledImages
 from effiseg.distillation import Distiller
 from effiseg.distillation.cwd import CwdTerm
 from effiseg.distillation.dist import DistTerm
@@ -52,14 +54,26 @@ class DistillationTask(SegmentationTask):
         """The student, the projections and what a custom loss trains."""
         return [*super().trained_modules(), self.distiller]
 
-    def loss_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """`loss` (equation 9), `supervised` and the unweighted distillation terms."""
-        normalized = self.student.metadata.normalize(images)
-        features = self.encode(normalized)
+    def loss_terms(self, images: Tensor, labels: Tensor, unlabeled: UnlabeledImages | None = None) -> dict[str, Tensor]:
+        """`loss` (equation 9), `supervised` and the unweighted distillation terms.
+
+        Labelled images and unlabeled pictures pass the student as one batch. The distillation terms are of all of
+        them, the supervised loss of the labelled ones alone.
+
+        Args:
+            images: (B, 3, H, W) uint8.
+            labels: (B, H, W) uint8.
+            unlabeled: pictures of the same size beside them.
+        """
+        normalize, labelled = self.student.metadata.normalize, len(images)
+        seen = taught = normalize(images if unlabeled is None else torch.cat([images, unlabeled.student]))
+        if unlabeled is not None and unlabeled.teacher is not unlabeled.student:
+            taught = torch.cat([seen[:labelled], normalize(unlabeled.teacher)])
+        features = self.encode(seen)
         logits = self.decode(features.feature_maps)
-        supervised = self.supervised_terms(logits, labels)
+        supervised = self.supervised_terms(logits[:labelled], labels)
         total = supervised.pop("loss")
-        distilled = self.distiller(normalized, features, logits)
+        distilled = self.distiller(taught, features, logits)
         return {
             "loss": total + self.distiller.weighted_total(distilled),
             "supervised": total,

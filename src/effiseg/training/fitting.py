@@ -86,7 +86,7 @@ def fit(
     watch.patient = False
     if shortage:  # here, where the error no longer holds the tensors of the step
         del trainer
-        raise _out_of_memory(shortage, config, run, task, keeper)
+        raise _out_of_memory(shortage, config, run, task, keeper, unlabeled=data.unlabeled_per_pass > 0)
     # The processes of a data-parallel run can be stopped without their parent, where only the checkpoint tells.
     state = load_checkpoint(run.last_checkpoint)[3] if run.last_checkpoint.is_file() else TrainingState()
     if watch.received is not None or not schedule.is_over(state):
@@ -97,14 +97,15 @@ def fit(
 
 
 def _out_of_memory(
-    shortage: str, config: TrainConfig, run: RunFolder, task: SegmentationTask, keeper: RunKeeper
+    shortage: str, config: TrainConfig, run: RunFolder, task: SegmentationTask, keeper: RunKeeper, *, unlabeled: bool
 ) -> ResourceError:
     """The error for memory that ran out; says how many images fit, where that can be tried."""
     free_memory()
     step, total = keeper.state.step, keeper.schedule.total_steps
     if keeper.state.validation_pending:
         return shortage_error(shortage, config, run, f"in the evaluation after step {step}", run.how_to_resume)
-    fitting = largest_fitting(task, config, torch.device(resolve_device(config.device)))
+    device = torch.device(resolve_device(config.device))
+    fitting = largest_fitting(task, config, device, unlabeled=unlabeled)
     return shortage_error(shortage, config, run, f"in step {step + 1} of {total}", run.how_to_resume, fitting)
 
 

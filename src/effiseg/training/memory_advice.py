@@ -8,8 +8,9 @@ from contextlib import nullcontext
 
 import torch
 
-from effiseg.config.training import TrainConfig
+from effiseg.config.training import TrainConfig, unlabeled_count
 from effiseg.data.loader_faults import is_loaders, loader_advice
+from effiseg.data.unlabeled import UnlabeledImages
 from effiseg.errors import ResourceError
 from effiseg.run_folder import RunFolder
 from effiseg.training.segmentation_task import SegmentationTask
@@ -65,19 +66,32 @@ def shortage_error(
 def smaller_passes(config: TrainConfig) -> list[int]:
     """Images a pass, fewer than now, of which whole passes make up the same batch; largest first."""
     per_process = config.batch_size // config.devices
-    return [size for size in range(config.batch_size_per_pass - 1, 0, -1) if per_process % size == 0]
+    return [
+        size
+        for size in range(config.batch_size_per_pass - 1, 0, -1)
+        if per_process % size == 0 and unlabeled_count(config.unlabeled_ratio, size) is not None
+    ]
 
 
-def largest_fitting(task: SegmentationTask, config: TrainConfig, device: torch.device) -> int | None:
+def largest_fitting(
+    task: SegmentationTask, config: TrainConfig, device: torch.device, *, unlabeled: bool = False
+) -> int | None:
     """The largest of `smaller_passes` that this machine can train with, found by trying, or None.
 
     The task is only good for its memory afterwards. Runs that compile are tried without, which needs no less.
+
+    Args:
+        task: the run's.
+        config: its settings.
+        device: where it trains.
+        unlabeled: whether unlabeled pictures join every pass.
     """
     task.to(device)
-    return next((images for images in smaller_passes(config) if _fits(task, config, device, images)), None)
+    ratio = config.unlabeled_ratio if unlabeled else 0
+    return next((images for images in smaller_passes(config) if _fits(task, config, device, images, ratio)), None)
 
 
-def _fits(task: SegmentationTask, config: TrainConfig, device: torch.device, images: int) -> bool:
+def _fits(task: SegmentationTask, config: TrainConfig, device: torch.device, images: int, ratio: float) -> bool:
     """Whether two passes and the optimizer's two averages find room: the second forward has gradients beside it."""
     mixed = config.precision != "float32"
     precision = torch.autocast(device.type, AUTOCAST[config.precision]) if mixed else nullcontext()
@@ -85,10 +99,12 @@ def _fits(task: SegmentationTask, config: TrainConfig, device: torch.device, ima
     try:
         averages += [torch.zeros_like(w) for w in task.parameters() if w.requires_grad for _ in range(2)]
         batch = torch.zeros(images, 3, *config.input_size, dtype=torch.uint8, device=device)
+        extra = batch.new_zeros(round(ratio * images), *batch.shape[1:])
+        unlabeled = UnlabeledImages(extra, extra) if len(extra) else None
         with torch.compiler.set_stance("force_eager" if config.compile else "default"):
             for _ in range(2):
                 with precision:
-                    loss = task.loss_terms(batch, batch[:, 0])["loss"]
+                    loss = task.loss_terms(batch, batch[:, 0], unlabeled)["loss"]
                 loss.backward()  # type: ignore[no-untyped-call]
         return True
     except (RuntimeError, MemoryError) as error:

@@ -100,6 +100,8 @@ def _training(run: RunFolder, config: TrainConfig, data: str, results: dict[str,
         "seed": str(config.seed),
         "weights taken": "of the last step" if config.select == "last" else f"of epoch {results['best_epoch']}, best",
     }
+    if count := results.get("unlabeled_images"):
+        facts["length"] += f", which {count} unlabeled pictures joined (repeats counted)"
     if config.ema_decay is not None:
         facts["weights taken"] += f", an exponential moving average (decay {config.ema_decay:g})"
     if config.init is not None:

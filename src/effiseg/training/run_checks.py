@@ -42,6 +42,11 @@ def check_config(config: TrainConfig) -> None:
             f"--teacher is given, but recipe {config.recipe} has no distillation term; "
             "take --recipe kd or set --distillation.feature_weight"
         )
+    if config.unlabeled and config.teacher is None:
+        raise UsageError(
+            f"--unlabeled pictures are learnt from a teacher, and recipe {config.recipe} has none; give --teacher with "
+            "--recipe kd or another that distils, or leave unlabeled out"
+        )
     if config.precision == "float16" and resolve_device(config.device) == "cpu":
         raise UsageError("--precision float16 needs a GPU; on the CPU take float32 or bfloat16")
     if resolve_device(config.device) == "cuda" and config.devices > torch.cuda.device_count():

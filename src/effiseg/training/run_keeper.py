@@ -142,7 +142,7 @@ class RunKeeper(L.Callback):
     ) -> None:
         """Make this pass's randomness (drop path, dropout) a function of seed, pass and process alone."""
         assert self.timing is not None
-        self.batch_ids = batch["id"]
+        self.batch_ids = [*batch["id"], *batch.get("unlabeled", {}).get("id", [])]
         torch.manual_seed(pass_seed(self.config.seed, self.passes, trainer.global_rank))
         rate = learning_rate(self.state.step, self.schedule.total_steps, self.config.optimizer)
         set_learning_rate(trainer.optimizers[0], rate)
@@ -175,7 +175,7 @@ class RunKeeper(L.Callback):
         self.timing.end("optimizer" if stepped else "other")
         if batch_idx == 0 and self.config.compile:
             self.progress.say(f"compiled; the first step took {time.monotonic() - self.first_step_began:.0f} s")
-        self.epoch_images += len(batch["id"]) * trainer.world_size
+        self.epoch_images += len(self.batch_ids) * trainer.world_size
         for name, value in task.latest_terms.items():
             self.sums[name] = self.sums.get(name, torch.zeros((), dtype=torch.float64, device=value.device)) + value
         if not stepped:
@@ -306,11 +306,13 @@ class RunKeeper(L.Callback):
         rate = learning_rate(self.state.step - 1, self.schedule.total_steps, self.config.optimizer)
         taper = self.config.taper
         gate = gate_of_step(self.state.step - 1, self.schedule.total_steps, taper)
+        unlabeled = passes * self.config.devices * self.data.unlabeled_per_pass
         return {
             "epoch": self.epoch_number,
             "step": self.state.step,
             "lr": rate,
             **({} if taper.norms == "none" else {"norm_gate": gate}),
+            **({"unlabeled_images": unlabeled} if unlabeled else {}),
             **means,
             "images_per_second": self.epoch_images / sum(seconds.values()),
             **shares(seconds),

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from effiseg import losses
 from effiseg.config.loss import LossConfig
 from effiseg.config.training import TrainConfig
+from effiseg.data.unlabeled import UnlabeledImages
 from effiseg.losses.combo import combo_terms
 from effiseg.losses.custom import Loss, custom_loss
 from effiseg.losses.dice_focal import dice_focal_terms
@@ -85,13 +86,16 @@ class SegmentationTask(L.LightningModule):
         return batch
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Loss of one batch: `image` (B, 3, H, W) uint8, `label` (B, H, W) uint8 with ignored pixels."""
-        terms = self.loss_terms(batch["image"], batch["label"])
+        """Loss of one batch: `image` (B, 3, H, W) uint8, `label` (B, H, W) uint8 with ignored pixels, and perhaps
+        `unlabeled`.
+        """
+        terms = self.loss_terms(batch["image"], batch["label"], UnlabeledImages.of(batch))
         self.latest_terms = {name: value.detach() for name, value in terms.items()}
         return terms["loss"]
 
-    def loss_terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def loss_terms(self, images: Tensor, labels: Tensor, unlabeled: UnlabeledImages | None = None) -> dict[str, Tensor]:
         """Scalars by name; `loss` is the total that is minimized."""
+        assert unlabeled is None, "without a teacher there is nothing to learn from them"
         features = self.encode(self.student.metadata.normalize(images))
         return self.supervised_terms(self.decode(features.feature_maps), labels)
 

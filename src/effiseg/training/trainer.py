@@ -286,6 +286,7 @@ def finish(run: RunFolder, config: TrainConfig, spec: DatasetSpec) -> RunFolder:
         "best_epoch": state.best_epoch,
         "best_val_miou": state.best_miou,
         "stopped_early": state.stopped_early,
+        "unlabeled_images": sum(row.get("unlabeled_images") or 0 for row in state.history),
         "train_seconds": state.train_seconds,
         "teacher": config.teacher,
         "val": validation,
@@ -310,6 +311,7 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
         config,
         data=known_or_absolute(config.data) or config.data,
         data_root=absolute(config.data_root),
+        unlabeled=[str(Path(entry).expanduser().resolve()) for entry in config.unlabeled],
         teacher=absolute(config.teacher),
         init=config.init if config.init in INIT_WORDS else absolute(config.init),
         transfer=replace(
@@ -383,12 +385,14 @@ def _class_weight_tensor(run: RunFolder, config: TrainConfig) -> torch.Tensor | 
 
 
 def fingerprint(data: SegmentationDataModule) -> str:
-    """Two digests with "-" between: of train and of val; each changes when a sample is added, removed or renamed.
+    """Two digests with "-" between: of train, with its unlabeled pictures, and of val; each changes when a sample is
+    added, removed or renamed.
 
     That of train also changes when samples are drawn in another way.
     """
     ids = "\n".join(sample.id for sample in data.train_samples)
     if data.spec.drawn is not None:
         ids += f"\n{data.spec.drawn.identity}"
+    ids += "".join(f"\nunlabeled {sample.id}" for sample in data.unlabeled_samples)
     val = "\n".join(sample.id for sample in data.val_samples)
     return "-".join(hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in (ids, val))
