@@ -133,7 +133,7 @@ def test_resume_refuses_other_pictures(unlabeled: TrainConfig, colour_data: Path
     run = train(unlabeled)
     run.results.unlink()
     write_yaml(run.config, read_yaml(run.config) | {"unlabeled": [str(colour_data.parent / "images" / "train")]})
-    with pytest.raises(RunError, match="training samples of .* have changed"):
+    with pytest.raises(RunError, match=r"training samples of .* have changed"):
         resume(run.path)
 
 
