@@ -11,6 +11,7 @@ from PIL import Image
 
 from effiseg.data.dataset_spec import load_dataset_spec, preset_names
 from effiseg.data.samples import list_samples
+from effiseg.scenes.synthetic import synthesize
 
 SHAPE = (2, 4)
 
@@ -168,8 +169,20 @@ def test_mapillary(tmp_path: Path, folder: str) -> None:
     assert load_dataset_spec("mapillary", tmp_path).names[13] == "Road"
 
 
+def test_scenes_of_the_demo_are_of_seven_categories(tmp_path: Path) -> None:
+    synthesize(tmp_path / "scenes", {"train": 2, "val": 1}, 64, 128)
+    drawn = load_dataset_spec("street_scenes", tmp_path / "scenes")
+    official = load_dataset_spec("cityscapes", tmp_path / "scenes")
+    assert drawn.names == ("flat", "construction", "object", "nature", "sky", "human", "vehicle")
+    (first, _), (same, _) = list_samples(drawn, "train"), list_samples(official, "train")
+    merged, fine = first.read_labels(drawn).label, same.read_labels(official).label
+    assert set(np.unique(merged[np.isin(fine, (2, 3, 4))])) == {1}  # building, wall, fence
+    assert set(np.unique(merged[fine == 10])) == {4}
+    assert (merged[fine != 255] != 255).all()
+
+
 def test_every_preset_is_tried_here_or_with_its_own_data() -> None:
     assert set(preset_names()) == {
         *("ade20k", "bdd100k", "camvid", "camvid_color", "camvid_segnet", "cityscapes", "coco_stuff"),
-        *("idd", "mapillary", "voc", "scenes", "shapes", "pretraining"),
+        *("idd", "mapillary", "voc", "scenes", "shapes", "pretraining", "street_scenes"),
     }

@@ -11,7 +11,8 @@ from effiseg.config.command_line import parse_command
 
 DESCRIPTION = (
     "Draw street scenes, train a teacher, the baseline and every strategy on them at a small size, and print the "
-    "comparison. Takes under ten minutes on two cores; called again it goes on where it was cut."
+    "comparison. All of them start from the weights that come with effiseg, which have seen scenes of the same "
+    "generator, drawn from other seeds. Takes under ten minutes on two cores; called again it goes on where it was cut."
 )
 
 
@@ -37,7 +38,8 @@ def run(argv: list[str]) -> int:
     print(markdown(results_table(result)))
     print(
         f"The teacher scores {teacher.miou:.2f} % mIoU; always predicting the most frequent class scores "
-        f"{result.settings['chance_miou']:.2f} %."
+        f"{result.settings['chance_miou']:.2f} %. All rows start from weights that know this generator (other seeds); "
+        "training is too short to rank them."
     )
     comparison = out / "comparison"
     print(f"results: {comparison}/results.json, table.md, table.csv, table.tex; runs and models: {comparison}/runs")
