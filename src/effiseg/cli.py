@@ -76,14 +76,14 @@ def main(argv: list[str] | None = None) -> int:
     for command in COMMANDS:
         length = len(command.name.split())
         if words[:length] == command.name.split():
-            code = guarded(command, words[length:])
+            code = _guarded(command, words[length:])
             if code == 130 and argv is None:  # this process has nothing else to do
                 _end_at_next_interrupt()
             return code
     return unknown(words)
 
 
-def guarded(command: Command, argv: list[str]) -> int:
+def _guarded(command: Command, argv: list[str]) -> int:
     """Import and run a command; a user's mistake becomes one line and its exit code."""
     try:
         run: Callable[[list[str]], int] = import_module(command.module).run

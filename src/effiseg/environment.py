@@ -11,12 +11,12 @@ from typing import Any
 
 from effiseg.errors import UsageError
 
-PACKAGES = (
+_PACKAGES = (
     "effiseg", "torch", "lightning", "numpy", "opencv-python-headless", "pillow", "safetensors",
     "onnx", "onnxruntime", "openvino", "nncf", "transformers",
 )  # fmt: skip
 # Variables that change speed or the order of sums.
-VARIABLES = (
+_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX",
     "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_",
     "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "CUBLAS_WORKSPACE_CONFIG",
@@ -112,6 +112,6 @@ def describe_environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpus": gpus,
         "cuda": torch.version.cuda,
-        "packages": {package: _version(package) for package in PACKAGES},
-        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "packages": {package: _version(package) for package in _PACKAGES},
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }

@@ -14,7 +14,7 @@ from effiseg.engines import MODEL_SUFFIXES, engine_of, format_of
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import read_text, write_text
 
-LOCK = ".lock"
+_LOCK = ".lock"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
 
 
@@ -36,7 +36,7 @@ class RunFolder:
     @property
     def lock(self) -> Path:
         """Held by the process that trains the run."""
-        return self.path / LOCK
+        return self.path / _LOCK
 
     @property
     def environment(self) -> Path:
@@ -189,7 +189,7 @@ def is_new(folder: Path) -> bool:
     that was killed before its first file had a name (a lock, `.partial` files)."""
     if not folder.is_dir():
         return not folder.exists()
-    return all(path.name == LOCK or path.name.endswith(".partial") for path in folder.iterdir())
+    return all(path.name == _LOCK or path.name.endswith(".partial") for path in folder.iterdir())
 
 
 def resolve_model(argument: str | os.PathLike[str]) -> str:

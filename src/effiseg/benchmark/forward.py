@@ -84,16 +84,16 @@ def write_file(contender: Contender, path: Path) -> None:
     )
 
 
-def street_images(contender: Contender) -> Tensor:
+def _street_images(contender: Contender) -> Tensor:
     """The input of every contender: (B, H, W, 3) uint8 RGB, one embedded street scene, the same for all."""
     image, _ = draw_scene(scene_rng(0, "test", 0), *contender.image_size)
     return torch.from_numpy(image)[None].repeat(contender.batch_size, 1, 1, 1)
 
 
-def input_array(contender: Contender) -> np.ndarray[Any, Any]:
+def _input_array(contender: Contender) -> np.ndarray[Any, Any]:
     """The input of the contender's file: our files uint8 (B, H, W, 3), transformers' normalized (B, 3, H, W)."""
     if contender.software == "effiseg":
-        return street_images(contender).numpy()
+        return _street_images(contender).numpy()
     return _normalized(contender, _metadata(contender)).contiguous().numpy()
 
 
@@ -117,7 +117,7 @@ def _load_torch(contender: Contender, engine: TorchEngine) -> Forward:
 
 def _load_file(contender: Contender, engine: FileEngine) -> Forward:
     assert contender.file is not None, contender
-    file, array = Path(contender.file), input_array(contender)
+    file, array = Path(contender.file), _input_array(contender)
     call: Callable[[np.ndarray[Any, Any]], Any]
     if contender.software == "transformers":
         call = engine.run_plain(file, contender.threads, contender.precision)
@@ -152,7 +152,7 @@ def _metadata(contender: Contender) -> ModelMetadata:
 
 def _normalized(contender: Contender, metadata: ModelMetadata) -> Tensor:
     """(B, 3, H, W) float32, what a network without its own normalization takes."""
-    return metadata.normalize(street_images(contender).permute(0, 3, 1, 2))
+    return metadata.normalize(_street_images(contender).permute(0, 3, 1, 2))
 
 
 def answer_of(forward: Forward) -> np.ndarray[Any, Any]:

@@ -31,7 +31,7 @@ UNTIMED_PASSES = 1
 threads of the contender before, which spin for a while after their work, have gone to sleep by then."""
 
 
-EQUAL = {"cpu": SAME_NETWORK, "cuda": Tolerance(1e-2, 0.98)}
+_EQUAL = {"cpu": SAME_NETWORK, "cuda": Tolerance(1e-2, 0.98)}
 """Tolerance that float32 contenders must keep to be timed side by side; a GPU's convolutions may run in TF32."""
 
 
@@ -115,13 +115,13 @@ def measure(
     return rows
 
 
-def check_equal(contender: Contender, agreement: Agreement) -> None:
+def _check_equal(contender: Contender, agreement: Agreement) -> None:
     """Refuse to time float32 contenders that do not compute the same.
 
     Raises:
         ModelError: by how much they differ.
     """
-    complaint = EQUAL[contender.device].complaint(agreement) if contender.precision == "float32" else ""
+    complaint = _EQUAL[contender.device].complaint(agreement) if contender.precision == "float32" else ""
     if complaint:
         raise ModelError(f"{contender.name}: only equal networks are timed side by side; {complaint}")
 
@@ -207,7 +207,7 @@ def _start(
     reference = references.of(contender)
     if reference is not None:
         agreement = Agreement(*worker.ask("compare", reference=str(reference)))
-        check_equal(contender, agreement)
+        _check_equal(contender, agreement)
         row.error, row.label_agreement = agreement
     worker.ask("turn", passes=0, untimed=schedule.warmup)
     return worker, row
@@ -233,11 +233,11 @@ def _row(contender: Contender, allocator: str, facts: dict[str, Any]) -> Benchma
         memory_before_mib=facts["memory_before_mib"],
     )
     if contender.form != "file":
-        add_work(row, contender)
+        _add_work(row, contender)
     return row
 
 
-def add_work(row: BenchmarkRow, contender: Contender) -> None:
+def _add_work(row: BenchmarkRow, contender: Contender) -> None:
     """The multiply-accumulates of one image, as the contender's head computes them."""
     model = from_pretrained(contender.source)
     work = complexity(model.variant, model.num_classes, contender.image_size, model.patch_norm, model.block_norm)

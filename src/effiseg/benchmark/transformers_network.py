@@ -28,7 +28,7 @@ class TransformersNetwork(nn.Module):
 
     def __init__(self, source: str, output: Output) -> None:
         super().__init__()
-        library = import_transformers()
+        library = _import_transformers()
         self.network: Any = library.SegformerForSemanticSegmentation.from_pretrained(source).eval()
         self.output = output
 
@@ -40,7 +40,7 @@ class TransformersNetwork(nn.Module):
         return F.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=False).argmax(1)
 
 
-def import_transformers() -> Any:
+def _import_transformers() -> Any:
     """transformers, told to be quiet.
 
     Raises:

@@ -45,11 +45,11 @@ def run(argv: list[str]) -> int:
     if options.json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
-        print("\n".join(report_lines(report)))
+        print("\n".join(_report_lines(report)))
     return 1 if report.faults else 0
 
 
-def report_lines(report: CheckReport) -> list[str]:
+def _report_lines(report: CheckReport) -> list[str]:
     """The report as text: one heading a kind of finding, with the first of its findings."""
     from effiseg.data.findings import RULES
 

@@ -38,11 +38,11 @@ def run(argv: list[str]) -> int:
     if options.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
-        print_tables(report)
+        _print_tables(report)
     return 0
 
 
-def print_tables(report: dict[str, Any]) -> None:
+def _print_tables(report: dict[str, Any]) -> None:
     """Shares of every split and weights of every rule, one line a class."""
     from rich.console import Console
     from rich.markup import escape
@@ -68,10 +68,10 @@ def print_tables(report: dict[str, Any]) -> None:
             found = ", ".join(f"{value} ({pixels} pixels)" for value, pixels in values["unlisted"].items())
             console.print(f"{split}: raw values that label_mapping does not list are ignored: {found}", soft_wrap=True)
     if report["crops"] is not None:
-        print_crops(report["names"], report["crops"], console)
+        _print_crops(report["names"], report["crops"], console)
 
 
-def print_crops(names: list[str], crops: dict[str, Any], console: Console) -> None:
+def _print_crops(names: list[str], crops: dict[str, Any], console: Console) -> None:
     """Shares that each sampler lets training see, one line a class."""
     from rich.markup import escape
     from rich.table import Table

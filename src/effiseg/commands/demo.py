@@ -17,7 +17,7 @@ DESCRIPTION = (
 
 
 @dataclass
-class DemoConfig:
+class _DemoConfig:
     """Settings of the demonstration."""
 
     out: Path = Path("effiseg-demo")
@@ -26,7 +26,7 @@ class DemoConfig:
 
 def run(argv: list[str]) -> int:
     """Compare, print the table and the floor under the teacher."""
-    out = parse_command(DemoConfig, argv, prog="effiseg demo", description=DESCRIPTION).out
+    out = parse_command(_DemoConfig, argv, prog="effiseg demo", description=DESCRIPTION).out
     from effiseg.comparison.demo import demo
     from effiseg.report.results_table import results_table
     from effiseg.report.table import markdown

@@ -13,11 +13,11 @@ from effiseg.errors import UsageError
 if TYPE_CHECKING:
     from effiseg.runs import Run
 
-PROG = "effiseg train"
+_PROG = "effiseg train"
 
 
 @dataclass
-class ResumeConfig:
+class _ResumeConfig:
     """Settings of `effiseg train --resume`; the run's own settings decide everything else."""
 
     resume: str
@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
         config = parse_command(
             TrainConfig,
             argv,
-            prog=PROG,
+            prog=_PROG,
             description=f"Train or distil a model. Recipes: {', '.join(recipe_names())}. "
             "`--config paper` lays the paper's protocol over any of them. "
             "`effiseg train --resume RUN` goes on with an interrupted run.",
@@ -66,6 +66,6 @@ def resume_folder(argv: list[str]) -> str:
         UsageError: no folder, or other options beside it.
     """
     try:
-        return parse_command(ResumeConfig, argv, prog=f"{PROG} --resume", description="").resume
+        return parse_command(_ResumeConfig, argv, prog=f"{_PROG} --resume", description="").resume
     except UsageError:
-        raise UsageError(f"--resume takes one run folder and no other option: {PROG} --resume RUN") from None
+        raise UsageError(f"--resume takes one run folder and no other option: {_PROG} --resume RUN") from None

@@ -93,10 +93,10 @@ def make_settings(settings_type: type[Settings], *layers: Layer) -> Settings:
     Raises:
         UsageError: an unknown key, a value of the wrong type, or none for a setting that has no default.
     """
-    return build(settings_type, merge_settings({}, *(known_keys(settings_type, *layer) for layer in layers)))
+    return build(settings_type, merge_settings({}, *(_known_keys(settings_type, *layer) for layer in layers)))
 
 
-def known_keys(settings_type: type[Any], source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _known_keys(settings_type: type[Any], source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """One layer of settings under their present names.
 
     Raises:
@@ -165,7 +165,7 @@ def keyword_layers(
     for name, value in kept.items():
         if present := renamed_words(settings_type, name).get(str(value)):
             print(f"{function}: {name} {value} is now {present}", file=sys.stderr)
-    return [*file_layers([os.fspath(file) for file in files]), (function, known_keys(settings_type, function, kept))]
+    return [*file_layers([os.fspath(file) for file in files]), (function, _known_keys(settings_type, function, kept))]
 
 
 def keyword_settings(settings_type: type[Settings], function: str, given: Mapping[str, Any]) -> Settings:

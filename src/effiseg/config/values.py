@@ -50,7 +50,7 @@ def all_settings(settings_type: type[Any], prefix: str = "") -> dict[str, Settin
     """
     found: dict[str, Setting] = {}
     fields = dataclasses.fields(settings_type)
-    nested = {item.name: inner for item in fields if (inner := nested_type(item)) is not None}
+    nested = {item.name: inner for item in fields if (inner := _nested_type(item)) is not None}
     hints = get_type_hints(settings_type, localns={inner.__name__: inner for inner in nested.values()})
     for item in fields:
         if item.name in nested:
@@ -61,7 +61,7 @@ def all_settings(settings_type: type[Any], prefix: str = "") -> dict[str, Settin
     return found
 
 
-def nested_type(item: dataclasses.Field[Any]) -> type[Any] | None:
+def _nested_type(item: dataclasses.Field[Any]) -> type[Any] | None:
     """The dataclass that a field holds, or None where it holds a value."""
     factory: Any = item.default_factory
     return factory if isinstance(factory, type) and dataclasses.is_dataclass(factory) else None
@@ -81,7 +81,7 @@ def build(settings_type: type[Settings], values: Mapping[str, Any], prefix: str 
     settings = all_settings(settings_type, prefix)
     made: dict[str, Any] = {}
     for item in dataclasses.fields(settings_type):  # type: ignore[arg-type]
-        name, inner = prefix + item.name, nested_type(item)
+        name, inner = prefix + item.name, _nested_type(item)
         if item.name in values and inner is not None:
             made[item.name] = build(inner, section(values[item.name], name), f"{name}.")
         elif item.name in values:

@@ -98,7 +98,7 @@ def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes
         ResourceError: a process that decodes was ended by the system.
     """
     notes = ListingNotes()
-    listed, findings = list_splits(spec, notes)
+    listed, findings = _list_splits(spec, notes)
     items = [(split, sample) for split, samples in listed.items() for sample in samples]
     if not all(sample.can_be_sent for _, sample in items):
         processes = 1
@@ -126,7 +126,7 @@ def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes
     )
 
 
-def list_splits(spec: DatasetSpec, notes: ListingNotes) -> tuple[dict[str, list[Sample]], list[Finding]]:
+def _list_splits(spec: DatasetSpec, notes: ListingNotes) -> tuple[dict[str, list[Sample]], list[Finding]]:
     """The pairs of every split, and what is wrong with the rest; no image or mask is opened.
 
     Args:

@@ -22,7 +22,7 @@ from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError
 
-THUMBNAIL = 16
+_THUMBNAIL = 16
 """Side of the grey thumbnail by which images are compared, pixels."""
 
 
@@ -105,7 +105,7 @@ def describe_picture(pixels: UInt8Array) -> Picture:
     small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA)
     lowest = cv2.dct(small.astype(np.float32))[:8, :8]
     bits = np.packbits(lowest > np.median(lowest))
-    thumbnail = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    thumbnail = cv2.resize(grey, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
     return Picture(digest.digest(), int.from_bytes(bits.tobytes(), "big"), thumbnail.astype(np.uint8, copy=False))
 
 

@@ -30,8 +30,8 @@ from effiseg.files import read_text, read_yaml
 from effiseg.scenes.pictures import NO_CLASS
 
 SPLITS = ("train", "val", "test")
-MAXIMUM_CLASSES = 255  # labels travel as uint8, and one value must stay free for "ignored"
-OWN_KEYS = (
+_MAXIMUM_CLASSES = 255  # labels travel as uint8, and one value must stay free for "ignored"
+_OWN_KEYS = (
     "path",
     *SPLITS,
     "unlabeled",
@@ -48,7 +48,7 @@ OWN_KEYS = (
 # Ultralytics keys without a meaning here: nc is checked against names, the others are passed over. `download`
 # may hold a script; it is never run.
 _DRAWN_KEYS = {"drawn", "names", "palette", "label_mapping", "ignore_index"}
-TOLERATED_KEYS = ("nc", "download", "channels")
+_TOLERATED_KEYS = ("nc", "download", "channels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,10 +255,10 @@ def _refuse_repeated_keys(source: Path) -> None:
 
 def _check_keys(source: Path, values: dict[str, Any]) -> None:
     for key in values:
-        if key in OWN_KEYS or key in TOLERATED_KEYS:
+        if key in _OWN_KEYS or key in _TOLERATED_KEYS:
             continue
-        close = difflib.get_close_matches(str(key), OWN_KEYS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(OWN_KEYS)}"
+        close = difflib.get_close_matches(str(key), _OWN_KEYS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(_OWN_KEYS)}"
         raise DataError(f"{source}: unknown key {key!r}; {hint}")
 
 
@@ -309,8 +309,8 @@ def _names(source: Path, values: dict[str, Any]) -> tuple[str, ...]:
                 f"found {', '.join(str(key) for key in value)}"
             )
         value = [value[index] for index in range(len(value))]
-    if len(value) > MAXIMUM_CLASSES:
-        raise DataError(f"{source}: names may list at most {MAXIMUM_CLASSES} classes; found {len(value)}")
+    if len(value) > _MAXIMUM_CLASSES:
+        raise DataError(f"{source}: names may list at most {_MAXIMUM_CLASSES} classes; found {len(value)}")
     for name in value:
         if isinstance(name, bool) or not isinstance(name, (str, int, float)) or not str(name).strip():
             raise DataError(f"{source}: every name must be text; found {name!r} (put quotes around yes, no, on, off)")

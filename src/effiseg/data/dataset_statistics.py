@@ -18,7 +18,7 @@ from effiseg.data.statistics import SplitStatistics, split_statistics
 from effiseg.data.transforms import TrainingTransform
 from effiseg.progress import Progress
 
-CROPS = 1000
+_CROPS = 1000
 """Crops from which the samplers' shares are counted."""
 RULES: tuple[ClassWeightRule, ...] = get_args(ClassWeightRule)
 Step = Callable[[str], AbstractContextManager[Progress]]
@@ -94,6 +94,6 @@ def _crop_values(spec: DatasetSpec, image_size: tuple[int, int], step: Step) -> 
     samplers: dict[SamplerName, RareClassSampler | None] = {"uniform": None, "rare_class": rare}
     for name, sampler in samplers.items():
         with step(f"crops of {name}") as progress:
-            found = crop_shares(spec, samples, transform, sampler, config.seed, CROPS, progress)
+            found = crop_shares(spec, samples, transform, sampler, config.seed, _CROPS, progress)
         shares[name] = _by_name(spec, found)
-    return {"number": CROPS, "image_size": list(image_size), "augment": config.augment, "shares": shares}
+    return {"number": _CROPS, "image_size": list(image_size), "augment": config.augment, "shares": shares}

@@ -14,7 +14,7 @@ _POOL_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class DrawnSample(PairSample):
+class _DrawnSample(PairSample):
     """A place of a drawn split; its paths only name it."""
 
     source: DrawnSource
@@ -28,7 +28,7 @@ class DrawnSample(PairSample):
     epoch: int = 0
     """Epoch, from 0."""
 
-    def of_epoch(self, seed: int, epoch: int) -> DrawnSample:
+    def of_epoch(self, seed: int, epoch: int) -> _DrawnSample:
         """The sample at this place of a run's epoch."""
         return replace(self, seed=seed, epoch=epoch)
 
@@ -73,6 +73,6 @@ def drawn_samples(source: DrawnSource, split: str) -> list[Sample]:
     """The places of a split, named by their numbers."""
     names = [f"{split}{place:07d}" for place in range(dict(source.counts)[split])]
     return [
-        DrawnSample(name, Path(f"drawn/{name}"), Path(f"drawn/{name} label"), source, split, place)
+        _DrawnSample(name, Path(f"drawn/{name}"), Path(f"drawn/{name} label"), source, split, place)
         for place, name in enumerate(names)
     ]

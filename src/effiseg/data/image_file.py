@@ -29,9 +29,9 @@ from effiseg.errors import DataError, UsageError
 
 PIXEL_LIMIT_VARIABLE = "EFFISEG_MAX_PIXELS"
 """Environment variable: the largest number of pixels of an image or mask that is decoded."""
-DEFAULT_PIXEL_LIMIT = 178_956_970
+_DEFAULT_PIXEL_LIMIT = 178_956_970
 """Half a gigabyte as RGB; what Pillow refuses as well."""
-IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM")
+_IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "PPM")
 """Formats that Pillow may decode; its DIB is a BMP. JPEG includes its MPO, a JPEG with more pictures behind it."""
 _MOST_BYTES_PER_PIXEL, _MOST_BYTES_BESIDE = 16, 2**26
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 0x00FE, 0b101
@@ -86,7 +86,7 @@ def pixel_limit() -> int:
     """
     written = os.environ.get(PIXEL_LIMIT_VARIABLE)
     if not written:
-        return DEFAULT_PIXEL_LIMIT
+        return _DEFAULT_PIXEL_LIMIT
     if not written.isascii() or not written.isdigit() or int(written) < 1:
         raise UsageError(f"{PIXEL_LIMIT_VARIABLE} must be a whole number from 1 on; found {written!r}")
     return int(written)
@@ -105,12 +105,12 @@ def open_image(path: str | Path, kind: str = "image", file: BinaryIO | None = No
         DataError: the file cannot be read (also while its pixels are decoded inside), or has too many pixels.
     """
     limit = pixel_limit()
-    if limit > DEFAULT_PIXEL_LIMIT and Image.MAX_IMAGE_PIXELS is not None:
+    if limit > _DEFAULT_PIXEL_LIMIT and Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit)  # the user asked for it
     try:
         with warnings.catch_warnings(), file or open_regular(path, kind) as stream:
             warnings.simplefilter("ignore")  # of damaged tags; and the limit of pixels here is ours
-            with Image.open(stream, formats=IMAGE_FORMATS) as image:
+            with Image.open(stream, formats=_IMAGE_FORMATS) as image:
                 width, height = image.size
                 if width * height > limit:
                     raise Image.DecompressionBombError(f"{height}x{width}")
@@ -191,7 +191,7 @@ def _read_all(stream: BinaryIO, image: Image.Image) -> bytes:
 
 
 def _known() -> str:
-    return ", ".join(name for name in IMAGE_FORMATS if name != "DIB")
+    return ", ".join(name for name in _IMAGE_FORMATS if name != "DIB")
 
 
 def _header(image: Image.Image) -> ImageHeader:

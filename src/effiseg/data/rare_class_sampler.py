@@ -11,7 +11,7 @@ from effiseg.data.statistics import class_weights
 
 FOCUSED_SHARE = 0.5
 """Largest share of an epoch's places that are given to classes; the others keep their own image."""
-MAXIMUM_RETURNS = 10.0
+_MAXIMUM_RETURNS = 10.0
 """How often a class may bring each of its images back in an epoch, on average."""
 
 
@@ -29,7 +29,7 @@ class RareClassSampler:
 
     A place is given to class c with probability
 
-        s_c = min(FOCUSED_SHARE · w_c / Σ w, MAXIMUM_RETURNS · n_c / N),   w_c = 1 / ln(1.10 + p_c),
+        s_c = min(FOCUSED_SHARE · w_c / Σ w, _MAXIMUM_RETURNS · n_c / N),   w_c = 1 / ln(1.10 + p_c),
 
     p_c its share of the labelled pixels, n_c the images of N in which it occurs; a class that never occurs gets none.
     It then shows one of those n_c images, all equally likely, cropped around a pixel of c. With the rest of the
@@ -55,7 +55,7 @@ class RareClassSampler:
         weights = np.where(images > 0, class_weights(pixels / max(1, pixels.sum()), "enet"), 0.0)
         total = weights.sum() or 1.0
         self.focus_shares: npt.NDArray[np.float64] = np.minimum(
-            FOCUSED_SHARE * weights / total, MAXIMUM_RETURNS * images / max(1, len(counts))
+            FOCUSED_SHARE * weights / total, _MAXIMUM_RETURNS * images / max(1, len(counts))
         )
         """(K,) s_c."""
         self._bounds = np.cumsum(self.focus_shares)

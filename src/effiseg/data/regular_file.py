@@ -9,7 +9,7 @@ from io import BufferedReader
 from effiseg.errors import DataError
 
 
-def kind_of_file(mode: int) -> str:
+def _kind_of_file(mode: int) -> str:
     """The kind of a file that is no regular one, from its `st_mode`."""
     match stat.S_IFMT(mode):
         case stat.S_IFDIR:
@@ -33,7 +33,7 @@ def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
     except (OSError, ValueError) as error:  # ValueError: a null character in a path
         raise DataError(f"{path}: {kind} cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not stat.S_ISREG(mode):
-        raise DataError(f"{path}: {kind} must be a regular file; found {kind_of_file(mode)}; remove or replace it")
+        raise DataError(f"{path}: {kind} must be a regular file; found {_kind_of_file(mode)}; remove or replace it")
 
 
 def open_regular(path: str | os.PathLike[str], kind: str) -> BufferedReader:

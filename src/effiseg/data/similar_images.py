@@ -17,7 +17,7 @@ from effiseg.data.findings import Finding
 
 MAXIMUM_BITS = 3
 """Largest number of differing bits; one less than the number of bands."""
-MINIMUM_CORRELATION = 0.98
+_MINIMUM_CORRELATION = 0.98
 """Smallest correlation of the thumbnails: re-encoding, resizing and changed brightness keep it above."""
 _BANDS, _BAND_BITS = MAXIMUM_BITS + 1, 16
 _BLOCK = 256
@@ -73,7 +73,7 @@ def similar_images(pictures: Sequence[Picture | None], splits: Sequence[str], fi
     findings = []
     for a, b in sorted(_near_pairs(hashes, [splits[index] for index in chosen])):
         one, other = _picture(pictures, chosen[a]), _picture(pictures, chosen[b])
-        if one.digest == other.digest or _correlation(one, other) < MINIMUM_CORRELATION:
+        if one.digest == other.digest or _correlation(one, other) < _MINIMUM_CORRELATION:
             continue
         paths = (files[chosen[a]], files[chosen[b]])
         named = (splits[chosen[a]], splits[chosen[b]])

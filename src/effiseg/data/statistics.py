@@ -14,7 +14,7 @@ from effiseg.data.mask_counts import MaskCounts, count_masks
 from effiseg.data.samples import list_samples
 from effiseg.progress import Progress
 
-ENET_CONSTANT = 1.10
+_ENET_CONSTANT = 1.10
 """c of w = 1 / ln(c + p); the paper's Table 1 was made with 1.10."""
 
 
@@ -129,7 +129,7 @@ def class_weights(
         case "none":
             return np.ones_like(p)
         case "enet":
-            return np.asarray(1 / np.log(ENET_CONSTANT + p))
+            return np.asarray(1 / np.log(_ENET_CONSTANT + p))
         case "median_frequency":
             f = p if frequencies is None else np.asarray(frequencies, dtype=np.float64)
             return _filled(float(np.median(f[f > 0])) / f[f > 0] if (f > 0).any() else f[f > 0], f > 0)

@@ -20,7 +20,7 @@ LEAST_DYNAMIC_SIDE = 64
 AXES = ("batch", "height", "width")
 
 
-class Deployed(nn.Module):
+class _Deployed(nn.Module):
     """A fused model of any dtype whose logits are float32; its output carries its name.
 
     Args:
@@ -51,7 +51,7 @@ def capture(network: nn.Module, input_size: tuple[int, int] | None, batch_size: 
     sides = {1: Dim(AXES[1], min=LEAST_DYNAMIC_SIDE), 2: Dim(AXES[2], min=LEAST_DYNAMIC_SIDE)}
     axes = ({0: Dim(AXES[0])} if batch_size is None else {}) | (sides if input_size is None else {})
     with quiet():
-        return torch.export.export(Deployed(network).eval(), (example,), dynamic_shapes={INPUT_NAME: axes or None})
+        return torch.export.export(_Deployed(network).eval(), (example,), dynamic_shapes={INPUT_NAME: axes or None})
 
 
 def output_axes(output: Output, classes: int) -> tuple[str | int, ...]:

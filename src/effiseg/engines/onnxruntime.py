@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from effiseg.models.segformer import SegFormer
 
-OPSET = 20
+_OPSET = 20
 """Has GELU and LayerNormalization as operators; ONNX Runtime reads it since 1.17."""
 _EXTRA = "onnx"
 _ERRORS_ONLY = 3  # ONNX Runtime's log levels: 0 verbose … 4 fatal
 
 
-class OnnxRuntime(FileEngine):
+class _OnnxRuntime(FileEngine):
     """It likes 1x1 convolutions over channels-first maps, and attention written as two products."""
 
     name = "onnxruntime"
@@ -55,7 +55,7 @@ class OnnxRuntime(FileEngine):
         program = capture(network, record.input_size, record.batch_size)
         with quiet():
             exported = torch.onnx.export(
-                program, (), dynamo=True, opset_version=OPSET, input_names=[INPUT_NAME],
+                program, (), dynamo=True, opset_version=_OPSET, input_names=[INPUT_NAME],
                 output_names=[record.output], verbose=False,
             )  # fmt: skip
         assert exported is not None
@@ -225,4 +225,4 @@ def _first_and_last(model: Any) -> list[str]:
     return [convolutions[0], convolutions[-1]]
 
 
-ONNX_RUNTIME = OnnxRuntime()
+ONNX_RUNTIME = _OnnxRuntime()

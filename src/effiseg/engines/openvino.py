@@ -28,7 +28,7 @@ _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16":
 _RUNNING = "running an OpenVINO file"
 
 
-class OpenVino(FileEngine):
+class _OpenVino(FileEngine):
     """It likes matrix products in the encoder, and 1x1 convolutions in the head: it enlarges channels-first maps there,
     and would transpose each to meet a matrix product.
 
@@ -235,4 +235,4 @@ def _properties(network: Any) -> dict[str, str]:
     return {key: str(value) for key, value in network.get_rt_info([PREFIX]).value.items()}
 
 
-OPENVINO = OpenVino()
+OPENVINO = _OpenVino()

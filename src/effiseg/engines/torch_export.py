@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class TorchExport(FileFormat):
+class _TorchExport(FileFormat):
     """Written, and opened by the process that wrote it alone: loading a stranger's file can run code."""
 
     format = "torch_export"
@@ -54,4 +54,4 @@ class TorchExport(FileFormat):
         return LoadedModel(path, record, record.precision, self.format, run)
 
 
-TORCH_EXPORT = TorchExport()
+TORCH_EXPORT = _TorchExport()

@@ -28,9 +28,9 @@ from effiseg.models.curve_fits import Fit, fit_linear, fit_tanh
 from effiseg.models.normalization import DynamicNorm
 from effiseg.models.segformer import SegFormer
 
-DRAWN_POINTS = 200
+_DRAWN_POINTS = 200
 """Points of each norm that the figure shows."""
-SATURATION = math.tanh(2.0)
+_SATURATION = math.tanh(2.0)
 """|αx| from which a tanh counts as saturated: it is above 0.964 there."""
 _EXACT = 1e-6  # 1 - R² below which a line is exact in float32, and nothing is left for a tanh to explain
 
@@ -150,14 +150,14 @@ def _replacement_fits(samples: NormSamples) -> ReplacementFits:
 
 def _learned_parameters(module: DynamicNorm, samples: NormSamples) -> LearnedParameters:
     """Parameters learnt by the norm behind the samples."""
-    saturated = float(np.mean(np.abs(samples.cores) > SATURATION)) if module.bounded else None
+    saturated = float(np.mean(np.abs(samples.cores) > _SATURATION)) if module.bounded else None
     return LearnedParameters(_range(module.alpha), _range(module.weight), saturated)
 
 
 def _drawn_points(samples: NormSamples) -> Points:
-    """`DRAWN_POINTS` of the sampled elements at even steps of their rank by input, to six digits."""
+    """`_DRAWN_POINTS` of the sampled elements at even steps of their rank by input, to six digits."""
     order = np.argsort(samples.inputs, kind="stable")
-    picked = order[np.linspace(0, order.size - 1, min(DRAWN_POINTS, order.size)).round().astype(int)]
+    picked = order[np.linspace(0, order.size - 1, min(_DRAWN_POINTS, order.size)).round().astype(int)]
     return Points(*([float(f"{value:.6g}") for value in values[picked]] for values in (samples.inputs, samples.cores)))
 
 

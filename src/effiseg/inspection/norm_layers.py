@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import nn
 
@@ -13,7 +13,6 @@ from effiseg.models.normalization import EncoderNorm
 from effiseg.models.segformer import SegFormer
 
 Place = Literal["patch_embedding", "before_attention", "after_reduction", "before_mlp", "stage_end"]
-PLACES: tuple[Place, ...] = get_args(Place)
 _STAGE_STRIDES = (4, 8, 16, 32)
 
 

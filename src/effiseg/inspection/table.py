@@ -21,7 +21,7 @@ COLUMNS = (
     Column("Gain (%)", "gain_percent"),
     Column("May become", "may_become", number=False),
 )
-LEARNED_COLUMNS = (
+_LEARNED_COLUMNS = (
     Column("α learnt", "alpha_mean"),
     Column("γ learnt", "gamma_mean"),
     Column("Saturated (%)", "saturated_percent"),
@@ -37,7 +37,7 @@ def norms_table(inspection: NormInspection) -> Table:
         for norm in inspection.norms
         if norm.place == place
     ]
-    columns = [*COLUMNS, *(LEARNED_COLUMNS if learned else ())]
+    columns = [*COLUMNS, *(_LEARNED_COLUMNS if learned else ())]
     return Table("norms", title(inspection), columns, rows, notes=_notes(inspection, learned), items=inspection.verdict)
 
 
@@ -71,7 +71,7 @@ def _cells(norm: InspectedNorm) -> list[Cell]:
 
 def _learned_cells(learned: LearnedParameters | None) -> list[Cell]:
     if learned is None:
-        return [number_cell(None)] * len(LEARNED_COLUMNS)
+        return [number_cell(None)] * len(_LEARNED_COLUMNS)
     saturated = None if learned.saturated is None else 100 * learned.saturated
     return [_range_cell(learned.alpha), _range_cell(learned.gamma), number_cell(saturated, ".2f")]
 

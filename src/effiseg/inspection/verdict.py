@@ -9,12 +9,12 @@ from effiseg.config.model import NORM_TITLES
 from effiseg.inspection.results import InspectedNorm, ReplacementFits
 
 Replacement = Literal["dyt", "dyl", "neither"]
-FOLLOWS = 0.9
+_FOLLOWS = 0.9
 """R² from which a replacement follows the norm: it leaves at most a third (√0.1) of the output's standard deviation."""
-CLEARLY_BETTER = 0.2
+_CLEARLY_BETTER = 0.2
 """Share of what the line leaves from which a tanh is worth its bend. DyT has one number more than the line, α, which
 explains nothing like it by chance."""
-CRITERIA = {"follows": FOLLOWS, "clearly_better": CLEARLY_BETTER}
+CRITERIA = {"follows": _FOLLOWS, "clearly_better": _CLEARLY_BETTER}
 PLACE_TITLES = {
     "patch_embedding": "patch embedding",
     "before_attention": "before attention",
@@ -31,9 +31,9 @@ def may_become(fits: ReplacementFits) -> Replacement:
     Args:
         fits: of one norm.
     """
-    if fits.dyl_r2 >= FOLLOWS and fits.gain < CLEARLY_BETTER:
+    if fits.dyl_r2 >= _FOLLOWS and fits.gain < _CLEARLY_BETTER:
         return "dyl"
-    return "dyt" if fits.dyt_r2 >= FOLLOWS else "neither"
+    return "dyt" if fits.dyt_r2 >= _FOLLOWS else "neither"
 
 
 def verdict(norms: Sequence[InspectedNorm]) -> list[str]:

@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 UInt8Array = npt.NDArray[np.uint8]
-BAND_RATIO = 0.02
+_BAND_RATIO = 0.02
 """d over the image's diagonal."""
 _NO_CLASS = 255
 
 
 def boundary_counts(
-    prediction: UInt8Array, target: UInt8Array, num_classes: int, ignore_index: int = 255, ratio: float = BAND_RATIO
+    prediction: UInt8Array, target: UInt8Array, num_classes: int, ignore_index: int = 255, ratio: float = _BAND_RATIO
 ) -> npt.NDArray[np.int64]:
     """Pixels of each class within its contour's band.
 

@@ -23,7 +23,7 @@ from effiseg.models.pretrained import CLASSIC_BLOCK_NAMES
 
 
 @dataclass(frozen=True)
-class Naming:
+class _Naming:
     """How one publisher calls the layers."""
 
     publisher: str
@@ -44,7 +44,7 @@ class Naming:
     """Patterns of the decode head's layers → ours, with a place for the stage."""
 
 
-TRANSFORMERS = Naming(
+_TRANSFORMERS = _Naming(
     "transformers",
     0,
     r"encoder\.patch_embeddings\.(\d)\.proj",
@@ -59,7 +59,7 @@ TRANSFORMERS = Naming(
         r"decode_head\.classifier": "classifier",
     },
 )
-NVLABS = Naming(
+_NVLABS = _Naming(
     "NVlabs",
     1,
     r"patch_embed(\d)\.proj",
@@ -85,7 +85,7 @@ NVLABS = Naming(
         r"decode_head\.linear_pred": "classifier",
     },
 )
-MMSEGMENTATION = Naming(
+_MMSEGMENTATION = _Naming(
     "mmsegmentation",
     0,
     r"layers\.(\d)\.0\.projection",
@@ -131,7 +131,7 @@ def own_names(weights: Mapping[str, Tensor]) -> NamedWeights:
         ModelError: the names are of none of the three.
     """
     plain = {_WRAPPERS.sub("", name, count=1): name for name in weights}
-    for naming in (TRANSFORMERS, NVLABS, MMSEGMENTATION):
+    for naming in (_TRANSFORMERS, _NVLABS, _MMSEGMENTATION):
         if any(re.fullmatch(naming.patch_projection + r"\.weight", name) for name in plain):
             break
     else:
@@ -149,7 +149,7 @@ def own_names(weights: Mapping[str, Tensor]) -> NamedWeights:
     return NamedWeights(naming.publisher, dict(sorted(renamed.items())), unused)
 
 
-def _own_pieces(naming: Naming, name: str, tensor: Tensor) -> dict[str, Tensor]:
+def _own_pieces(naming: _Naming, name: str, tensor: Tensor) -> dict[str, Tensor]:
     """Our names and tensors for one of theirs; empty where SegFormer has no such layer."""
     leaf = _LEAF.fullmatch(name)
     layers = () if leaf is None else _own_layers(naming, leaf[1])
@@ -164,7 +164,7 @@ def _own_pieces(naming: Naming, name: str, tensor: Tensor) -> dict[str, Tensor]:
     return {f"{layer}.{leaf[2]}": part.clone() for layer, part in zip(layers, parts, strict=True)}
 
 
-def _own_layers(naming: Naming, layer: str) -> tuple[str, ...]:
+def _own_layers(naming: _Naming, layer: str) -> tuple[str, ...]:
     for pattern, ours in (
         (naming.patch_projection, "patch_embedding.proj"),
         (naming.patch_norm, "patch_embedding.norm"),

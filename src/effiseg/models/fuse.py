@@ -49,7 +49,7 @@ from effiseg.models.normalization import EncoderNorm, NormParts
 from effiseg.models.segformer import SegFormer, check_images
 
 InputForm = Literal["normalized", "uint8"]
-MOST_LABELS = 255
+_MOST_LABELS = 255
 
 
 class FusedSegFormer(nn.Module):
@@ -162,9 +162,9 @@ def fuse(
     ):
         if value not in known:
             raise ModelError(f"{name} must be one of {', '.join(known)}; found {value!r}")
-    if output == "labels" and model.num_classes > MOST_LABELS:
+    if output == "labels" and model.num_classes > _MOST_LABELS:
         raise ModelError(
-            f"labels are uint8, for at most {MOST_LABELS} classes; found {model.num_classes}: take logits instead"
+            f"labels are uint8, for at most {_MOST_LABELS} classes; found {model.num_classes}: take logits instead"
         )
     folding = _Folding(pointwise, attention)
     std = torch.tensor(model.metadata.std, dtype=torch.float64)

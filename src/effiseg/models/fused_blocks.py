@@ -42,7 +42,7 @@ def channels_last(x: Tensor, form: PointwiseForm) -> Tensor:
     return x if form == "linear" else x.permute(0, 2, 3, 1)
 
 
-def from_channels_last(x: Tensor, form: PointwiseForm) -> Tensor:
+def _from_channels_last(x: Tensor, form: PointwiseForm) -> Tensor:
     """(B, H, W, C), seen in the layout of `form`."""
     return x if form == "linear" else x.permute(0, 3, 1, 2)
 
@@ -137,7 +137,7 @@ class Standardization(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """A map to a map."""
         last = channels_last(x, self.form)
-        return from_channels_last(F.layer_norm(last, last.shape[3:], self.weight, self.bias, self.eps), self.form)
+        return _from_channels_last(F.layer_norm(last, last.shape[3:], self.weight, self.bias, self.eps), self.form)
 
 
 class Squashing(nn.Module):
@@ -237,7 +237,7 @@ class FusedAttention(nn.Module):
         if self._stays_channels_first:
             return attended.transpose(2, 3).reshape(like.shape)
         merged = attended.transpose(1, 2).reshape(channels_last(like, self.form).shape)
-        return from_channels_last(merged, self.form)
+        return _from_channels_last(merged, self.form)
 
     @property
     def _stays_channels_first(self) -> bool:

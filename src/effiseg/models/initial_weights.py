@@ -100,11 +100,11 @@ def read_initial_weights(source: str) -> InitialWeights:
     """
     path = Path(source).expanduser()
     if path.is_file():
-        return _from_checkpoint(source, read_checkpoint(path), PUBLISHED_EPS, None)
+        return _from_checkpoint(source, _read_checkpoint(path), PUBLISHED_EPS, None)
     folder = existing_folder(source, pickles=True)
     config = _read_config(folder)
     # A folder that holds both formats is read as from_pretrained reads it.
-    weights = read_weights(folder) if has_safetensors(folder) else read_checkpoint(folder / PICKLE_FILE)
+    weights = read_weights(folder) if has_safetensors(folder) else _read_checkpoint(folder / PICKLE_FILE)
     if _CLASSIFIER in weights and has_safetensors(folder):
         model = from_pretrained(folder)
         metadata = model.metadata
@@ -131,7 +131,7 @@ def read_initial_weights(source: str) -> InitialWeights:
     return replace(read, origin=str(config.get("_name_or_path") or ""))
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The tensors of a file of weights, a training checkpoint's `state_dict` among them.
 
     Raises:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from effiseg.models.normalization import DynamicNorm, LayerNorm
 from effiseg.models.segformer import SegFormer
 
-ELEMENTS = 65_536
-"""Elements (token, channel) of each norm that are fitted, over all images; at least `TOKENS_LEAST` tokens."""
-TOKENS_LEAST = 128
+_ELEMENTS = 65_536
+"""Elements (token, channel) of each norm that are fitted, over all images; at least `_TOKENS_LEAST` tokens."""
+_TOKENS_LEAST = 128
 
 
 @torch.no_grad()
@@ -62,6 +62,6 @@ def fit_norms(student: SegFormer, reference: SegFormer, images: Tensor) -> dict[
 def _some_tokens(tokens: Tensor) -> Tensor:
     """(n, C) tokens at even steps from (B, …, C)."""
     flat = tokens.flatten(0, -2)
-    most = max(TOKENS_LEAST, ELEMENTS // flat.shape[1])
+    most = max(_TOKENS_LEAST, _ELEMENTS // flat.shape[1])
     positions = torch.linspace(0, flat.shape[0] - 1, min(most, flat.shape[0]), device=flat.device).round().long()
     return flat[positions].float()

@@ -7,7 +7,7 @@ from effiseg.report.row_titles import TEACHER
 from effiseg.report.study import Study
 from effiseg.report.table import Cell, Column, Table, mark_best, number_cell, text_cell
 
-WORST = 5
+_WORST = 5
 
 
 def class_iou_table(study: Study) -> Table:
@@ -81,11 +81,11 @@ def worst_images_table(study: Study) -> Table:
     rows: list[list[Cell]] = []
     for row in study.rows:
         known = [(iou, name) for name, iou in row.image_iou.items() if iou is not None]
-        for rank, (iou, name) in enumerate(sorted(known)[:WORST], 1):
+        for rank, (iou, name) in enumerate(sorted(known)[:_WORST], 1):
             title = text_cell(study.label(row.name), row.name)
             rows.append([title, number_cell(rank, "d"), text_cell(name), number_cell(iou, ".1f")])
     note = "Mean IoU over the classes that the image's label holds; mean over the seeds."
-    return Table("worst-images", f"The {WORST} worst images of each row", columns, rows, [note])
+    return Table("worst-images", f"The {_WORST} worst images of each row", columns, rows, [note])
 
 
 def _mark_best_across(cells: list[Cell], row_names: list[str]) -> list[Cell]:

@@ -84,7 +84,7 @@ def write_report(
         pages.append(StudyOnPage(study, sections, f"{number}-{slug(study.title)}-" if len(studies) > 1 else ""))
     for page in pages:
         _write_files(page, folder, formats)
-    write_text(folder / "index.html", render(pages, formats))
+    write_text(folder / "index.html", _render(pages, formats))
     return Report(folder / "index.html", [gap for study in studies for gap in study.gaps])
 
 
@@ -114,7 +114,7 @@ def _write_files(page: StudyOnPage, folder: Path, formats: Sequence[Format]) -> 
             write_text(f"{stem}.tex", latex(table))
 
 
-def render(pages: list[StudyOnPage], formats: Sequence[Format]) -> str:
+def _render(pages: list[StudyOnPage], formats: Sequence[Format]) -> str:
     """The page. Everything from data is escaped by Jinja, or by matplotlib inside figures.
 
     The policy in its head lets a browser load nothing and run no script but this one, whatever a name holds.

@@ -13,7 +13,7 @@ from effiseg.errors import RunError
 from effiseg.files import atomic_path
 from effiseg.serialization import from_plain
 
-FORMAT = 1
+_FORMAT = 1
 
 
 @dataclass
@@ -59,7 +59,7 @@ def save_checkpoint(
     write_tensors(
         path,
         {
-            "format": FORMAT,
+            "format": _FORMAT,
             "task": task_state,
             "optimizer": optimizer,
             "scaler": scaler,
@@ -75,8 +75,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
         RunError: the file is damaged, of another format, or holds anything but plain tensors and numbers.
     """
     content = read_tensors(path)
-    if content.get("format") != FORMAT:
-        raise RunError(f"{path}: checkpoint format {content.get('format')!r} is not {FORMAT}; train anew")
+    if content.get("format") != _FORMAT:
+        raise RunError(f"{path}: checkpoint format {content.get('format')!r} is not {_FORMAT}; train anew")
     try:
         state = from_plain(TrainingState, content["state"], path, error=RunError, strict=True)
         return content["task"], content["optimizer"], content["scaler"], state

@@ -13,7 +13,7 @@ from typing import Any
 from effiseg.data.cache_storage import remove_ram_storage
 from effiseg.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class SignalWatch:
@@ -41,7 +41,7 @@ class SignalWatch:
 
     def __enter__(self) -> SignalWatch:
         # getsignal knows no handler that was not set from Python.
-        self._previous = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
+        self._previous = {number: signal.getsignal(number) or signal.SIG_DFL for number in _SIGNALS}
         self.listen()
         return self
 
@@ -57,7 +57,7 @@ class SignalWatch:
     def listen(self) -> None:
         """Take the two signals, also from a library that took them meanwhile; only a main thread can."""
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in _SIGNALS:
                 signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

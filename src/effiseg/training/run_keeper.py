@@ -41,7 +41,7 @@ from effiseg.training.step_timing import PHASES, Seconds, StepTiming, shares, si
 from effiseg.training.tapering import gate_of_step
 
 
-class StopValidation(Exception):  # noqa: N818 - control flow, not an error
+class _StopValidation(Exception):  # noqa: N818 - control flow, not an error
     """A signal came while evaluating; the epoch's evaluation is left for later."""
 
 
@@ -257,7 +257,7 @@ class RunKeeper(L.Callback):
             save_pretrained(task.evaluated_model, self.run.snapshot(self.epoch_number))
         try:
             result = self.validate(task)
-        except StopValidation:
+        except _StopValidation:
             state.validation_pending = True
             self.save(trainer, task)
             return
@@ -350,7 +350,7 @@ class RunKeeper(L.Callback):
         self.progress.validating(images, total)
         # With several processes all must stay in step, so the evaluation is finished first.
         if self.signal_received and self.config.devices == 1:
-            raise StopValidation
+            raise _StopValidation
 
     def save(self, trainer: L.Trainer, task: SegmentationTask) -> None:
         """Write last.ckpt; all processes must call it."""

@@ -11,7 +11,7 @@ from effiseg.visualization.palettes import Colour
 
 UInt8Array = NDArray[np.uint8]
 
-IGNORED: Colour = (0, 0, 0)
+_IGNORED: Colour = (0, 0, 0)
 """Colour of no class: unlabelled, or a prediction that is no class."""
 RIGHT: Colour = (235, 235, 235)
 WRONG: Colour = (213, 94, 0)
@@ -34,7 +34,7 @@ def colour_map(labels: UInt8Array, palette: Sequence[Sequence[int]]) -> UInt8Arr
 
 def colour_table(palette: Sequence[Sequence[int]]) -> UInt8Array:
     """(256, 3) uint8: the colour of every label value, black beyond the palette."""
-    table = np.full((256, 3), IGNORED, np.uint8)
+    table = np.full((256, 3), _IGNORED, np.uint8)
     table[: len(palette)] = palette
     return table
 

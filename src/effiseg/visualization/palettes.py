@@ -86,14 +86,14 @@ def seen_as(colours: NDArray[np.integer], vision: str) -> NDArray[np.float64]:
     Returns:
         (N, 3) L*, a*, b*.
     """
-    linear = linear_rgb(colours)
+    linear = _linear_rgb(colours)
     xyz = np.clip(linear @ np.array(_VISIONS[vision]).T, 0, 1) @ _TO_XYZ.T / _WHITE
     root = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = root.T
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
-def linear_rgb(colours: NDArray[np.integer]) -> NDArray[np.float64]:
+def _linear_rgb(colours: NDArray[np.integer]) -> NDArray[np.float64]:
     """sRGB bytes as linear light, 0..1."""
     value = np.asarray(colours, np.float64) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
@@ -112,7 +112,7 @@ def hexadecimal(colour: Colour) -> str:
 
 def _luminance(colour: str) -> float:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return float((linear_rgb(np.array([red, green, blue])) * [0.2126, 0.7152, 0.0722]).sum())
+    return float((_linear_rgb(np.array([red, green, blue])) * [0.2126, 0.7152, 0.0722]).sum())
 
 
 def _distance(seen: NDArray[np.float64], index: int) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from effiseg.data.reading import Labels
 from effiseg.data.yaml_values import optional_text
 from effiseg.errors import DataError
 
-MASK_EXTENSIONS = (".png", ".bmp", ".tif", ".tiff")
+_MASK_EXTENSIONS = (".png", ".bmp", ".tif", ".tiff")
 
 
 class MaskedImage(Protocol):
@@ -78,7 +78,7 @@ class MaskFormat(ABC):
     """Keys that mean something in this format and not in all."""
     instead: ClassVar[str] = "set mask_format too"
     """Advice to who gives a key of another format."""
-    extensions: ClassVar[tuple[str, ...]] = MASK_EXTENSIONS
+    extensions: ClassVar[tuple[str, ...]] = _MASK_EXTENSIONS
     """Ends of mask names, where mask_suffix says nothing else."""
     holds_indices: ClassVar[bool] = False
     """Whether a mask is a file of one integer a pixel, which label_mapping or nothing else makes a class."""

@@ -23,7 +23,7 @@ def pareto_figure(study: Study) -> Figure:
     Raises:
         Gap: no row has both.
     """
-    cost, label = cost_of(study)
+    cost, label = _cost_of(study)
     rows = [row for row in study.rows if row.miou is not None and cost(row) is not None]
     if not rows:
         raise Gap("no row has both a score and a latency or a count of multiply-accumulates")
@@ -47,7 +47,7 @@ def pareto_figure(study: Study) -> Figure:
     return figure
 
 
-def cost_of(study: Study) -> tuple[Cost, str]:
+def _cost_of(study: Study) -> tuple[Cost, str]:
     """How a row's cost is read, and what the axis is called."""
     if any(row.latency_ms is not None for row in study.rows):
         size = study.result.settings.get("latency_size")

@@ -20,7 +20,7 @@ def clothes(dice: Random) -> Color:
     return dice.uniform(30.0, 220.0), dice.uniform(30.0, 200.0), dice.uniform(30.0, 210.0)
 
 
-def skin(dice: Random) -> Color:
+def _skin(dice: Random) -> Color:
     """A colour of skin."""
     level = dice.uniform(0.35, 1.0)
     return 215.0 * level, 165.0 * level, 135.0 * level
@@ -32,7 +32,7 @@ def draw_person(canvas: Canvas, dice: Random, x: float, z: float) -> None:
     broad = size * dice.uniform(0.115, 0.155)
     turn = dice.choice((-1.0, 1.0))
     stride = dice.uniform(0.02, 0.2) * size
-    top, legs, head = clothes(dice), clothes(dice), skin(dice)
+    top, legs, head = clothes(dice), clothes(dice), _skin(dice)
     label = labels.PERSON
 
     def at(across: float, up: float) -> tuple[float, float]:
@@ -179,4 +179,4 @@ def draw_rider(canvas: Canvas, dice: Random, x: float, z: float, heading: float,
     canvas.stroke([frame.at(shoulder, 0.22, high - 0.05), elbow, hand], 0.1, sleeve, label, z)
     helmet = motor or dice.random() < 0.5
     head = frame.at(shoulder + 0.06, 0.0, high + 0.18)
-    canvas.disc(head, 0.15 if motor else 0.12, paintwork(dice) if helmet else skin(dice), label, z)
+    canvas.disc(head, 0.15 if motor else 0.12, paintwork(dice) if helmet else _skin(dice), label, z)

@@ -237,7 +237,7 @@ def _add_segment(
                 scene.add(z1 + 0.1, lambda canvas, own: roadside.draw_hedge(canvas, own, *back, wood, leaves))
     if kind == "trees" or dice.random() < 0.5:
         for _ in range(dice.randint(1, 3)):
-            add_tree(
+            _add_tree(
                 scene,
                 side * (edge + dice.uniform(1.0, 6.0)),
                 dice.uniform(z0, z1),
@@ -246,7 +246,7 @@ def _add_segment(
             )
 
 
-def add_tree(scene: Scene, across: float, z: float, leaves: Color, radius: float) -> None:
+def _add_tree(scene: Scene, across: float, z: float, leaves: Color, radius: float) -> None:
     """Add a tree and the shade below it."""
     if z < 5.0:
         return
@@ -282,7 +282,7 @@ def add_furniture(scene: Scene, street: Street) -> None:
             z = dice.uniform(6.0, 16.0)
             while z < 90.0:
                 if dice.random() < 0.85:
-                    add_tree(scene, kerb + side * 0.4, z, street.leaves, size * dice.uniform(0.8, 1.2))
+                    _add_tree(scene, kerb + side * 0.4, z, street.leaves, size * dice.uniform(0.8, 1.2))
                 z += step
         for _ in range(dice.choice((0, 0, 0, 1, 2))):
             across = side * dice.uniform(section.strip, section.walk)

@@ -61,7 +61,7 @@ def leaf_color(dice: Random) -> Color:
     return level * 0.95, level * 0.9, level * dice.uniform(0.7, 0.85)
 
 
-def random_facade(dice: Random) -> Facade:
+def _random_facade(dice: Random) -> Facade:
     """A house front."""
     bands = dice.random() < 0.2
     glass = dice.uniform(25.0, 130.0)
@@ -87,7 +87,7 @@ def _through(canvas: Canvas, color: Color, label: int, z: float, shade: float) -
     return (*canvas.air.through(color, z, shade), float(label))
 
 
-def draw_front(
+def _draw_front(
     canvas: Canvas,
     dice: Random,
     facade: Facade,
@@ -163,7 +163,7 @@ def draw_house(
         roof: whether a pitched roof stands on it.
     """
     view = canvas.view
-    facade = random_facade(dice)
+    facade = _random_facade(dice)
     near, far = view.lateral(side * across, z0), view.lateral(side * across, z1)
     if roof:
         ridge = height + dice.uniform(1.5, 4.0)
@@ -176,8 +176,8 @@ def draw_house(
         canvas.fill([eaves[0], top[1], *gable], facade.wall, labels.BUILDING, z0, 0.8)
     depth = dice.uniform(8.0, 14.0)
     if z0 > NEAREST:
-        draw_front(canvas, dice, facade, (near, z0), (near + side * depth, z0), height)
-    draw_front(canvas, dice, facade, (near, z0), (far, z1), height)
+        _draw_front(canvas, dice, facade, (near, z0), (near + side * depth, z0), height)
+    _draw_front(canvas, dice, facade, (near, z0), (far, z1), height)
 
 
 def draw_wall(

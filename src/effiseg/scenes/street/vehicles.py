@@ -11,7 +11,7 @@ from effiseg.scenes.street import labels
 from effiseg.scenes.street.canvas import Canvas, Color, Glow, Point, View
 from effiseg.scenes.street.roadside import plaster
 
-GLASS = (48.0, 55.0, 62.0)
+_GLASS = (48.0, 55.0, 62.0)
 _RED = (170.0, 25.0, 25.0)
 _WHITE = (235.0, 232.0, 215.0)
 
@@ -74,7 +74,7 @@ class Body:
 _CIRCLE = [(math.cos(math.tau * i / 10), math.sin(math.tau * i / 10)) for i in range(10)]
 
 
-def draw_body(canvas: Canvas, frame: Frame, body: Body) -> None:
+def _draw_body(canvas: Canvas, frame: Frame, body: Body) -> None:
     """Draw the surfaces of a body that the camera sees, far ones first."""
     z, label, half = frame.z, body.label, 0.5 * body.width
     detailed = canvas.pixels_per_metre(z) > 4.0
@@ -123,7 +123,7 @@ def draw_body(canvas: Canvas, frame: Frame, body: Body) -> None:
                 canvas.fill(rim, (125, 125, 128), label, z, shade)
 
 
-def draw_end_lamps(canvas: Canvas, frame: Frame, body: Body, height: float, braking: bool) -> None:
+def _draw_end_lamps(canvas: Canvas, frame: Frame, body: Body, height: float, braking: bool) -> None:
     """Draw the lamps and the number plate at the end that the camera sees; by night the lamps glow."""
     z, half = frame.z, 0.5 * body.width
     rear = frame.eye_along < 0
@@ -163,7 +163,7 @@ def paintwork(dice: Random) -> Color:
     return red * level, green * level, blue * level
 
 
-def car_body(dice: Random) -> Body:
+def _car_body(dice: Random) -> Body:
     """A saloon, hatchback, off-roader or van."""
     kind = dice.choices(("saloon", "hatch", "suv", "van"), (3, 4, 2, 1.2))[0]
     paint = paintwork(dice)
@@ -181,7 +181,7 @@ def car_body(dice: Random) -> Body:
     shape = [*rear, (front_roof, top - 0.02), (cowl, belt + 0.03), (nose, 0.56 * top), (0.5, 0.3)]
     profile = [(a * length, u) for a, u in shape]
     level = dice.uniform(0.7, 1.7)
-    glass = (GLASS[0] * level, GLASS[1] * level, GLASS[2] * level)
+    glass = (_GLASS[0] * level, _GLASS[1] * level, _GLASS[2] * level)
     pane = [
         (tail + 0.03, belt + 0.05),
         (rear_roof + 0.02, top - 0.1),
@@ -203,11 +203,11 @@ def car_body(dice: Random) -> Body:
 
 def draw_car(canvas: Canvas, dice: Random, x: float, z: float, heading: float) -> None:
     """Draw a car of random make."""
-    body, frame = car_body(dice), Frame(canvas.view, x, z, heading)
+    body, frame = _car_body(dice), Frame(canvas.view, x, z, heading)
     braking = dice.random() < 0.25
-    draw_body(canvas, frame, body)
+    _draw_body(canvas, frame, body)
     if canvas.pixels_per_metre(z) > 5.0:
-        draw_end_lamps(canvas, frame, body, 0.72, braking)
+        _draw_end_lamps(canvas, frame, body, 0.72, braking)
 
 
 def _box(length: float, low: float, top: float, bevel: float) -> list[tuple[float, float]]:
@@ -248,7 +248,7 @@ def draw_bus(canvas: Canvas, dice: Random, x: float, z: float, heading: float) -
     paint, lower = paintwork(dice), paintwork(dice)
     lower = paint if dice.random() < 0.6 else lower
     level = dice.uniform(0.6, 1.8)
-    glass = (GLASS[0] * level, GLASS[1] * level, GLASS[2] * level)
+    glass = (_GLASS[0] * level, _GLASS[1] * level, _GLASS[2] * level)
     half = 0.5 * length
     low, high = dice.uniform(1.0, 1.4), top - dice.uniform(0.5, 0.8)
     windows = _panes(-half + 0.3, half - 0.3, low, high, dice.uniform(1.2, 2.2), glass)
@@ -267,12 +267,12 @@ def draw_bus(canvas: Canvas, dice: Random, x: float, z: float, heading: float) -
         labels.BUS,
     )
     frame = Frame(canvas.view, x, z, heading)
-    draw_body(canvas, frame, body)
+    _draw_body(canvas, frame, body)
     rear = frame.eye_along < 0
     _end_window(canvas, frame, body, 1.7 if rear else 1.0, high + 0.1, glass)
     if not rear and dice.random() < 0.7:
         _end_window(canvas, frame, body, high + 0.2, high + 0.45, (220.0, 150.0, 40.0))
-    draw_end_lamps(canvas, frame, body, 0.8, dice.random() < 0.3)
+    _draw_end_lamps(canvas, frame, body, 0.8, dice.random() < 0.3)
 
 
 def draw_truck(canvas: Canvas, dice: Random, x: float, z: float, heading: float) -> None:
@@ -283,7 +283,7 @@ def draw_truck(canvas: Canvas, dice: Random, x: float, z: float, heading: float)
     half = 0.5 * (cab_length + load_length)
     cab_paint, box_paint = paintwork(dice), paintwork(dice)
     level = dice.uniform(0.7, 1.6)
-    glass = (GLASS[0] * level, GLASS[1] * level, GLASS[2] * level)
+    glass = (_GLASS[0] * level, _GLASS[1] * level, _GLASS[2] * level)
     split = half - cab_length
     kind = dice.choices(("box", "flat", "tank"), (5, 2, 1))[0]
     top = {"box": dice.uniform(2.8, 3.9), "flat": dice.uniform(1.5, 2.4), "tank": dice.uniform(2.6, 3.1)}[kind]
@@ -335,8 +335,8 @@ def draw_truck(canvas: Canvas, dice: Random, x: float, z: float, heading: float)
     ]
     # What is nearest comes last: the cab when seen from the front, the load from behind.
     for body in parts if frame.eye_along > 0 else (parts[2], parts[0], parts[1]):
-        draw_body(canvas, frame, body)
-    draw_end_lamps(canvas, frame, parts[2] if frame.eye_along > 0 else parts[0], 0.75, dice.random() < 0.3)
+        _draw_body(canvas, frame, body)
+    _draw_end_lamps(canvas, frame, parts[2] if frame.eye_along > 0 else parts[0], 0.75, dice.random() < 0.3)
 
 
 def draw_train_car(
@@ -355,7 +355,7 @@ def draw_train_car(
     """
     paint, lower = paintwork(dice), paintwork(dice)
     level = dice.uniform(0.6, 1.5)
-    glass = (GLASS[0] * level, GLASS[1] * level, GLASS[2] * level)
+    glass = (_GLASS[0] * level, _GLASS[1] * level, _GLASS[2] * level)
     top, width = dice.uniform(3.2, 3.6), dice.uniform(2.3, 2.65)
     half = 0.5 * length
     windows = _panes(-half + 0.4, half - 0.4, 1.35, top - 0.75, dice.uniform(1.0, 1.8), glass)
@@ -363,10 +363,10 @@ def draw_train_car(
     colors = [paint, paint, (90.0, 90.0, 92.0), glass, paint]
     body = Body(_box(length, 0.25, top, 0.3), colors, paint, width, windows, (), 0.0, labels.TRAIN)
     frame = Frame(canvas.view, x, z, heading)
-    draw_body(canvas, frame, body)
+    _draw_body(canvas, frame, body)
     if first:
         _end_window(canvas, frame, body, 1.2, top - 0.5, glass)
         _end_window(canvas, frame, body, top - 0.42, top - 0.2, (225.0, 160.0, 50.0))
-        draw_end_lamps(canvas, frame, body, 0.7, False)
+        _draw_end_lamps(canvas, frame, body, 0.7, False)
         bow = [frame.at(0.0, 0.0, top), frame.at(0.8, 0.0, top + 0.9), frame.at(0.0, 0.0, top + 1.6)]
         canvas.stroke(bow, 0.08, (50.0, 50.0, 52.0), labels.TRAIN, z)
