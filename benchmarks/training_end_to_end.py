@@ -112,7 +112,7 @@ def own_loop(measurement: Measurement, device: torch.device) -> dict[str, Any]:
         os.environ["EFFISEG_CACHE"] = folder
         config = end_to_end_config(measurement, "paper", epochs=3)
         spec = load_dataset_spec(config.data)
-        training = effiseg_training(build_task(config, build_student(config, spec), None, None), device)
+        training = effiseg_training(build_task(config, build_student(config, spec), (), None), device)
         data = SegmentationDataModule(config, spec)
         batches = iter(data.train_dataloader())
         run_epoch(islice(batches, data.batches_per_epoch), training)

@@ -31,6 +31,7 @@ from effiseg.benchmark.worker import peak_memory_mib, reset_peak_memory, residen
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig, Variant
 from effiseg.config.training import OptimizerConfig, TrainConfig, TrainingPrecision
+from effiseg.distillation import SegFormerTeacher
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.segformer import SegFormer
 from effiseg.training.trainer import build_task
@@ -132,14 +133,14 @@ def equal_contenders(measurement: Measurement, device: torch.device) -> tuple[di
     batch, plain = equal_batches(measurement, ours.metadata, 1, device)[0]
     trainings = {
         "transformers": transformers_training(theirs, device),
-        "effiseg": effiseg_training(build_task(measurement.config(), ours, None, None), device),
+        "effiseg": effiseg_training(build_task(measurement.config(), ours, (), None), device),
     }
     precision = measurement.precision
     if precision != "float32" or measurement.compile:
         ours, theirs = same_models(measurement.variant, device)
         trainings[f"transformers {precision}"] = transformers_training(theirs, device, precision)
         config = measurement.config(precision=precision, compile=measurement.compile)
-        trainings[f"effiseg {precision}"] = effiseg_training(build_task(config, ours, None, None), device)
+        trainings[f"effiseg {precision}"] = effiseg_training(build_task(config, ours, (), None), device)
     return trainings, {name: batch if name.startswith("effiseg") else plain for name in trainings}
 
 
@@ -162,7 +163,7 @@ def assert_equal_steps(measurement: Measurement, device: torch.device, steps: in
     """The losses of some steps on changing batches, asserted equal on both sides."""
     ours, theirs = same_models(measurement.variant, device)
     batches = equal_batches(replace(measurement, batch=min(2, measurement.batch)), ours.metadata, steps, device)
-    mine = effiseg_training(build_task(measurement.config(), ours, None, None), device)
+    mine = effiseg_training(build_task(measurement.config(), ours, (), None), device)
     other = transformers_training(theirs, device)
     losses = {
         "effiseg": [mine.step(batch).item() for batch, _ in batches],
@@ -191,12 +192,12 @@ def measure_distillation(measurement: Measurement) -> dict[str, Any]:
     device = measurement.prepare()
     config = measurement.config(precision=measurement.precision, compile=measurement.compile)
     students = [SegFormer(measurement.variant, CLASSES) for _ in range(2)]
-    teacher = SegFormer(measurement.teacher, CLASSES)
+    teacher = SegFormerTeacher(SegFormer(measurement.teacher, CLASSES))
     batch, _ = equal_batches(measurement, teacher.metadata, 1, device)[0]
     trainings = {
-        "plain": effiseg_training(build_task(config, students[0], None, None), device),
+        "plain": effiseg_training(build_task(config, students[0], (), None), device),
         "distillation": effiseg_training(
-            build_task(replace(config, distillation=DISTILLATION), students[1], teacher, None), device
+            build_task(replace(config, distillation=DISTILLATION), students[1], (teacher,), None), device
         ),
     }
     functions = {name: step_on(training, batch) for name, training in trainings.items()}
@@ -223,7 +224,7 @@ def measure_memory(measurement: Measurement, side: Side) -> dict[str, float]:
     batch, plain = equal_batches(measurement, metadata, 1, device)[0]
     if side == "effiseg":
         model = SegFormer(measurement.variant, CLASSES)
-        function = step_on(effiseg_training(build_task(measurement.config(), model, None, None), device), batch)
+        function = step_on(effiseg_training(build_task(measurement.config(), model, (), None), device), batch)
     else:
         function = step_on(transformers_training(transformers_model(measurement.variant), device), plain)
     for _ in range(3):

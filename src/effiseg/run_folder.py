@@ -48,10 +48,9 @@ class RunFolder:
         """Share and weight of every class in the training split."""
         return self.path / "class_statistics.json"
 
-    @property
-    def teacher(self) -> Path:
-        """Evaluation of the teacher before distillation; only in runs that distil."""
-        return self.path / "teacher.json"
+    def teacher_evaluation(self, number: int = 1) -> Path:
+        """Evaluation of a teacher before distillation, the first or another one; only in runs that distil."""
+        return self.path / ("teacher.json" if number == 1 else f"teacher-{number}.json")
 
     @property
     def initialization(self) -> Path:
@@ -174,14 +173,14 @@ class ComparisonFolder:
         runs = [RunFolder(path) for path in (self.path / "runs").glob("*") if RunFolder(path).is_run]
         return sorted(runs, key=lambda run: (run.config.stat().st_mtime_ns, run.path.name))
 
-    def teacher_evaluation(self, split: str) -> Path:
-        """Evaluation of a teacher that was not trained here; may be written before the settings."""
-        return self.path / f"teacher-evaluation-{split}.json"
+    def teacher_evaluation(self, split: str, row: str = "teacher") -> Path:
+        """Evaluation of a teacher that was not trained here, by its row; may be written before the settings."""
+        return self.path / f"{row}-evaluation-{split}.json"
 
     @property
     def is_comparison(self) -> bool:
         """Whether a comparison was started here."""
-        return self.settings.is_file() or any(self.path.glob("teacher-evaluation-*.json"))
+        return self.settings.is_file() or any(self.path.glob("teacher*-evaluation-*.json"))
 
 
 def is_new(folder: Path) -> bool:

@@ -108,8 +108,11 @@ SMALL = ("--image_size", "32x32", "--batch_size", "4", "--epochs", "1", "--worke
         (["--data", "DATA", "--recipe", "kd", "--teacher", "nowhere"], "nowhere: no such folder"),
         (["--data", "DATA", "--recipe", "kd", "--teacher", "DATA"], "is a file"),
         (["--data", "DATA", "--recipe", "kd", "--teacher", "FOLDER"], "holds neither config.json nor"),
-        (["--data", "DATA", "--recipe", "kd", "--teacher", "MODELS/four"], "MODELS/four: cannot teach on this data"),
-        (["--data", "DATA", "--recipe", "kd", "--teacher", "MODELS/renamed"], "MODELS/renamed: cannot teach"),
+        (
+            ["--data", "DATA", "--recipe", "kd_logit", "--teacher", "MODELS/four"],
+            "MODELS/four: cannot teach on this data",
+        ),
+        (["--data", "DATA", "--recipe", "kd_logit", "--teacher", "MODELS/renamed"], "MODELS/renamed: cannot teach"),
         (
             ["--data", "DATA", "--recipe", "kd", "--teacher", "MODELS/constant"],
             "no more than always predicting the most frequent class",

@@ -17,16 +17,21 @@ import torch
 
 from effiseg.comparison import ablation, samples
 from effiseg.comparison.ablation import ablate
+from effiseg.comparison.given_teachers import given_teacher_rows
 from effiseg.comparison.plan import PlannedRun, planned_runs
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import make_settings, settings_dict
+from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.errors import ModelError, ResourceError, RunError, UsageError
 from effiseg.metrics.confusion_matrix import class_iou
+from effiseg.models.pretrained import save_pretrained
+from effiseg.models.segformer import SegFormer
 from effiseg.nested import flatten
 from effiseg.report.page import write_report
+from effiseg.report.row_titles import row_title
 from effiseg.report.samples import read_samples
 from effiseg.results import AblationResult, EvaluationResult, mean_or_none
-from effiseg.run_folder import RunFolder
+from effiseg.run_folder import ComparisonFolder, RunFolder
 from effiseg.training.memory_advice import shortage_error
 
 SHARED: dict[str, Any] = {
@@ -95,6 +100,30 @@ def test_shared_settings_reach_every_row_and_nothing_else_differs(colour_data: P
         "distillation.feature_weight", "distillation.patch_embedding_weight",
     }  # fmt: skip
     assert {key for key in baseline if teacher[key] != baseline[key]} == {"recipe", "out", "model.variant"}
+
+
+def test_several_teachers_are_rows_and_teach_every_row_that_distils(
+    colour_data: Path, teacher_run: Path, tmp_path: Path
+) -> None:
+    save_pretrained(SegFormer("b0", 5), tmp_path / "stranger")
+    given = [str(teacher_run), str(tmp_path / "stranger"), str(teacher_run / "model")]
+    config = settings(
+        colour_data, tmp_path / "out", teacher=given, teacher_weights=[1, 2, 3], recipes=["baseline", "kd"]
+    )
+    plan = planned_runs(config, {**SHARED, "teacher": given, "teacher_weights": [1, 2, 3]})
+    assert [planned.config.teachers for planned in plan] == [[], given]
+    assert [planned.config.teacher_weights for planned in plan] == [None, [1.0, 2.0, 3.0]]
+    said: list[str] = []
+    folder = ComparisonFolder(tmp_path / "out")
+    arguments = config, load_dataset_spec(config.data), plan, plan[0].config, folder, said.append
+    rows = given_teacher_rows(*arguments)
+    assert [row.name for row in rows] == ["teacher", "teacher_3"]
+    assert [row_title(row.name) for row in rows] == ["Teacher", "Teacher 3"]
+    assert rows[0].miou == rows[1].miou
+    assert said == [f"{given[1]}: has other classes than the data: its features teach, and it is not evaluated"]
+    files = sorted(path.name for path in folder.path.iterdir())
+    assert files == ["teacher-evaluation-val.json", "teacher_3-evaluation-val.json"]
+    assert folder.is_comparison
 
 
 def test_a_file_is_a_row_named_after_it(colour_data: Path, tmp_path: Path) -> None:
@@ -361,7 +390,7 @@ def test_want_of_memory_is_mended_for_all_rows(
 def test_a_teacher_with_other_classes_is_refused(colour_data: Path, teacher_run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(f"path: {colour_data.parent}\ntrain: images/train\nval: images/val\nnames: [a, b, c, d]\n")
-    config = settings(other, tmp_path / "out", teacher=str(teacher_run), recipes=["kd"])
-    with pytest.raises(ModelError, match="cannot teach on this data"):
+    config = settings(other, tmp_path / "out", teacher=str(teacher_run), recipes=["kd", "kd_logit"])
+    with pytest.raises(ModelError, match=r"row kd_logit: .*: cannot teach on this data"):
         ablate(config, SHARED)
     assert not (tmp_path / "out" / "runs").exists()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from effiseg.config.command_line import parse_command
 from effiseg.config.comparison import OWN_SETTINGS, AblationConfig
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig
+from effiseg.config.parsing import keyword_layers, make_settings
 from effiseg.config.training import OptimizerConfig, TrainConfig
 from effiseg.errors import UsageError
 
@@ -121,3 +124,23 @@ def test_any_term_needs_a_teacher(name: str) -> None:
 def test_the_comparison_s_own_settings() -> None:
     own = {"split", "recipes", "seeds", "teacher_recipe", "teacher_epochs", "latency_size", "teacher_init"}
     assert own == OWN_SETTINGS
+
+
+def test_teachers_are_given_one_after_another_or_as_a_list(tmp_path: Path) -> None:
+    def parsed(*words: str) -> TrainConfig:
+        return parse_command(TrainConfig, list(words), prog="effiseg train", description="", with_recipe=True)
+
+    assert parsed().teachers == []
+    assert parsed("--teacher", "a,b").teacher == "a,b"  # a path may hold a comma
+    both = parsed("--teacher", "runs/a", "--teacher=runs/b", "--teacher_weights", "2,1")
+    assert (both.teacher, both.teachers, both.teacher_weights) == (["runs/a", "runs/b"],) * 2 + ([2.0, 1.0],)
+    assert parsed("--teacher", "null", "--teacher", "a").teacher == "a"
+    for text, teacher in (("teacher: old", "old"), ("teacher: [one]", "one"), ("teacher: [x, y, z]", ["x", "y", "z"])):
+        (tmp_path / "own.yaml").write_text(text + "\n")
+        assert parsed("--config", str(tmp_path / "own.yaml")).teacher == teacher
+        assert parsed("--config", str(tmp_path / "own.yaml"), "--teacher", "w").teacher == "w"
+    layers = keyword_layers(TrainConfig, "effiseg.train", {"teacher": [tmp_path / "a", "b"]})
+    assert make_settings(TrainConfig, *layers).teacher == [str(tmp_path / "a"), "b"]
+    for weights, found in (([1.0], "needs a number for each teacher; found 1"), ([1.0, 0.0], "greater than 0")):
+        with pytest.raises(UsageError, match=found):
+            TrainConfig(teacher=["a", "b"], teacher_weights=weights)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from effiseg.config.loss import DistillationConfig, TermName
-from effiseg.distillation import Distiller, kl_distillation_loss
+from effiseg.distillation import Distiller, SegFormerTeacher, WeightedTeacher, kl_distillation_loss
 from effiseg.distillation.cwd import channel_distillation_loss
 from effiseg.distillation.dist import correlation_loss, pearson
 from effiseg.distillation.feature_mse import standardized_feature_loss
@@ -185,7 +185,7 @@ def test_every_term_of_the_settings_teaches_the_student_and_its_own_projections(
     torch.manual_seed(0)
     student, teacher = SegFormer("b0", 4, drop_path_rate=0.0), SegFormer("b1", 4)
     config = DistillationConfig(**{f"{name}_weight": 1.0 for name in get_args(TermName)})
-    distiller = Distiller(student, teacher, distillation_terms(config))
+    distiller = Distiller(student, [WeightedTeacher(1.0, SegFormerTeacher(teacher))], distillation_terms(config))
     images = torch.randn(2, 3, 64, 64)
     features = student.forward_features(images)
     terms = distiller(images, features, student.decode(features.feature_maps))

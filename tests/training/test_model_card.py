@@ -34,7 +34,7 @@ def card(tmp_path: Path, config: TrainConfig = CONFIG, **own: Any) -> tuple[dict
     """Front matter and text."""
     run = RunFolder(tmp_path / "my run")
     write_json(run.class_statistics, {"shares": {"road": 0.75}, "weights": {}})
-    write_json(run.teacher, {"miou": 77.7})
+    write_json(run.teacher_evaluation(), {"miou": 77.7})
     text = model_card(run, config, ModelMetadata(names=NAMES), results(**own))
     _, front, body = text.split("---\n", 2)
     return yaml.safe_load(front), body

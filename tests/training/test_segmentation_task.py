@@ -15,6 +15,7 @@ from torch import Tensor
 from effiseg import losses
 from effiseg.config.loss import DistillationConfig, LossConfig, LossName
 from effiseg.config.training import TrainConfig
+from effiseg.distillation import SegFormerTeacher
 from effiseg.files import read_json
 from effiseg.models.segformer import SegFormer
 from effiseg.training.distillation_task import DistillationTask
@@ -94,7 +95,9 @@ def distilling(kl: float = 0.7, feature: float = 0.4, patch: float = 0.2) -> Dis
         ema_decay=0.9,
         distillation=DistillationConfig(kl_weight=kl, feature_weight=feature, patch_embedding_weight=patch),
     )
-    return DistillationTask(SegFormer("b0", K, drop_path_rate=0.0), SegFormer("b1", K), config, WEIGHTS)
+    return DistillationTask(
+        SegFormer("b0", K, drop_path_rate=0.0), [SegFormerTeacher(SegFormer("b1", K))], config, WEIGHTS
+    )
 
 
 def test_the_total_is_equation_9() -> None:
@@ -130,7 +133,7 @@ def test_projections_have_the_places_that_checkpoints_of_0_1_have() -> None:
     old = read_json(Path(__file__).with_name("distiller_of_0_1.json"))
     settings = {"feature_weight": 1.0, "patch_embedding_weight": 1.0, "feature_stage_weights": [1, 0, 1, 1]}
     config = TrainConfig(distillation=DistillationConfig(kl_weight=0.5, **settings))
-    task = DistillationTask(SegFormer("b0", 5), SegFormer("b1", 5), config, None)
+    task = DistillationTask(SegFormer("b0", 5), [SegFormerTeacher(SegFormer("b1", 5))], config, None)
     tensors = {name: list(tensor.shape) for name, tensor in task.state_dict().items() if "distiller." in name}
     assert list(tensors.items()) == list(old["tensors"].items())
     names = {id(parameter): name for name, parameter in task.named_parameters()}
@@ -142,13 +145,14 @@ def test_the_teacher_is_in_no_state_and_never_trained() -> None:
     task = distilling()
     prefixes = {name.split(".")[0] for name in task.state_dict()}
     assert prefixes == {"student", "ema", "distiller"}
-    teacher = {id(p) for p in task.distiller.teacher.parameters()}
-    assert not teacher & {id(p) for p in task.parameters()}
+    (teacher,) = task.distiller.teachers
+    assert isinstance(teacher, SegFormerTeacher)
+    assert not {id(p) for p in teacher.model.parameters()} & {id(p) for p in task.parameters()}
     optimizer = task.configure_optimizers()
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert trained == {id(p) for module in (task.student, task.distiller) for p in module.parameters()}
     task.train()
-    assert not task.distiller.teacher.training
+    assert not teacher.model.training
     assert not any("teacher" in name for name in task.state_dict())
 
 

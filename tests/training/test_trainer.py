@@ -78,7 +78,7 @@ def test_a_run_leaves_what_the_documents_promise(small_config: Config) -> None:
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
     for path in (run.config, run.environment, run.class_statistics, run.metrics, run.last_checkpoint, run.results):
         assert path.is_file(), path
-    assert not run.teacher.exists()
+    assert not run.teacher_evaluation().exists()
     rows = rows_of(run)
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6")]
     assert {"loss", "lr", "val_miou"} <= rows[0].keys()

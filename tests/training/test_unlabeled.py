@@ -16,6 +16,7 @@ from effiseg.config.comparison import AblationConfig
 from effiseg.config.loss import DistillationConfig
 from effiseg.config.training import TrainConfig
 from effiseg.data.unlabeled import UnlabeledImages
+from effiseg.distillation import SegFormerTeacher
 from effiseg.distillation.logits import kl_distillation_loss
 from effiseg.errors import RunError, UsageError
 from effiseg.files import read_json, read_yaml, write_yaml
@@ -33,9 +34,8 @@ def task() -> DistillationTask:
     """A student in training mode with class weights, and a teacher."""
     torch.manual_seed(0)
     student = SegFormer("b0", K, drop_path_rate=0.0, classifier_dropout=0.0)
-    made = DistillationTask(
-        student, SegFormer("b0", K), TrainConfig(distillation=DISTILLING), torch.tensor([1.0, 3.0, 0.5, 2.0])
-    )
+    teachers = [SegFormerTeacher(SegFormer("b0", K))]
+    made = DistillationTask(student, teachers, TrainConfig(distillation=DISTILLING), torch.tensor([1.0, 3.0, 0.5, 2.0]))
     return made.train()
 
 
@@ -107,7 +107,9 @@ def test_each_network_sees_its_own_view(task: DistillationTask) -> None:
     normalize = task.student.metadata.normalize
     with torch.no_grad():
         student = task.student(normalize(torch.cat([images, unlabeled.student])))
-        teacher = task.distiller.teacher(normalize(torch.cat([images, unlabeled.teacher])))
+        (teaching,) = task.distiller.teachers
+        assert isinstance(teaching, SegFormerTeacher)
+        teacher = teaching.model(normalize(torch.cat([images, unlabeled.teacher])))
     torch.testing.assert_close(found.detach(), kl_distillation_loss(student, teacher))
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from effiseg.allocator import keep_freed_memory
-from effiseg.benchmark.complexity import complexity
+from effiseg.comparison.given_teachers import COMPLEXITY_SIZE, given_teacher_rows, with_complexity
 from effiseg.comparison.plan import (
     PlannedRun,
     changed_settings,
@@ -21,9 +20,8 @@ from effiseg.comparison.plan import (
 )
 from effiseg.comparison.samples import save_samples_of_rows
 from effiseg.comparison.speed import add_latency
-from effiseg.config.comparison import BASELINE_ROW, TEACHER_ROW, AblationConfig
+from effiseg.config.comparison import BASELINE_ROW, AblationConfig, teacher_row
 from effiseg.config.data import parse_image_size
-from effiseg.config.model import ModelConfig
 from effiseg.config.parsing import settings_dict
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
@@ -34,19 +32,17 @@ from effiseg.evaluation.evaluator import evaluate
 from effiseg.files import read_json, write_json, write_yaml
 from effiseg.inference.framing import Framing
 from effiseg.inference.network import trained_network
-from effiseg.models.pretrained import from_pretrained, weights_digest
-from effiseg.models.segformer import SegFormer
+from effiseg.models.pretrained import from_pretrained
 from effiseg.nested import flatten
 from effiseg.report.results_table import write_results_table
+from effiseg.report.row_titles import is_teacher, row_title
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
 from effiseg.run_folder import ComparisonFolder, RunFolder, is_new, resolve_model
-from effiseg.training.teacher import check_teacher, read_teacher
 from effiseg.training.trainer import resume, train
 
 Message = Callable[[str], None]
 # Settings in which rows may differ without that being a difference between strategies.
-_BOOKKEEPING = frozenset({"out", "recipe", "seed", "teacher", "init_digest"})
-_COMPLEXITY_SIZE = (512, 1024)
+_BOOKKEEPING = frozenset({"out", "recipe", "seed", "teacher", "teacher_weights", "init_digest"})
 
 
 def ablate(
@@ -84,7 +80,7 @@ def ablate(
     for planned in plan:
         check_same_settings(planned)
     reference = row_config(config, shared, BASELINE_ROW)
-    given = None if config.teacher is None else _given_teacher_row(config, spec, reference, folder)
+    given = given_teacher_rows(config, spec, plan, reference, folder, message)
     if resolve_device(config.device) == "cpu":
         keep_freed_memory()
     write_yaml(folder.settings, settings_dict(config))
@@ -110,8 +106,7 @@ def ablate(
         _write_outputs(result, folder)
     warn_of_weak_teacher(result, message)
     models = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
-    if config.teacher is not None:
-        models[TEACHER_ROW] = resolve_model(config.teacher)
+    models |= {teacher_row(number): resolve_model(path) for number, path in enumerate(config.teachers, 1)}
     if config.latency_size is not None:
         message(f"timing every architecture at {config.latency_size}, batch 1")
         add_latency(result, models, parse_image_size(config.latency_size), resolve_device(config.device))
@@ -126,12 +121,13 @@ def ablate(
 def warn_of_weak_teacher(result: AblationResult, message: Message) -> None:
     """Say it where the teacher does not lead: what its students learn from it is then worth little."""
     miou = {row.name: row.miou for row in result.rows}
-    teacher, baseline = miou.get(TEACHER_ROW), miou.get(BASELINE_ROW)
-    if teacher is not None and baseline is not None and teacher < baseline:
-        message(
-            f"warning: the teacher has {teacher:.2f} % mIoU and the baseline {baseline:.2f} %; distillation wants a "
-            "better teacher: give --teacher, or more --teacher_epochs"
-        )
+    baseline = miou.get(BASELINE_ROW)
+    for name, teacher in miou.items():
+        if is_teacher(name) and teacher is not None and baseline is not None and teacher < baseline:
+            message(
+                f"warning: the {row_title(name).lower()} has {teacher:.2f} % mIoU and the baseline {baseline:.2f} %; "
+                "distillation wants a better teacher: give --teacher, or more --teacher_epochs"
+            )
 
 
 def _check_ablation(config: AblationConfig) -> None:
@@ -183,7 +179,7 @@ def summarize(
     spec: DatasetSpec,
     reference: TrainConfig,
     done: list[tuple[PlannedRun, EvaluationResult]],
-    given: AblationRow | None,
+    given: list[AblationRow],
     *,
     complete: bool,
     command: str | None,
@@ -195,13 +191,13 @@ def summarize(
         spec: the data set.
         reference: what the baseline trains with, whether or not it is among the rows.
         done: finished runs and their evaluations.
-        given: the row of a teacher that was not trained here.
+        given: the rows of teachers that were not trained here.
         complete: whether no run is left to train.
         command: the command line to record; None takes the process's own.
     """
     names = list(dict.fromkeys(planned.row for planned, _ in done))
     rows = [_summarize_row(name, [(p, e) for p, e in done if p.row == name], reference) for name in names]
-    rows = [*([] if given is None else [given]), *rows]
+    rows = [*given, *rows]
     baseline = next((row for row in rows if row.name == BASELINE_ROW), None)
     for row in rows:
         row.compare_with(baseline)
@@ -233,7 +229,7 @@ def summarize(
             "ema_decay": reference.ema_decay,
             "precision": reference.precision,
             "device": resolve_device(reference.device),
-            "complexity_size": "x".join(map(str, _COMPLEXITY_SIZE)),
+            "complexity_size": "x".join(map(str, COMPLEXITY_SIZE)),
             "latency_size": config.latency_size,
             "latency_runtime": "PyTorch eager, fused",
         },
@@ -248,7 +244,7 @@ def _summarize_row(name: str, group: list[tuple[PlannedRun, EvaluationResult]], 
     runs = [_ablation_run(planned, evaluation) for planned, evaluation in group]
     settings = {k: v for k, v in own.items() if k not in _BOOKKEEPING and base.get(k) != v}
     row = AblationRow.over_seeds(name, config.recipe, evaluations, runs, settings)
-    return _with_complexity(row, config.model, len(evaluations[0].names))
+    return with_complexity(row, config.model, len(evaluations[0].names))
 
 
 def _ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> AblationRun:
@@ -262,40 +258,6 @@ def _ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> Ablation
         class_iou=evaluation.class_iou,
         steps=results["steps"],
     )
-
-
-def _given_teacher_row(
-    config: AblationConfig, spec: DatasetSpec, reference: TrainConfig, folder: ComparisonFolder
-) -> AblationRow:
-    """The row of a teacher that was not trained here; evaluated once and kept beside the results.
-
-    Raises:
-        ModelError: it has other classes, or does not beat always predicting the most frequent class.
-    """
-    assert config.teacher is not None
-    model = read_teacher(config.teacher, spec)
-    key = {
-        "weights": weights_digest(model.state_dict()),
-        "settings": [config.protocol, config.image_size, config.resize],
-    }
-    path = folder.teacher_evaluation(config.split)
-    kept = read_json(path) if path.is_file() else {}
-    if kept.get("key") == key:
-        evaluation = EvaluationResult.from_dict(kept["evaluation"], path)
-    else:
-        evaluation = check_teacher(model, config, spec, resolve_device(config.device), config.split)
-        write_json(path, {"key": key, "evaluation": evaluation.to_dict()})
-    own = {f"model.{name}": getattr(model, name) for name in ("variant", "patch_norm", "block_norm")}
-    base = flatten(settings_dict(reference))
-    settings = {key: value for key, value in own.items() if base[key] != value}
-    row = AblationRow.over_seeds(TEACHER_ROW, f"given: {config.teacher}", [evaluation], [], settings)
-    return _with_complexity(row, model, spec.num_classes)
-
-
-def _with_complexity(row: AblationRow, model: ModelConfig | SegFormer, num_classes: int) -> AblationRow:
-    """The row with what its network takes to compute."""
-    work = complexity(model.variant, num_classes, _COMPLEXITY_SIZE, model.patch_norm, model.block_norm)
-    return replace(row, params_m=work.params / 1e6, gmacs=work.gmacs, gmacs_attention=work.gmacs_attention)
 
 
 def _write_outputs(result: AblationResult, folder: ComparisonFolder) -> None:

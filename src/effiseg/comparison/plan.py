@@ -17,6 +17,8 @@ from effiseg.run_folder import ComparisonFolder, RunFolder
 from effiseg.training.initialization import load_initialization, resolve_init
 from effiseg.training.trainer import with_absolute_paths
 
+_OF_ONE_RUN = {"recipe", "seed", "out", "teacher", "teacher_weights"}
+
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -45,7 +47,7 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
         UsageError: an unknown recipe, or settings that contradict a row.
     """
     folder = ComparisonFolder(config.out)
-    teacher = config.teacher
+    teacher, weights = config.teacher, config.teacher_weights
     plan: list[PlannedRun] = []
 
     # Another size of network cannot start from the rows' weights, but it can start as they do.
@@ -56,7 +58,7 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
         settings = for_teacher if row == TEACHER_ROW else shared
         planned = row_config(config, settings, recipe, seed=seed, out=str(folder.run(row, seed).path), **own)
         if planned.distillation.enabled:
-            planned = with_absolute_paths(replace(planned, teacher=teacher))
+            planned = with_absolute_paths(replace(planned, teacher=teacher, teacher_weights=weights))
         plan.append(PlannedRun(row, seed, planned))
 
     if teacher is None:
@@ -99,7 +101,7 @@ def row_config(config: AblationConfig, shared: dict[str, Any], recipe: str, **ow
 
     Unlabeled pictures are for the rows that learn from a teacher.
     """
-    kept = {k: v for k, v in shared.items() if k not in OWN_SETTINGS | {"recipe", "seed", "out", "teacher"}}
+    kept = {k: v for k, v in shared.items() if k not in OWN_SETTINGS | _OF_ONE_RUN}
     if config.init in INIT_WORDS:  # what the set of rows asks for stands in no layer
         kept = {"init": config.init, **kept}
     paths = {key: getattr(with_absolute_paths(config), key) for key in ("data", "data_root")}

@@ -8,12 +8,14 @@ from effiseg.benchmark.contender import Contender
 from effiseg.benchmark.latency import Schedule, measure
 from effiseg.models.pretrained import from_pretrained
 from effiseg.results import AblationResult
+from effiseg.run_folder import is_exported
 
 
 def add_latency(result: AblationResult, folders: dict[str, str], size: tuple[int, int], device: str) -> None:
     """Fill in latency_ms and fps: fused, eager PyTorch, float32, logits out, batch 1.
 
-    Each distinct architecture is timed once; rows that share one share its figure.
+    Each distinct architecture is timed once; rows that share one share its figure. A teacher that is an exported file
+    is another engine's and not timed.
 
     Args:
         result: its rows are changed.
@@ -25,6 +27,8 @@ def add_latency(result: AblationResult, folders: dict[str, str], size: tuple[int
     contenders: dict[str, Contender] = {}
     threads = torch.get_num_threads()
     for row in result.rows:
+        if is_exported(folders[row.name]):
+            continue
         model = from_pretrained(folders[row.name])
         kind = f"{model.variant} {model.patch_norm} {model.block_norm}"
         kinds[row.name] = kind
@@ -33,5 +37,7 @@ def add_latency(result: AblationResult, folders: dict[str, str], size: tuple[int
             contenders[kind] = Contender(model=kind, source=source, image_size=size, threads=threads, device=device)
     measured = dict(zip(contenders, measure(list(contenders.values()), Schedule()), strict=True))
     for row in result.rows:
+        if row.name not in kinds:
+            continue
         timed = measured[kinds[row.name]]
         row.latency_ms, row.fps = timed.latency_ms, timed.fps

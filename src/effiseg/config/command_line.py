@@ -119,7 +119,10 @@ def parse_layers(
         if name == "config":
             files.append(value)
         elif name in settings:
-            flags = merge_settings(flags, nest({name: read_value(settings[name].hint, value, name)}))
+            found = read_value(settings[name].hint, value, name)
+            if settings[name].is_repeated and (earlier := flags.get(name)) is not None:
+                found = [*earlier, found] if isinstance(earlier, list) else [earlier, found]
+            flags = merge_settings(flags, nest({name: found}))
         else:
             flags = merge_settings(flags, {name: section(parse_yaml(value, f"--{name}"), name)})
     return [*file_layers(files), ("command line", flags)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -20,6 +21,11 @@ RECIPE_SETS = {
 """Words that stand for rows: the paper's, distillers side by side, losses side by side, every row that ships."""
 TEACHER_ROW = "teacher"
 BASELINE_ROW = "baseline"
+
+
+def teacher_row(number: int) -> str:
+    """The row of a teacher, counted from 1: teacher, teacher_2, …"""
+    return TEACHER_ROW if number == 1 else f"{TEACHER_ROW}_{number}"
 
 
 @dataclass
@@ -56,7 +62,7 @@ class AblationConfig(TrainConfig):
         rows = [Path(recipe).stem for recipe in self.recipes]
         if not rows or len(set(rows)) != len(rows):
             raise UsageError(f"recipes must be one or more of different names; found {', '.join(self.recipes)}")
-        if TEACHER_ROW in rows:
+        if any(re.fullmatch(rf"{TEACHER_ROW}(_\d+)?", row) for row in rows):
             raise UsageError("the teacher is a row already; leave it out of recipes")
         if self.early_stop_epochs is not None or self.select != "last":
             raise UsageError("a comparison trains every row equally long and takes its last weights: "

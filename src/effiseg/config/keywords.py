@@ -22,10 +22,11 @@ ImageSize = str | tuple[int, int]
 
 class _TrainingKeywords(TypedDict, total=False):
     data_root: PathLike | None
-    teacher: PathLike | None
     unlabeled: PathLike | Sequence[PathLike] | None
     unlabeled_ratio: float | None
     unlabeled_jitter: float | None
+    teacher: PathLike | Sequence[PathLike] | None
+    teacher_weights: Sequence[float] | None
     init: PathLike | None
     init_digest: str | None
     epochs: int | None

@@ -89,8 +89,11 @@ class TrainConfig:
     """Run folder to write; must not exist yet."""
     recipe: str = "baseline"
     """Name of the recipe, or a YAML file, whose settings come before all others."""
-    teacher: str | None = None
-    """Teacher for distillation: a run folder, a model folder or a transformers folder."""
+    teacher: str | list[str] | None = None
+    """Teacher for distillation: a run folder, a model folder, a transformers folder or an exported file, which gives
+    logits alone. Given again, or as a list, there are several."""
+    teacher_weights: list[float] | None = None
+    """Weight of each teacher, where there are several; null: all alike. Terms are weighted means over the teachers."""
     init: str | None = "auto"
     """Weights to start from. auto: the starter that comes with effiseg, where the size has one. starter: that one, or
     an error. scratch, or null: weights drawn by `seed`. Or a run, model or transformers folder, a Hub id, or a file of
@@ -184,9 +187,13 @@ class TrainConfig:
                 "ema_decay": (0, 1, False, False),
                 "unlabeled_ratio": NOT_NEGATIVE,
                 "unlabeled_jitter": NOT_NEGATIVE,
+                "teacher_weights": POSITIVE,
             },
         )
         self._check_taper()
+        self.teacher = one_or_several(self.teachers)
+        if self.teacher_weights is not None:
+            check_length(self, "teacher_weights", len(self.teachers), "a number for each teacher")
         if any(epoch < 1 or epoch > self.epochs for epoch in self.keep_epochs):
             raise UsageError(f"keep_epochs must be epochs of the run, 1 to {self.epochs}; found {self.keep_epochs}")
         if self.batch_size % (self.accumulate * self.devices):
@@ -234,6 +241,12 @@ class TrainConfig:
             )
 
     @property
+    def teachers(self) -> list[str]:
+        """All teachers; empty where there is none."""
+        given = self.teacher or []
+        return [given] if isinstance(given, str) else list(given)
+
+    @property
     def input_size(self) -> tuple[int, int]:
         """(height, width) of the network's input in pixels."""
         return parse_image_size(self.image_size)
@@ -255,3 +268,8 @@ def unlabeled_count(ratio: float, images: int) -> int | None:
     """Unlabeled pictures beside `images` labelled ones; None where that is no whole number."""
     count = round(ratio * images)
     return count if math.isclose(count, ratio * images, abs_tol=1e-9) else None
+
+
+def one_or_several(paths: list[str]) -> str | list[str] | None:
+    """Teachers as settings hold them: one alone is no list."""
+    return (paths or None) if len(paths) != 1 else paths[0]

@@ -40,6 +40,11 @@ class Setting:
         """Whether it holds any number of values."""
         return get_origin(self.hint) is list
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether it holds one value or a list of several; a command line gives it several times."""
+        return _one_or_several(get_args(self.hint))
+
 
 def all_settings(settings_type: type[Any], prefix: str = "") -> dict[str, Setting]:
     """Dotted name → setting, nested ones included.
@@ -105,11 +110,12 @@ def section(value: Any, name: str) -> Mapping[str, Any]:
 def read_value(hint: Any, value: Any, name: str) -> Any:
     """A plain value, or the text that stands for it on a command line, as the type of the setting `name`.
 
-    Lists are separated by commas, sizes HEIGHTxWIDTH, and null is None.
+    Lists are separated by commas, sizes HEIGHTxWIDTH, and null is None. What is one text or a list of several is never
+    taken apart.
 
     Args:
         hint: str, int, float, bool, Path, tuple[int, int] (a size in pixels), a Literal, a list of these, or one of
-            them or None.
+            them or None; or str | list[str] | None.
         value: from YAML, Python or a command line.
         name: the setting, for the error's text.
 
@@ -118,8 +124,12 @@ def read_value(hint: Any, value: Any, name: str) -> Any:
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (UnionType, Union):
+        if value is None or value == "null":
+            return None
+        if _one_or_several(arguments):
+            return read_value(list[str] if isinstance(value, list | tuple) else str, value, name)
         (inner,) = (argument for argument in arguments if argument is not NoneType)
-        return None if value is None or value == "null" else read_value(inner, value, name)
+        return read_value(inner, value, name)
     if origin is Literal:
         if str(value) in arguments:  # YAML reads precision: 32 as a number
             return str(value)
@@ -133,6 +143,10 @@ def read_value(hint: Any, value: Any, name: str) -> Any:
     if origin is tuple:
         return parse_image_size("x".join(map(str, value)) if isinstance(value, list | tuple) else value, name)
     return _read_scalar(hint, value, name)
+
+
+def _one_or_several(alternatives: tuple[Any, ...]) -> bool:
+    return {str, list[str]} <= set(alternatives)
 
 
 def _read_scalar(hint: Any, value: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The frozen teacher, the projections that are trained with the student, and the terms of equation 9."""
+"""The frozen teachers, the projections that are trained with the student, and the terms of equation 9."""
 
 from __future__ import annotations
 
@@ -10,71 +10,65 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from effiseg.distillation.term import STAGES, Needs, Outputs, WeightedTerm, Widths
-from effiseg.errors import UsageError
-from effiseg.models.mix_transformer import MixTransformer, Stage
+from effiseg.distillation.teacher import Teacher, WeightedTeacher, check_teaches
+from effiseg.distillation.term import Needs, Outputs, WeightedTerm, Widths
 from effiseg.models.segformer import Features, SegFormer
 
 
 class Distiller(nn.Module):
-    """Measures how far a student is from a frozen teacher.
+    """Measures how far a student is from frozen teachers.
 
-    Its parameters are the terms' projections: they are trained with the student (give them to the optimizer) and
-    thrown away afterwards. Terms of weight 0, and those that need nothing, are left out; of the teacher runs only what
-    some term needs.
+    Its parameters are the terms' projections, of each teacher its own: they are trained with the student (give them to
+    the optimizer) and thrown away afterwards. Terms of weight 0, and those that need nothing, are left out; of a
+    teacher runs only what some term needs. With several teachers a term is the mean of its distances to them, weighed
+    by their weights, so that λ means the same however many there are.
 
-    The teacher is in eval mode always, has no gradients, and is no submodule: it is in neither `parameters()`
-    nor `state_dict()` and no `train()` reaches it, but it follows `.to()`. Should it have been trained with
-    another normalization than the student's, its images are converted.
+    A teacher is no submodule: it is in neither `parameters()` nor `state_dict()` and no `train()` reaches it, but it
+    follows `.to()`. Should it have been trained with another normalization than the student's, its images are
+    converted.
 
     Args:
         student: the model to be trained; only its widths, classes and normalization are read.
-        teacher: a trained model; it is frozen in place.
+        teachers: one or more, with weights that are not all 0.
         terms: what to measure, by name and weight.
 
     Raises:
-        UsageError: a term compares the logits of different numbers of classes.
+        UsageError: a teacher lacks what a term compares, see `check_teaches`.
     """
 
-    def __init__(self, student: SegFormer, teacher: SegFormer, terms: Sequence[WeightedTerm]) -> None:
+    def __init__(self, student: SegFormer, teachers: Sequence[WeightedTeacher], terms: Sequence[WeightedTerm]) -> None:
         super().__init__()
         self.terms = tuple(item for item in terms if item.weight != 0 and item.term.needs)
         self.needs = reduce(or_, (item.term.needs for item in self.terms), Needs())
-        for name, _, term in self.terms:
-            if term.needs.logits and student.num_classes != teacher.num_classes:
-                raise UsageError(
-                    f"{name}_weight needs a teacher with the student's {student.num_classes} classes, "
-                    f"found {teacher.num_classes}; set {name}_weight to 0 or train a teacher on this data set"
-                )
-        widths = Widths(tuple(student.embed_dims), tuple(teacher.embed_dims))
-        # Their names are in checkpoints: feature_projections.0.weight, …
-        for name, _, term in self.terms:
-            self.add_module(f"{name}_projections", term.projections(widths))
         # In a tuple, where nn.Module does not look for submodules.
-        self._teacher = (teacher.eval().requires_grad_(False),)
-        self._renormalization = _renormalization(student, teacher)
-
-    @property
-    def teacher(self) -> SegFormer:
-        """The frozen teacher."""
-        return self._teacher[0]
+        self.teachers: tuple[Teacher, ...] = tuple(item.teacher for item in teachers)
+        """The frozen teachers."""
+        whole = sum(item.weight for item in teachers)
+        self.shares = tuple(item.weight / whole for item in teachers)
+        self._normalization = student.metadata
+        for index, teacher in enumerate(self.teachers):
+            check_teaches(teacher, self.terms, student.num_classes)
+            widths = Widths(tuple(student.embed_dims), teacher.widths or ())
+            for name, _, term in self.terms:
+                self.add_module(_module_name(name, index), term.projections(widths))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Take the teacher along when the module moves (`.to`, `.cuda`, `.double`)."""
+        """Take the teachers along when the module moves (`.to`, `.cuda`, `.double`)."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for teacher in self.teachers:
+            teacher.move(fn)
         return self
 
-    def projections(self, name: str) -> nn.ModuleDict:
-        """The projections of the term `name`."""
-        found = self.get_submodule(f"{name}_projections")
+    def projections(self, name: str, teacher: int = 0) -> nn.ModuleDict:
+        """The projections of the term `name` to the teacher of that index."""
+        found = self.get_submodule(_module_name(name, teacher))
         assert isinstance(found, nn.ModuleDict)
         return found
 
     def forward(self, images: Tensor, student_features: Features, student_logits: Tensor) -> dict[str, Tensor]:
         """The terms by name, before their weights.
 
-        The teacher runs in the ambient autocast precision, the distances are float32 at least.
+        The teachers run in the ambient autocast precision, the distances are float32 at least.
 
         Args:
             images: (B, 3, H, W) normalized float, what the teacher is to see: what the student saw, but perhaps for
@@ -87,8 +81,13 @@ class Distiller(nn.Module):
         """
         if not self.terms:
             return {}
-        student, teacher = Outputs(student_features, student_logits), self._run_teacher(images)
-        return {name: term.distance(student, teacher, self.projections(name)) for name, _, term in self.terms}
+        student = Outputs(student_features, student_logits)
+        found: dict[str, list[Tensor]] = {name: [] for name, _, _ in self.terms}
+        for index, (teacher, share) in enumerate(zip(self.teachers, self.shares, strict=True)):
+            answer = teacher.answer(images, self._normalization, self.needs)
+            for name, _, term in self.terms:
+                found[name].append(share * term.distance(student, answer, self.projections(name, index)))
+        return {name: torch.stack(distances).sum() for name, distances in found.items()}
 
     def weighted_total(self, terms: dict[str, Tensor]) -> Tensor:
         """Σ weight · term (equation 9 without its first term) from what `forward` returned.
@@ -98,46 +97,7 @@ class Distiller(nn.Module):
         """
         return sum((weight * terms[name] for name, weight, _ in self.terms), start=torch.zeros(()))
 
-    def _run_teacher(self, images: Tensor) -> Outputs:
-        # Not inference_mode: its tensors may not be saved for the student's backward pass.
-        with torch.no_grad():
-            if self._renormalization is not None:
-                scale, shift = (
-                    torch.tensor(values, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-                    for values in self._renormalization
-                )
-                images = images * scale + shift
-            maps, embeddings = self.needs.feature_maps, self.needs.patch_embeddings
-            if self.needs.logits or STAGES - 1 in maps:
-                features = self.teacher.forward_features(images)
-            else:
-                last_map, last_embedding = (max(stages, default=-1) for stages in (maps, embeddings))
-                features = _first_stages(self.teacher.encoder, images, last_map, last_embedding)
-            return Outputs(features, self.teacher.decode(features.feature_maps) if self.needs.logits else None)
 
-
-def _first_stages(encoder: MixTransformer, images: Tensor, last_map: int, last_embedding: int) -> Features:
-    """The encoder as far as the map of stage `last_map` and the patch embedding of stage `last_embedding`."""
-    current = images.contiguous(memory_format=torch.channels_last)
-    maps: list[Tensor] = []
-    embeddings: list[Tensor] = []
-    for index, stage in enumerate(encoder.stages):
-        assert isinstance(stage, Stage)
-        if index <= last_map or index < last_embedding:
-            current, embedding = stage(current)
-            maps.append(current)
-            embeddings.append(embedding)
-        elif index == last_embedding:
-            embeddings.append(stage.patch_embedding(current)[0])
-    return Features(tuple(maps), tuple(embeddings))
-
-
-def _renormalization(student: SegFormer, teacher: SegFormer) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Scale and shift from the student's normalized images to the teacher's; None if they are the same."""
-    ours, theirs = student.metadata, teacher.metadata
-    if (ours.mean, ours.std) == (theirs.mean, theirs.std):
-        return None
-    channels = list(zip(ours.mean, ours.std, theirs.mean, theirs.std, strict=True))
-    scale = tuple(std / teacher_std for _, std, _, teacher_std in channels)
-    shift = tuple((mean - teacher_mean) / teacher_std for mean, _, teacher_mean, teacher_std in channels)
-    return scale, shift
+def _module_name(term: str, teacher: int) -> str:
+    """The name of projections in checkpoints: feature_projections, of a second teacher feature_projections_2."""
+    return f"{term}_projections" + ("" if teacher == 0 else f"_{teacher + 1}")

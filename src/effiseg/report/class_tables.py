@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from effiseg.metrics.bootstrap import RESAMPLES, PairedDifference
-from effiseg.report.row_titles import TEACHER
+from effiseg.report.row_titles import is_teacher
 from effiseg.report.study import Study
 from effiseg.report.table import Cell, Column, Table, mark_best, number_cell, text_cell
 
@@ -91,5 +91,5 @@ def worst_images_table(study: Study) -> Table:
 def _mark_best_across(cells: list[Cell], row_names: list[str]) -> list[Cell]:
     """Mark the best student of one class: the best along a line instead of down a column."""
     column = [[cell] for cell in cells[2:]]
-    marked = mark_best([Column("", "", "higher")], column, [name != TEACHER for name in row_names])
+    marked = mark_best([Column("", "", "higher")], column, [not is_teacher(name) for name in row_names])
     return cells[:2] + [line[0] for line in marked]

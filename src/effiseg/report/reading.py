@@ -103,7 +103,7 @@ def _add_evaluations_of_rows(study: Study, folder: ComparisonFolder) -> None:
     split = str(study.result.settings.get("split", "val"))
     for row in study.rows:
         files = [RunFolder(folder.path / run.folder).evaluation(split) for run in row.runs]
-        files = files or [folder.teacher_evaluation(split)]
+        files = files or [folder.teacher_evaluation(split, row.name)]
         found = [_evaluation(path) for path in files]
         evaluations = [evaluation for evaluation in found if evaluation is not None]
         if len(evaluations) == len(files):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from effiseg.files import write_text
-from effiseg.report.row_titles import TEACHER, row_title
+from effiseg.report.row_titles import is_teacher, row_title
 from effiseg.report.table import (
     Cell,
     Column,
@@ -51,7 +51,7 @@ def results_table(result: AblationResult, label: Callable[[str], str] = row_titl
         Column("Training (min)", "train_minutes"),
     ]
     rows = [_results_cells(row, label(row.name)) for row in result.rows]
-    rows = mark_best(columns, rows, [row.name != TEACHER for row in result.rows])
+    rows = mark_best(columns, rows, [not is_teacher(row.name) for row in result.rows])
     # A column without any value says nothing.
     kept = [i for i in range(len(columns)) if i == 0 or any(row[i].value is not None for row in rows)]
     return Table(
@@ -133,7 +133,7 @@ def _training_words(result: AblationResult) -> list[str]:
     if not {"image_size", "epochs", "batch_size"} <= set(s):
         return []
     seeds = sorted({seed for row in result.rows for seed in row.seeds})
-    steps = sorted({run.steps for row in result.rows if row.name != TEACHER for run in row.runs if run.steps})
+    steps = sorted({run.steps for row in result.rows if not is_teacher(row.name) for run in row.runs if run.steps})
     teacher = s.get("teacher_epochs", s["epochs"])
     start = "scratch" if s.get("init") is None else f"the weights {s['init']}"
     words = f"Trained from {start} at {s['image_size']} ({s.get('resize')}), {s['epochs']} epochs"

@@ -1,5 +1,7 @@
 """Titles of the comparison's rows."""
 
+import re
+
 TEACHER = "teacher"
 BASELINE = "baseline"
 
@@ -14,6 +16,13 @@ _TITLES = {
 }
 
 
+def is_teacher(name: str) -> bool:
+    """Whether a row is a teacher: `teacher`, and where several were given `teacher_2` and so on."""
+    return re.fullmatch(rf"{TEACHER}(_\d+)?", name) is not None
+
+
 def row_title(name: str) -> str:
     """The paper's name of a row of its own; any other row's own name."""
+    if is_teacher(name) and name != TEACHER:
+        return f"{_TITLES[TEACHER]} {name.removeprefix(f'{TEACHER}_')}"
     return _TITLES.get(name, name)

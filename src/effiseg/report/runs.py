@@ -8,11 +8,11 @@ from typing import Any
 
 from effiseg.files import read_json
 from effiseg.nested import flatten
-from effiseg.report.row_titles import BASELINE, TEACHER
+from effiseg.report.row_titles import BASELINE, is_teacher
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
 from effiseg.run_folder import RunFolder
 
-_OWN = frozenset({"out", "recipe", "seed", "teacher", "data_root"})
+_OWN = frozenset({"out", "recipe", "seed", "teacher", "teacher_weights", "data_root"})
 # Settings that a reader of a number wants beside it.
 _PROTOCOL = ("epochs", "batch_size", "image_size", "resize", "augment", "ema_decay", "precision", "device")
 
@@ -43,7 +43,7 @@ def result_of_runs(members: list[MemberRun]) -> AblationResult:
     reference = groups.get(BASELINE, scored)[0] if scored else None
     base = flatten(reference.config) if reference is not None else {}
     rows = [_row(name, group, base) for name, group in groups.items()]
-    students = [row for row in rows if row.name != TEACHER] or rows
+    students = [row for row in rows if not is_teacher(row.name)] or rows
     first = next((row for row in students if row.name == BASELINE), students[0] if students else None)
     for row in rows:
         row.compare_with(first)

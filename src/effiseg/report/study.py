@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from effiseg.report.row_titles import BASELINE, TEACHER, row_title
+from effiseg.report.row_titles import BASELINE, is_teacher, row_title
 from effiseg.report.samples import SampleIndex
 from effiseg.results import AblationResult, AblationRow, EvaluationResult
 
@@ -47,7 +47,7 @@ class Study:
     @property
     def baseline(self) -> AblationRow | None:
         """The row that others are compared with: the one called baseline, else the first that is no teacher."""
-        students = [row for row in self.rows if row.name != TEACHER]
+        students = [row for row in self.rows if not is_teacher(row.name)]
         return next((row for row in students if row.name == BASELINE), students[0] if students else None)
 
     @property

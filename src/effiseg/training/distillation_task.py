@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,7 @@ from effiseg.distillation.logits import KlTerm
 from effiseg.distillation.pairwise import PairwiseTerm
 from effiseg.distillation.patch_embedding import PatchEmbeddingTerm
 from effiseg.distillation.review import ReviewTerm
+from effiseg.distillation.teacher import Teacher, WeightedTeacher
 from effiseg.distillation.term import Term, WeightedTerm
 from effiseg.distillation.transkd import TransKdTerm
 from effiseg.losses.custom import Loss
@@ -26,15 +29,15 @@ from effiseg.training.segmentation_task import SegmentationTask
 
 
 class DistillationTask(SegmentationTask):
-    """Training of a student with a frozen teacher.
+    """Training of a student with frozen teachers.
 
     The projections to the teacher's widths are trained with the student and saved in checkpoints, never in the
-    model folder; the teacher is in neither.
+    model folder; the teachers are in neither.
 
     Args:
         student: the network to train.
-        teacher: the frozen network to learn from, with the same classes.
-        config: the run's settings; `config.distillation` weighs the terms.
+        teachers: the frozen networks to learn from, one or more.
+        config: the run's settings; `config.distillation` weighs the terms, `config.teacher_weights` the teachers.
         class_weights: (K,) weights of the classes in the supervised loss, or None.
         loss: the supervised loss where the settings name it `custom`, as in `SegmentationTask`.
     """
@@ -42,13 +45,15 @@ class DistillationTask(SegmentationTask):
     def __init__(
         self,
         student: SegFormer,
-        teacher: SegFormer,
+        teachers: Sequence[Teacher],
         config: TrainConfig,
         class_weights: Tensor | None,
         loss: Loss | None = None,
     ) -> None:
         super().__init__(student, config, class_weights, loss)
-        self.distiller = Distiller(student, teacher, distillation_terms(config.distillation))
+        weights = config.teacher_weights or [1.0] * len(teachers)
+        weighted = [WeightedTeacher(*pair) for pair in zip(weights, teachers, strict=True)]
+        self.distiller = Distiller(student, weighted, distillation_terms(config.distillation))
 
     def trained_modules(self) -> list[nn.Module]:
         """The student, the projections and what a custom loss trains."""

@@ -106,11 +106,11 @@ def _training(run: RunFolder, config: TrainConfig, data: str, results: dict[str,
         facts["weights taken"] += f", an exponential moving average (decay {config.ema_decay:g})"
     if config.init is not None:
         facts["started from"] = Path(config.init).name if Path(config.init).exists() else config.init
-    if config.teacher is not None:
-        teacher = Path(config.teacher)
-        facts["teacher"] = teacher.name if teacher.exists() else config.teacher
-        if (miou := _teacher_miou(run)) is not None:
-            facts["teacher"] += f", {miou:.2f} % mIoU"
+    for number, path in enumerate(config.teachers, 1):
+        fact = "teacher" if number == 1 else f"teacher {number}"
+        facts[fact] = Path(path).name if Path(path).exists() else path
+        if (miou := _read(run.teacher_evaluation(number)).get("miou")) is not None:
+            facts[fact] += f", {miou:.2f} % mIoU"
     return _list(facts)
 
 
@@ -159,10 +159,6 @@ def _list(facts: dict[str, str]) -> str:
 def _class_shares(run: RunFolder) -> dict[str, float]:
     """Class → share of the training pixels, where they were counted."""
     return _read(run.class_statistics).get("shares") or {}
-
-
-def _teacher_miou(run: RunFolder) -> float | None:
-    return _read(run.teacher).get("miou")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def check_config(config: TrainConfig) -> None:
         raise UsageError("--out is missing: give the run folder to write")
     if config.distillation.enabled and config.teacher is None:
         raise UsageError(
-            f"recipe {config.recipe} distils: give --teacher a run folder, a model folder or a transformers folder"
+            f"recipe {config.recipe} distils: give --teacher a run folder, a model folder, a transformers folder or an "
+            "exported file"
         )
     if config.teacher is not None and not config.distillation.enabled:
         raise UsageError(

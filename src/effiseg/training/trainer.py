@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from effiseg.config.parsing import read_settings, settings_dict
-from effiseg.config.training import INIT_WORDS, TrainConfig
+from effiseg.config.training import INIT_WORDS, TrainConfig, one_or_several
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_names, with_images_per_epoch
 from effiseg.data.python_data import PythonData
 from effiseg.data.statistics import describe_unlisted, summarize
+from effiseg.distillation.teacher import Teacher
 from effiseg.environment import describe_environment, resolve_device
 from effiseg.errors import RunError, UsageError
 from effiseg.evaluation.evaluator import evaluate
@@ -53,7 +54,7 @@ from effiseg.training.run_keeper import RunKeeper
 from effiseg.training.schedule import Schedule
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.tapering import taper
-from effiseg.training.teacher import check_teacher, load_teacher
+from effiseg.training.teacher import evaluations_of_teachers, load_teachers
 
 
 def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: Loss | None = None) -> RunFolder:
@@ -123,16 +124,17 @@ def resume(folder: str | Path, *, python_data: PythonData | None = None, loss: L
 
 @dataclass(frozen=True)
 class _Setup:
-    """The data, teacher and loss of a run, and facts that its folder does not hold yet."""
+    """The data, teachers and loss of a run, and facts that its folder does not hold yet."""
 
     config: TrainConfig
     spec: DatasetSpec
     data: SegmentationDataModule
-    teacher: SegFormer | None
+    teachers: list[Teacher]
     loss: Loss | None
     initial: Initialization | None
     """Weights that a run with `init` starts from; one that has a checkpoint needs none."""
-    teacher_result: EvaluationResult | None
+    teacher_results: dict[int, EvaluationResult]
+    """Number of a teacher, from 1 → its evaluation."""
     statistics: dict[str, dict[str, float]] | None
 
     def write(self, run: RunFolder) -> None:
@@ -141,8 +143,8 @@ class _Setup:
             write_json(run.environment, describe_environment())
         if self.statistics is not None:
             write_json(run.class_statistics, self.statistics)
-        if self.teacher_result is not None:
-            write_json(run.teacher, self.teacher_result.to_dict())
+        for number, result in self.teacher_results.items():
+            write_json(run.teacher_evaluation(number), result.to_dict())
 
 
 def _set_up(config: TrainConfig, run: RunFolder, python_data: PythonData | None, loss: Loss | None) -> _Setup:
@@ -161,17 +163,16 @@ def _set_up(config: TrainConfig, run: RunFolder, python_data: PythonData | None,
     data = SegmentationDataModule(config, spec)
     data.setup("fit")
     spec = data.spec_as_listed
-    teacher = load_teacher(config, spec)
-    teacher_result = statistics = initial = None
-    if teacher is not None and not run.teacher.is_file():
-        teacher_result = check_teacher(teacher, config, spec, resolve_device(config.device))
+    teachers = load_teachers(config, spec)
+    results = evaluations_of_teachers(teachers, config, spec, run)
+    statistics = initial = None
     if not run.class_statistics.is_file():
         statistics = class_statistics(config, spec, data)
     if not run.last_checkpoint.is_file():
         initial = load_initialization(config, spec)
     if initial is not None:
         config = replace(config, init_digest=initial.report.digest)
-    return _Setup(config, spec, data, teacher, loss, initial, teacher_result, statistics)
+    return _Setup(config, spec, data, teachers, loss, initial, results, statistics)
 
 
 def _describe_data(config: TrainConfig, python_data: PythonData | None) -> DatasetSpec:
@@ -221,7 +222,7 @@ def _carry_on(run: RunFolder, setup: _Setup, watch: SignalWatch) -> RunFolder:
     if setup.initial is not None:
         setup.initial.apply(student, config, spec, data.train_samples)
         write_json(run.initialization, setup.initial.report.to_dict())
-    task = build_task(config, student, setup.teacher, _class_weight_tensor(run, config), setup.loss)
+    task = build_task(config, student, setup.teachers, _class_weight_tensor(run, config), setup.loss)
     state = TrainingState(samples=fingerprint(data))
     optimizer_state = scaler_state = None
     if run.last_checkpoint.is_file():
@@ -311,8 +312,8 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
         config,
         data=known_or_absolute(config.data) or config.data,
         data_root=absolute(config.data_root),
+        teacher=one_or_several([absolute(path) or path for path in config.teachers]),
         unlabeled=[str(Path(entry).expanduser().resolve()) for entry in config.unlabeled],
-        teacher=absolute(config.teacher),
         init=config.init if config.init in INIT_WORDS else absolute(config.init),
         transfer=replace(
             config.transfer, data=known_or_absolute(config.transfer.data), data_root=absolute(config.transfer.data_root)
@@ -348,14 +349,14 @@ def build_student(config: TrainConfig, spec: DatasetSpec) -> SegFormer:
 def build_task(
     config: TrainConfig,
     student: SegFormer,
-    teacher: SegFormer | None,
+    teachers: Sequence[Teacher],
     weights: torch.Tensor | None,
     loss: Loss | None = None,
 ) -> SegmentationTask:
-    """The task of the run: with a teacher or without."""
-    if teacher is None:
+    """The task of the run: with teachers or without."""
+    if not teachers:
         return SegmentationTask(student, config, weights, loss)
-    return DistillationTask(student, teacher, config, weights, loss)
+    return DistillationTask(student, teachers, config, weights, loss)
 
 
 def class_statistics(

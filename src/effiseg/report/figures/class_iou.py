@@ -10,7 +10,7 @@ from matplotlib.projections.polar import PolarAxes
 
 from effiseg.report.figures.class_distribution import share_axis
 from effiseg.report.figures.style import INK, WIDTH, Gap, new_figure, place_legend, row_styles
-from effiseg.report.row_titles import TEACHER
+from effiseg.report.row_titles import is_teacher
 from effiseg.report.study import Study
 
 _FEWEST_SPOKES = 3
@@ -70,7 +70,7 @@ def delta_figure(study: Study) -> Figure:
         style = styles[row]
         axes.plot(
             values, places, linestyle="none", marker=style.marker, color=style.colour, alpha=0.9,
-            markerfacecolor="none" if row == TEACHER else style.colour, label=study.label(row), gid=row,
+            markerfacecolor="none" if is_teacher(row) else style.colour, label=study.label(row), gid=row,
         )  # fmt: skip
     axes.set_yticks(places, names)
     axes.set_ylim(-0.6, len(names) - 0.4)
@@ -97,6 +97,6 @@ def class_deltas(study: Study) -> tuple[list[str], dict[str, list[float]]]:
     difference = {
         row.name: {n: (row.class_iou[n] or 0.0) - (baseline.class_iou[n] or 0.0) for n in names} for row in others
     }
-    students = [name for name in difference if name != TEACHER] or list(difference)
+    students = [name for name in difference if not is_teacher(name)] or list(difference)
     names.sort(key=lambda name: -math.fsum(difference[row][name] for row in students))
     return names, {row: [values[name] for name in names] for row, values in difference.items()}

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from effiseg.report.row_titles import BASELINE, TEACHER
+from effiseg.report.row_titles import BASELINE, is_teacher
 from effiseg.report.study import Study
 from effiseg.visualization.palettes import BASELINE_COLOUR, ROW_COLOURS
 
@@ -85,15 +85,15 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 
 def row_styles(study: Study) -> dict[str, RowStyle]:
-    """A style for every row: the teacher dashed in ink, the baseline grey, the others by their place."""
+    """A style for every row: teachers dashed in ink, the baseline grey, the others by their place."""
     styles: dict[str, RowStyle] = {}
     for name in study.order:
-        if name == TEACHER:
+        if is_teacher(name):
             styles[name] = RowStyle(INK, "*", "--")
         elif name == BASELINE:
             styles[name] = RowStyle(BASELINE_COLOUR, "o", "-")
         else:
-            place = len(styles) - sum(fixed in styles for fixed in (TEACHER, BASELINE))
+            place = sum(not is_teacher(row) and row != BASELINE for row in styles)
             styles[name] = RowStyle(
                 ROW_COLOURS[place % len(ROW_COLOURS)], _MARKERS[place % len(_MARKERS)], ("-", ":")[place // 8 % 2]
             )
