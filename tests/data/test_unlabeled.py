@@ -16,10 +16,13 @@ import torch
 from effiseg.config.data import AugmentationConfig
 from effiseg.config.loss import DistillationConfig
 from effiseg.config.training import TrainConfig
+from effiseg.data.check import check_dataset
+from effiseg.data.convert import convert_dataset
 from effiseg.data.datamodule import SegmentationDataModule, TrainingBatchSampler
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.transforms import PADDING_COLOUR, TrainingTransform
-from effiseg.data.unlabeled import UnlabeledImages, UnlabeledKey, UnlabeledOrder, list_unlabeled
+from effiseg.data.unlabeled import UnlabeledImages, UnlabeledKey, UnlabeledOrder
+from effiseg.data.unlabeled_samples import list_unlabeled
 from effiseg.errors import DataError, UsageError
 
 
@@ -183,6 +186,41 @@ def test_notices(data: Path) -> None:
     without = module(data, distillation=DistillationConfig())
     assert without.unlabeled_samples == []
     assert any("a run without a teacher cannot learn from them" in line for line in without.notices)
+
+
+def test_check_examines_them_and_lets_them_stand_in_train(data: Path) -> None:
+    extra = data.parent / "extra"
+    shutil.copy(data.parent / "images" / "train" / "scene000.png", extra / "learnt.png")
+    shutil.copy(data.parent / "images" / "val" / "scene000.png", extra / "evaluated.png")
+    shutil.rmtree(data.parent / "images" / "test")  # whose pictures these are
+    (data.parent / "data.yaml").write_text(data.read_text().replace("test: images/test\n", ""))
+    content = (extra / "scene001.png").read_bytes()
+    (extra / "scene001.png").write_bytes(content[: len(content) // 2])
+    report = check_dataset(load_dataset_spec(data), processes=1)
+    assert report.unlabeled == report.to_dict()["unlabeled"] == 5
+    assert report.images == {"train": 14, "val": 3}
+    assert [(finding.kind, finding.splits) for finding in report.faults] == [
+        ("unreadable_image", ("unlabeled",)), ("shared_image", ("val", "unlabeled"))
+    ]  # fmt: skip
+    assert not [finding for finding in report.warnings if "unlabeled" in finding.splits]
+    shutil.rmtree(extra)
+    extra.mkdir()
+    (fault,) = check_dataset(load_dataset_spec(data), processes=1).faults
+    assert (fault.kind, fault.splits) == ("split", ("unlabeled",))
+
+
+def test_convert_takes_them_along(data: Path, tmp_path: Path) -> None:
+    assert convert_dataset(load_dataset_spec(data), tmp_path / "plain", processes=1) == {
+        "train": 14,
+        "val": 3,
+        "test": 3,
+    }
+    converted = list_unlabeled(load_dataset_spec(tmp_path / "plain" / "data.yaml"), [])
+    originals = list_unlabeled(load_dataset_spec(data), [])
+    assert [sample.id for sample in converted] == [sample.id for sample in originals]
+    for one, other in zip(converted, originals, strict=True):
+        assert np.array_equal(one.read_image(), other.read_image())
+    assert not (tmp_path / "plain" / "labels" / "unlabeled").exists()
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def _report_lines(report: CheckReport) -> list[str]:
     from effiseg.data.findings import RULES
 
     pairs = ", ".join(f"{split} {count} pairs" for split, count in report.images.items())
+    pairs += f", {report.unlabeled} unlabeled pictures" if report.unlabeled else ""
     lines = [f"{report.spec.source}: {pairs}"]
     for (severity, kind), group in groupby(
         sorted(report.findings, key=lambda f: f.severity), key=lambda f: (f.severity, f.kind)

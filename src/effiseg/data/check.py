@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from effiseg.data.check_pair import Examined, examine
+from effiseg.data.check_pair import Examined, Picture, examine
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.faults import Fault, ListingNotes, Rule
 from effiseg.data.findings import RULES, Finding, Kind
@@ -22,6 +22,7 @@ from effiseg.data.parallel import map_in_processes
 from effiseg.data.sample import Sample
 from effiseg.data.samples import list_samples
 from effiseg.data.similar_images import shared_images, similar_images
+from effiseg.data.unlabeled_samples import UNLABELED, list_unlabeled
 from effiseg.errors import DataError
 from effiseg.progress import Progress
 
@@ -46,6 +47,8 @@ class CheckReport:
     """Split → (K,) pixels of each class."""
     findings: list[Finding]
     """In the order of `RULES`."""
+    unlabeled: int = 0
+    """How many unlabeled pictures were examined."""
 
     @property
     def faults(self) -> list[Finding]:
@@ -69,6 +72,7 @@ class CheckReport:
                 }
                 for split, count in self.images.items()
             },
+            UNLABELED: self.unlabeled,
             "faults": len(self.faults),
             "warnings": len(self.warnings),
             "findings": [
@@ -87,7 +91,7 @@ class CheckReport:
 
 
 def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes: int | None = None) -> CheckReport:
-    """Decode every image and mask of every split and name all faults.
+    """Decode every image and mask of every split, and every unlabeled picture, and name all faults.
 
     Args:
         spec: the data set.
@@ -99,14 +103,22 @@ def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes
     """
     notes = ListingNotes()
     listed, findings = _list_splits(spec, notes)
+    unlabeled: list[Sample] = []
+    try:
+        unlabeled = list_unlabeled(spec, [])
+    except DataError as error:
+        findings.append(Finding("split", str(error), (UNLABELED,), (str(spec.source),)))
     items = [(split, sample) for split, samples in listed.items() for sample in samples]
+    items += [(UNLABELED, sample) for sample in unlabeled]
     if not all(sample.can_be_sent for _, sample in items):
         processes = 1
     examined = list(map_in_processes(partial(examine, spec.classes), items, progress, processes))
     findings += [finding for one in examined for finding in one.findings]
-    pictures = [one.picture for one in examined]
     splits, files = [split for split, _ in items], [str(sample.image) for _, sample in items]
-    findings += shared_images(pictures, splits, files) + similar_images(pictures, splits, files)
+    pictures = _unless_learnt_already([one.picture for one in examined], splits)
+    findings += shared_images(pictures, splits, files)
+    labelled = len(items) - len(unlabeled)
+    findings += similar_images(pictures[:labelled], splits[:labelled], files[:labelled])
     class_pixels = {split: _class_pixels(spec, splits, examined, split) for split in listed}
     findings += _absent_classes(spec, class_pixels)
     findings += find_leftovers(spec, notes)
@@ -123,7 +135,17 @@ def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes
         {split: len(samples) for split, samples in listed.items()},
         class_pixels,
         sorted(findings, key=lambda finding: order.index(finding.kind)),
+        len(unlabeled),
     )
+
+
+def _unless_learnt_already(pictures: Sequence[Picture | None], splits: Sequence[str]) -> list[Picture | None]:
+    """None for unlabeled pictures that stand in train too: they may."""
+    learnt = {picture.digest for picture, split in zip(pictures, splits, strict=True) if picture and split == "train"}
+    return [
+        None if picture and split == UNLABELED and picture.digest in learnt else picture
+        for picture, split in zip(pictures, splits, strict=True)
+    ]
 
 
 def _list_splits(spec: DatasetSpec, notes: ListingNotes) -> tuple[dict[str, list[Sample]], list[Finding]]:

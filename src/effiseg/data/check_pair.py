@@ -70,6 +70,8 @@ def examine(spec: Classes, item: tuple[str, Sample]) -> Examined:
         picture = describe_picture(sample.read_whole_image())
     except DataError as error:
         found("unreadable_image", str(error), sample.image)
+    if not sample.is_labelled:
+        return Examined(findings, picture, None, [] if picture is None else sample.oddities())
     classes = _lenient(spec) if sample.holds_indices and spec.label_mapping is None else spec
     try:
         labelled = sample.read_labels_alone(classes) if picture is None else sample.read_labels(classes)

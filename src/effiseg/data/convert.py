@@ -17,6 +17,7 @@ from effiseg.data.image_file import read_header
 from effiseg.data.parallel import map_in_processes
 from effiseg.data.sample import Sample
 from effiseg.data.samples import list_samples
+from effiseg.data.unlabeled_samples import UNLABELED, list_unlabeled
 from effiseg.errors import DataError, ResourceError
 from effiseg.files import make_folder, partial_prefix, write_yaml, writing
 from effiseg.progress import Progress
@@ -32,7 +33,8 @@ def convert_dataset(
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> dict[str, int]:
-    """Write a data set as `images/SPLIT/ID.*`, `labels/SPLIT/ID.png` and `data.yaml`.
+    """Write a data set as `images/SPLIT/ID.*`, `labels/SPLIT/ID.png` and `data.yaml`; unlabeled pictures in a folder of
+    images that is called so.
 
     Images are the same files, labels 8-bit palette PNGs of class indices and ignore_index that fit the upright
     image. So it trains as the original does. The folder appears under its name when it is whole.
@@ -54,6 +56,8 @@ def convert_dataset(
     target = Path(os.path.abspath(Path(out).expanduser()))  # noqa: PTH100 - no link is resolved
     _refuse_used(target)
     samples = [(split, sample) for split in spec.splits for sample in list_samples(spec, split)]
+    unlabeled = list_unlabeled(spec, [])
+    samples += [(UNLABELED, sample) for sample in unlabeled]
     with writing(target):
         make_folder(target.parent)
         unfinished = Path(tempfile.mkdtemp(prefix=partial_prefix(target), suffix=".partial", dir=target.parent))
@@ -61,10 +65,12 @@ def convert_dataset(
             for split in spec.splits:
                 for kind in ("images", "labels"):
                     (unfinished / kind / split).mkdir(parents=True)
+            if unlabeled:
+                (unfinished / "images" / UNLABELED).mkdir()
             if not all(sample.can_be_sent for _, sample in samples):
                 processes = 1
             turned = list(map_in_processes(partial(_convert, spec, unfinished, link), samples, progress, processes))
-            write_yaml(unfinished / YAML_NAME, _description(spec, any(turned)))
+            write_yaml(unfinished / YAML_NAME, _description(spec, any(turned), [UNLABELED] if unlabeled else []))
             umask = os.umask(0)
             os.umask(umask)
             unfinished.chmod(0o777 & ~umask)  # mkdtemp makes 0700
@@ -88,7 +94,7 @@ def _refuse_used(target: Path) -> None:
 def _convert(spec: DatasetSpec, folder: Path, link: bool, item: tuple[str, Sample]) -> bool:
     """Write one sample; whether its EXIF data turns the image."""
     split, sample = item
-    labels, _ = sample.read_labels(spec)
+    labels = sample.read_labels(spec).label if sample.is_labelled else None
     source = sample.files[0] if sample.files else None
     image = folder / "images" / split / f"{sample.id}{source.suffix if source is not None else '.png'}"
     try:
@@ -98,12 +104,13 @@ def _convert(spec: DatasetSpec, folder: Path, link: bool, item: tuple[str, Sampl
             image.symlink_to(source.resolve())
         else:
             shutil.copyfile(source, image)
-        picture = Image.fromarray(labels, mode="P")
-        picture.putpalette(_palette(spec))
-        picture.save(folder / "labels" / split / f"{sample.id}.png")
+        if labels is not None:
+            picture = Image.fromarray(labels, mode="P")
+            picture.putpalette(_palette(spec))
+            picture.save(folder / "labels" / split / f"{sample.id}.png")
     except OSError as error:
         raise ResourceError(f"{image}: cannot be written ({error.strerror or error}); nothing was kept") from None
-    return source is not None and read_header(source).orientation != 1
+    return labels is not None and source is not None and read_header(source).orientation != 1
 
 
 def _palette(spec: DatasetSpec) -> list[int]:
@@ -113,8 +120,9 @@ def _palette(spec: DatasetSpec) -> list[int]:
     return colours.reshape(-1).tolist()
 
 
-def _description(spec: DatasetSpec, has_turned_images: bool) -> dict[str, Any]:
-    values: dict[str, Any] = {split: f"images/{split}" for split in spec.splits}
+def _description(spec: DatasetSpec, has_turned_images: bool, others: list[str]) -> dict[str, Any]:
+    """Of the plain layout, with the splits and other keys whose images lie in folders of their names."""
+    values: dict[str, Any] = {split: f"images/{split}" for split in [*spec.splits, *others]}
     values |= {"masks_dir": "labels", "names": list(spec.names), "ignore_index": spec.ignore_index}
     if has_turned_images:
         values["mask_orientation"] = "upright"

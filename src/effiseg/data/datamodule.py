@@ -25,7 +25,8 @@ from effiseg.data.notices import describe_overlap, first_notices, label_notices,
 from effiseg.data.rare_class_sampler import RareClassSampler
 from effiseg.data.sample import Sample
 from effiseg.data.samples import check_samples, list_for_training
-from effiseg.data.unlabeled import MixedDataset, UnlabeledDataset, UnlabeledOrder, collate_mixed, list_unlabeled
+from effiseg.data.unlabeled import MixedDataset, UnlabeledDataset, UnlabeledOrder, collate_mixed
+from effiseg.data.unlabeled_samples import list_unlabeled
 from effiseg.errors import UsageError
 from effiseg.progress import progress_bar
 

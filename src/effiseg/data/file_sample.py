@@ -71,7 +71,7 @@ class FileSample(Sample):
 
     def read_whole_image(self) -> UInt8Array:
         """See `Sample`; OpenCV decodes JPEG and PNG files that are cut off or damaged without a word."""
-        _refuse_damaged(self.image)
+        refuse_damaged(self.image)
         return self.read_image()
 
     def palette(self) -> Palette | None:
@@ -87,8 +87,12 @@ class FileSample(Sample):
         return self.masks.read_stored(self, classes)
 
 
-def _refuse_damaged(path: Path) -> None:
-    """Find a file that ends too early, or whose checksums are wrong."""
+def refuse_damaged(path: Path) -> None:
+    """Find a file that ends too early, or whose checksums are wrong.
+
+    Raises:
+        DataError: it does, or they are.
+    """
     data = read_encoded(path)
     if data.startswith(_JPEG_START) and data.rstrip(b"\0").endswith(_JPEG_END):
         return  # JPEG has no checksums

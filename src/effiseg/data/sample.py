@@ -28,6 +28,9 @@ class Sample(ABC):
     can_be_sent: ClassVar[bool] = True
     """Whether it is fit, and small enough, to be handed to other processes for counting."""
 
+    is_labelled: ClassVar[bool] = True
+    """Whether it has labels; one without counts as a sample whose every pixel is ignored."""
+
     id: str
     """Its name; unique within the split."""
     image: Path

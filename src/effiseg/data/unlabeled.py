@@ -1,11 +1,10 @@
-"""Pictures without masks: found, put in an order that depends on nothing but where the run stands, and varied."""
+"""Pictures without masks in training: put in an order that depends on nothing but where the run stands, and varied."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,73 +13,10 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from effiseg.data.cache import SampleCache
-from effiseg.data.classes import Classes
 from effiseg.data.dataset import SegmentationDataset, channels_first, read_stored
 from effiseg.data.dataset_spec import DatasetSpec
-from effiseg.data.faults import ListingNotes
-from effiseg.data.image_file import decode_image
-from effiseg.data.image_names import images_of, stem_of
-from effiseg.data.reading import Labels
-from effiseg.data.regular_file import refuse_irregular
 from effiseg.data.sample import Sample
-from effiseg.data.samples import unique_ids
-from effiseg.data.transforms import TrainingTransform, UInt8Array
-
-
-@dataclass(frozen=True)
-class UnlabeledSample(Sample):
-    """One image file; every pixel of its labels is ignored."""
-
-    def read_image(self) -> UInt8Array:
-        """See `effiseg.data.image_file.decode_image`."""
-        return decode_image(self.image)[0]
-
-    def read_labels(self, classes: Classes) -> Labels:
-        """As large as the image, for all that wants pairs, as the cache does."""
-        return _ignored(self.read_image(), classes)
-
-    def read_pair(self, classes: Classes) -> tuple[UInt8Array, UInt8Array]:
-        """The image is read once."""
-        image = self.read_image()
-        return image, _ignored(image, classes).label
-
-    def check(self, classes: Classes) -> dict[int, int]:
-        """The image is read."""
-        self.read_image()
-        return {}
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The image alone."""
-        return (self.image,)
-
-
-def _ignored(image: UInt8Array, classes: Classes) -> Labels:
-    return Labels(np.full(image.shape[:2], classes.ignore_index, np.uint8), {})
-
-
-def list_unlabeled(spec: DatasetSpec, entries: Sequence[str]) -> list[Sample]:
-    """The pictures that a run's `unlabeled`, or else the data set's, leads to; sorted by path, each once.
-
-    Args:
-        spec: the data set; its `image_suffix` holds for its own entries.
-        entries: folders, globs and .txt lists of the run's settings, where a mask in a list is passed over; empty:
-            those of the data set.
-
-    Raises:
-        DataError: an entry leads to no image, or to what is no regular file.
-    """
-    if entries:
-        spec = replace(spec, image_suffix=None)
-    notes = ListingNotes()
-    found = {
-        image for entry in entries or spec.unlabeled for image, _ in images_of(spec, "unlabeled", entry, None, notes)
-    }
-    images = sorted(found)
-    for image in images:
-        refuse_irregular(image, "image")
-    ids = unique_ids([(stem_of(spec, image), image) for image in images], None)
-    return [UnlabeledSample(name, Path(image), Path(image)) for name, image in zip(ids, images, strict=True)]
+from effiseg.data.transforms import TrainingTransform
 
 
 class UnlabeledKey(NamedTuple):
