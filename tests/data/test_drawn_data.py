@@ -147,7 +147,7 @@ def test_labels_are_counted_as_those_of_files(tmp_path: Path) -> None:
         ("drawn: {pictures: scenes, train: true}\n", "train of drawn"),
         ("drawn: {pictures: scenes, space: mine}\n", "space of drawn"),
         ("drawn: scenes\nmasks_dir: labels\n", "masks_dir beside drawn"),
-        ("drawn: scenes\nnames: [road]\n", "no label_mapping"),
+        ("drawn: scenes\nnames: [road, sky]\n", "no label_mapping"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, text: str, words: str) -> None:

@@ -13,6 +13,8 @@ from effiseg.models.hub import plan_upload, push
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
 
+FILES = ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -50,7 +52,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
 
 def test_only_the_model_and_its_card_are_taken(folder: Path) -> None:
     upload = plan_upload(folder, "me/net")
-    assert upload.files == ["README.md", "config.json", "model.safetensors"]
+    assert upload.files == FILES
     assert upload.size == sum((folder / name).stat().st_size for name in upload.files)
 
 
@@ -71,7 +73,7 @@ def test_a_dry_run_lists_and_asks_nobody(folder: Path, hub: type[Hub], capsys: p
     hub.broken = AssertionError("asked the Hub")
     assert main(["push", str(folder.parent), "me/net", "--dry_run", "--revision", "v1"]) == 0
     said = capsys.readouterr().out
-    for words in ("model.safetensors", "README.md", "me/net (v1)", "3 files", "nothing was uploaded"):
+    for words in ("model.safetensors", "README.md", "me/net (v1)", "4 files", "nothing was uploaded"):
         assert words in said
     assert "notes.txt" not in said
 
@@ -83,7 +85,7 @@ def test_files_go_up_in_one_commit_to_the_branch(
     assert [name for name, _, _ in hub.calls] == ["create_repo", "create_branch", "upload_folder"]
     assert hub.calls[0][2] == {"private": True, "exist_ok": True}
     sent = hub.calls[2][2]
-    assert (sent["revision"], sent["allow_patterns"]) == ("v1", ["README.md", "config.json", "model.safetensors"])
+    assert (sent["revision"], sent["allow_patterns"]) == ("v1", FILES)
     assert "https://hub/commit" in capsys.readouterr().out
 
 

@@ -13,7 +13,7 @@ from effiseg.models.metadata import ModelMetadata
 FULL = ModelMetadata(
     names=("road", "Straße"),
     palette=((1, 2, 3), (4, 5, 6)),
-    label_mapping={7: 0, 8: 1, 9: 255},
+    label_mapping={7: 0, 8: 1, 9: 254},
     ignore_index=254,
     mean=(0.1, 0.2, 0.3),
     std=(0.4, 0.5, 0.6),
@@ -28,7 +28,7 @@ def test_json_brings_it_back(metadata: ModelMetadata) -> None:
 
 
 def test_fields_left_out_take_their_defaults() -> None:
-    assert ModelMetadata.from_dict({"names": ["a"]}) == ModelMetadata(names=("a",))
+    assert ModelMetadata.from_dict({"names": ["a", "b"]}) == ModelMetadata(names=("a", "b"))
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,32 @@ def test_fields_left_out_take_their_defaults() -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused(change: dict[str, object], said: str) -> None:
+    with pytest.raises(ModelError, match=said) as caught:
+        ModelMetadata.from_dict(FULL.to_dict() | change)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"names": ["road"], "palette": None}, "2 classes or more; found one .a sigmoid's.: give the classifier"),
+        ({"names": []}, "2 to 255 classes; found 0"),
+        ({"names": [str(index) for index in range(256)]}, "2 to 255 classes; found 256"),
+        ({"names": ["road", "road"]}, "names must differ; found road more than once"),
+        ({"names": ["road", " "]}, "names must not be empty; found none for class 1"),
+        ({"palette": [[1, 2, 3]]}, "a color for each of the 2 classes; found 1"),
+        ({"palette": [[1, 2, 3], [4, 5, 256]]}, r"from 0 to 255; found \[4, 5, 256\]"),
+        ({"ignore_index": 1}, "ignore_index must be from 2"),
+        ({"ignore_index": 256}, "found 256"),
+        ({"label_mapping": {"7": 2}}, "label_mapping must lead to a class 0 to 1 or to ignore_index; found 7: 2"),
+        ({"mean": [0.1, float("nan"), 0.3]}, "mean must be finite"),
+        ({"std": [0.4, 0, 0.6]}, r"std must be greater than 0 and finite; found \[0.4, 0.0, 0.6\]"),
+        ({"std": [0.4, float("inf"), 0.6]}, "std must be"),
+        ({"image_size": [360, 31]}, "sides from 32 to 16384"),
+        ({"image_size": [360, 10**9]}, "sides from 32 to 16384"),
+    ],
+)
+def test_values_that_no_image_could_be_read_by_are_refused(change: dict[str, object], said: str) -> None:
     with pytest.raises(ModelError, match=said) as caught:
         ModelMetadata.from_dict(FULL.to_dict() | change)
     assert "\n" not in str(caught.value)

@@ -46,8 +46,11 @@ def refusal(folder: Path | str) -> str:
     return str(caught.value)
 
 
-def test_only_two_files_and_everything_inside(folder: Path) -> None:
-    assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+FILES = ["config.json", "model.safetensors", "preprocessor_config.json"]
+
+
+def test_only_three_files_and_everything_inside(folder: Path) -> None:
+    assert sorted(file.name for file in folder.iterdir()) == FILES
     config = json.loads((folder / "config.json").read_text())
     assert config["model_type"] == "segformer"
     assert config["id2label"] == {"0": "road", "1": "sky"}
@@ -76,7 +79,7 @@ def test_saving_replaces_a_model_and_leaves_no_partial_files(folder: Path) -> No
     torch.manual_seed(1)
     other = SegFormer("b0", 5, "dyt", "dyl")
     save_pretrained(other, folder)
-    assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(file.name for file in folder.iterdir()) == FILES
     loaded = from_pretrained(folder)
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in other.state_dict().items())
 
@@ -222,3 +225,38 @@ def test_classes_changed_by_transformers_win_over_our_section(folder: Path) -> N
     assert metadata.palette is None
     assert metadata.label_mapping is None
     assert metadata.image_size == METADATA.image_size
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> None:
+    name = "decode_head.batch_norm.running_var"
+    weights = load_file(folder / "model.safetensors")
+    weights[name][3] = value
+    change_weights(folder, **{name: weights[name]})
+    assert f"weights must be finite; found NaN or infinity in {name}: take an earlier checkpoint" in refusal(folder)
+
+
+def test_one_logit_is_refused_and_two_rows_compute_the_same(folder: Path) -> None:
+    """Of a sigmoid's logit z, z > 0 is the best of (0, z)."""
+    weights = load_file(folder / "model.safetensors")
+    rows = {
+        f"decode_head.classifier.{leaf}": weights[f"decode_head.classifier.{leaf}"][:1] for leaf in ("weight", "bias")
+    }
+    change_weights(folder, **rows)
+    assert "a model has 2 classes or more; found one (a sigmoid's): give the classifier a second row" in refusal(folder)
+    change_weights(folder, **{name: torch.cat([torch.zeros_like(row), row]) for name, row in rows.items()})
+    model = from_pretrained(folder)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        logits = model(images)
+    assert torch.equal(logits.argmax(1), (logits[:, 1] > 0).long())
+    assert 0 < (logits[:, 1] > 0).float().mean() < 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"id2label": {"0": "road", "1": "road"}}, {"effiseg": {"metadata": {"names": ["a", "b"], "std": [1, 1, 0]}}}],
+)
+def test_metadata_that_break_a_rule_are_refused_with_their_file(folder: Path, fields: dict[str, object]) -> None:
+    change_config(folder, **fields)
+    assert "config.json" in refusal(folder)

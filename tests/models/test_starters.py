@@ -9,7 +9,7 @@ import torch
 
 from effiseg.errors import ModelError
 from effiseg.models import starters
-from effiseg.models.pretrained import save_pretrained, weights_digest
+from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.models.starters import (
     largest_with_starter,
@@ -19,6 +19,7 @@ from effiseg.models.starters import (
     starter_source,
     write_starter,
 )
+from effiseg.models.weight_files import weights_digest
 
 
 def test_b0_is_small_and_has_no_classifier() -> None:

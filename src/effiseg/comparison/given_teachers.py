@@ -18,8 +18,8 @@ from effiseg.distillation.teacher import ExportedTeacher, SegFormerTeacher, Teac
 from effiseg.environment import resolve_device
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import read_json, write_json
-from effiseg.models.pretrained import weights_digest
 from effiseg.models.segformer import SegFormer
+from effiseg.models.weight_files import weights_digest
 from effiseg.nested import flatten
 from effiseg.results import AblationRow, EvaluationResult
 from effiseg.run_folder import ComparisonFolder

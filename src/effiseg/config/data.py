@@ -11,6 +11,11 @@ from effiseg.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_ranges
 from effiseg.errors import UsageError
 
 Resize = Literal["keep_ratio", "fixed"]
+PillowFilter = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
+"""Pillow's filters in the order of its numbers, which transformers' processors name them by."""
+InputResize = Resize | PillowFilter
+"""How images are brought to a network's input: as here, or as a processor of transformers does it, by a filter of
+Pillow's to exactly that size, without padding."""
 AugmentPreset = Literal["standard", "paper", "none"]
 
 

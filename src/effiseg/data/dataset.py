@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from effiseg.config.data import AugmentationConfig, Resize
+from effiseg.config.data import AugmentationConfig, InputResize, Resize
 from effiseg.data.cache import SampleCache, StoredPair, StoredSize
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.rare_class_sampler import Draw, RareClassSampler
@@ -117,7 +117,7 @@ class EvaluationDataset(Dataset[EvaluationSample]):
         spec: the data set.
         input_size: (height, width) of the network's input; images are brought to it as `resize` says and
             padded to multiples of 32. None, only with a window: they keep their size.
-        resize: keep_ratio or fixed.
+        resize: see `prepare_for_evaluation`.
         cache: where decoded pairs are kept, at a size of `StoredSize.for_evaluation` with the same settings.
         window: (height, width) of sliding windows, see `prepare_for_windows`; not with a cache.
     """
@@ -127,7 +127,7 @@ class EvaluationDataset(Dataset[EvaluationSample]):
         samples: Sequence[Sample],
         spec: DatasetSpec,
         input_size: tuple[int, int] | None,
-        resize: Resize,
+        resize: InputResize,
         cache: SampleCache | None = None,
         window: tuple[int, int] | None = None,
     ) -> None:
@@ -135,11 +135,12 @@ class EvaluationDataset(Dataset[EvaluationSample]):
         if cache is not None:
             assert window is None
             assert input_size is not None
+            assert resize in ("keep_ratio", "fixed")
             assert cache.size == StoredSize.for_evaluation(input_size, resize)
         self.samples = samples
         self.spec = spec
         self.input_size = input_size
-        self.resize: Resize = resize
+        self.resize: InputResize = resize
         self.cache = cache
         self.window = window
 

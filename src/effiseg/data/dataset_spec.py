@@ -309,6 +309,11 @@ def _names(source: Path, values: dict[str, Any]) -> tuple[str, ...]:
                 f"found {', '.join(str(key) for key in value)}"
             )
         value = [value[index] for index in range(len(value))]
+    if len(value) == 1:
+        raise DataError(
+            f"{source}: names must list 2 classes or more, among which pixels can be told apart; found only "
+            f"{value[0]!r}: list what is not {value[0]} too"
+        )
     if len(value) > _MAXIMUM_CLASSES:
         raise DataError(f"{source}: names may list at most {_MAXIMUM_CLASSES} classes; found {len(value)}")
     for name in value:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from effiseg.config.data import AugmentationConfig, Resize
+from effiseg.config.data import AugmentationConfig, InputResize, Resize
 from effiseg.config.model import LARGEST_STRIDE
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -33,12 +34,12 @@ def sample_generator(seed: int, epoch: int, place: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(sequence))
 
 
-def resized_shape(shape: tuple[int, int], image_size: tuple[int, int], resize: Resize) -> tuple[int, int]:
+def resized_shape(shape: tuple[int, int], image_size: tuple[int, int], resize: InputResize) -> tuple[int, int]:
     """(height, width) an image of `shape` is scaled to for a network input of `image_size`.
 
-    keep_ratio: the largest that fits inside image_size; fixed: exactly image_size.
+    keep_ratio: the largest that fits inside image_size; all others: exactly image_size.
     """
-    if resize == "fixed":
+    if resize != "keep_ratio":
         return image_size
     scale = min(image_size[0] / shape[0], image_size[1] / shape[1])
     height, width = (max(1, min(limit, round(side * scale))) for side, limit in zip(shape, image_size, strict=True))
@@ -71,24 +72,28 @@ def pad_to_multiple(image: UInt8Array, multiple: int = LARGEST_STRIDE) -> UInt8A
 
 
 def prepare_for_evaluation(
-    image: UInt8Array, image_size: tuple[int, int], resize: Resize
+    image: UInt8Array, image_size: tuple[int, int], resize: InputResize
 ) -> tuple[UInt8Array, tuple[int, int]]:
     """Resize and pad an image as evaluation and prediction feed it.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         image_size: the network's input, (height, width).
-        resize: keep_ratio or fixed.
+        resize: keep_ratio or fixed; or the name of a filter of Pillow's, and nothing is padded.
 
     Returns:
-        The image (h, w, 3), h and w multiples of 32, and its size (height, width) without the padding.
+        The image (h, w, 3), h and w multiples of 32 where it may be padded, and its size (height, width) without the
+        padding.
     """
     shape = resized_shape((image.shape[0], image.shape[1]), image_size, resize)
-    return pad_to_multiple(resize_image(image, shape)), shape
+    if resize in ("keep_ratio", "fixed"):
+        return pad_to_multiple(resize_image(image, shape)), shape
+    method = Image.Resampling[resize.upper()]
+    return np.asarray(Image.fromarray(image).resize((shape[1], shape[0]), method)), shape
 
 
 def prepare_for_windows(
-    image: UInt8Array, window: tuple[int, int], image_size: tuple[int, int] | None, resize: Resize
+    image: UInt8Array, window: tuple[int, int], image_size: tuple[int, int] | None, resize: InputResize
 ) -> tuple[UInt8Array, tuple[int, int]]:
     """Resize and pad an image for sliding windows.
 
@@ -97,7 +102,7 @@ def prepare_for_windows(
         window: (height, width) of the network's input.
         image_size: what the image is brought to first; None: it keeps its own size, unless it fits in one
             window, which it is brought to as `prepare_for_evaluation` would.
-        resize: keep_ratio or fixed.
+        resize: keep_ratio or fixed; what windows are cut from is padded, so that anything else counts as fixed.
 
     Returns:
         As `prepare_for_evaluation`.
@@ -105,7 +110,7 @@ def prepare_for_windows(
     own = (image.shape[0], image.shape[1])
     if image_size is None:
         image_size = window if fits(own, window) else own
-    return prepare_for_evaluation(image, image_size, resize)
+    return prepare_for_evaluation(image, image_size, "keep_ratio" if resize == "keep_ratio" else "fixed")
 
 
 def fits(shape: tuple[int, int], window: tuple[int, int]) -> bool:

@@ -72,7 +72,9 @@ class ExportRecord:
         names = [name for name in property_names() if name in properties]
         known = {name: parse_json(properties[name], found, ModelError) for name in names}
         metadata = {name: known.pop(name) for name in _METADATA_FIELDS if name in known}
-        return from_plain(cls, {**known, "metadata": metadata}, found, error=ModelError)
+        record = from_plain(cls, {**known, "metadata": metadata}, found, error=ModelError)
+        record.metadata.checked(found)
+        return record
 
 
 def property_names() -> tuple[str, ...]:

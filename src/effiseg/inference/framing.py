@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from effiseg.config.data import Resize
+from effiseg.config.data import InputResize
 from effiseg.config.framing import FramingConfig, Mode
 from effiseg.config.model import LARGEST_STRIDE
 from effiseg.errors import UsageError
@@ -39,8 +39,8 @@ class Framing:
     image_size: tuple[int, int] | None = None
     """whole: the network's input (height, width); default: the file's, else the model's own. slide: what images are
     brought to before windows are cut; default: they keep their size."""
-    resize: Resize | None = None
-    """keep_ratio or fixed, how images are brought there; default: the model's own."""
+    resize: InputResize | None = None
+    """How images are brought there, see `prepare_for_evaluation`; default: the model's own."""
     mode: Mode = "whole"
     """whole brings the image to the network's input. slide keeps its size and moves a window over it, whose logits are
     blended; an image that fits in one window is predicted as whole would."""
@@ -77,7 +77,10 @@ class Framing:
             if wanted:
                 network.require_logits(option)
         own, source = network.metadata.image_size, network.source
-        completed = replace(self, resize=self.resize or network.metadata.resize)
+        resize = self.resize or network.metadata.resize
+        if (self.mode == "slide" or self.flip) and resize != "keep_ratio":
+            resize = "fixed"  # both need padded inputs
+        completed = replace(self, resize=resize)
         if self.mode == "whole":
             size = known_size(source, self.image_size, network.input_size, own)
             if network.input_size not in (None, size):

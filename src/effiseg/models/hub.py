@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from effiseg.errors import ModelError, UsageError
-from effiseg.models.folder import CONFIG_FILE, PREPROCESSOR_FILE, SHARDS_FILE, WEIGHTS_FILE, has_safetensors
+from effiseg.models.folder import (
+    CONFIG_FILE,
+    NESTED_PROCESSOR_FILE,
+    PREPROCESSOR_FILE,
+    SHARDS_FILE,
+    WEIGHTS_FILE,
+    has_safetensors,
+)
 
 CARD_FILE = "README.md"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w-][\w.-]*")
@@ -42,7 +49,7 @@ def plan_upload(folder: str | Path, repository: str) -> Upload:
         raise UsageError(f"REPO must have the form owner/name; found {repository!r}")
     if not path.is_dir() or not (path / CONFIG_FILE).is_file() or not has_safetensors(path):
         raise ModelError(f"{path}: a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}; found none to upload")
-    wanted = {CONFIG_FILE, SHARDS_FILE, PREPROCESSOR_FILE, CARD_FILE}
+    wanted = {CONFIG_FILE, SHARDS_FILE, PREPROCESSOR_FILE, NESTED_PROCESSOR_FILE, CARD_FILE}
     names = sorted(file.name for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
     return Upload(path, repository, [name for name in names if name in wanted or name.endswith(".safetensors")])
 

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from effiseg.config.model import Norm, Variant
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import read_json
-from effiseg.models.checkpoint_names import own_names
-from effiseg.models.folder import CONFIG_FILE, has_safetensors
+from effiseg.models.checkpoint_names import own_names_of
+from effiseg.models.folder import CONFIG_FILE, PICKLE_FILE, has_safetensors
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.mix_transformer import ENCODER_SIZES
-from effiseg.models.pretrained import (
-    PICKLE_FILE,
-    TRANSFORMERS_EPS,
-    existing_folder,
-    from_pretrained,
+from effiseg.models.pretrained import TRANSFORMERS_EPS, existing_folder, from_pretrained, read_metadata
+from effiseg.models.weight_files import (
+    Checkpoint,
+    read_checkpoint,
+    read_pickled_folder,
     read_weights,
+    require_finite,
     weights_digest,
 )
 
-CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
-"""Ends of files with weights alone."""
 PUBLISHED_EPS = 1e-6
-"""Epsilon of the LayerNorms in what NVlabs and mmsegmentation publish."""
+"""Epsilon of the LayerNorms in what NVlabs, mmsegmentation and segmentation_models_pytorch publish."""
 _CLASSIFIER = "decode_head.classifier.weight"
 
 
@@ -44,7 +39,7 @@ class InitialWeights:
     source: str
     """Where they come from."""
     publisher: str
-    """Whose names the file had: effiseg, transformers, NVlabs or mmsegmentation."""
+    """Whose names the file had, and which of several networks in it was taken."""
     weights: dict[str, Tensor]
     """Our name → tensor on the CPU in float32."""
     variant: Variant
@@ -67,6 +62,10 @@ class InitialWeights:
     """Whether the patch norms take the token's mean away."""
     block_centered: bool = False
     """The same of the block norms."""
+    metadata: ModelMetadata | None = None
+    """Everything that its folder says beside the weights; None for a file."""
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    """Colors of `names`, where a file has them."""
 
     @property
     def digest(self) -> str:
@@ -77,10 +76,10 @@ class InitialWeights:
     def is_nvidia(self) -> bool:
         """Whether they are NVIDIA's, or made from NVIDIA's, by their names or their config.
 
-        mmsegmentation's MiT encoders are NVIDIA's in other names.
+        The MiT encoders of mmsegmentation and segmentation_models_pytorch are NVIDIA's in other names.
         """
         named = any(place.lower().startswith("nvidia/") for place in (self.source, self.origin))
-        return named or self.publisher.startswith(("NVlabs", "mmsegmentation"))
+        return named or self.publisher.startswith(("NVlabs", "mmsegmentation", "segmentation_models_pytorch"))
 
     @property
     def num_classes(self) -> int | None:
@@ -93,22 +92,22 @@ def read_initial_weights(source: str) -> InitialWeights:
 
     Args:
         source: a model folder, a transformers folder (of a whole SegFormer or of its encoder), a Hub id, or a file
-            of weights under the names of transformers, NVlabs or mmsegmentation.
+            of weights under names that `own_names` knows.
 
     Raises:
-        ModelError: nothing there, a broken file, or weights of another architecture.
+        ModelError: nothing there, a broken file, weights that are not finite, or of another architecture.
     """
     path = Path(source).expanduser()
     if path.is_file():
-        return _from_checkpoint(source, _read_checkpoint(path), PUBLISHED_EPS, None)
+        return _from_checkpoint(source, read_checkpoint(path))
     folder = existing_folder(source, pickles=True)
     config = _read_config(folder)
     # A folder that holds both formats is read as from_pretrained reads it.
-    weights = read_weights(folder) if has_safetensors(folder) else _read_checkpoint(folder / PICKLE_FILE)
-    if _CLASSIFIER in weights and has_safetensors(folder):
+    pickled = not has_safetensors(folder)
+    weights = {} if pickled else read_weights(folder)
+    if _CLASSIFIER in weights:
         model = from_pretrained(folder)
         metadata = model.metadata
-        unnamed = metadata.names == ModelMetadata.unnamed(metadata.num_classes).names
         return InitialWeights(
             source,
             "effiseg" if "effiseg" in config else "transformers",
@@ -117,64 +116,54 @@ def read_initial_weights(source: str) -> InitialWeights:
             model.patch_norm,
             model.block_norm,
             model.norm_eps,
-            None if unnamed else metadata.names,
+            _given(metadata.names),
             [],
             (metadata.mean, metadata.std),
             str(config.get("_name_or_path") or ""),
             model.patch_centered,
             model.block_centered,
+            metadata,
         )
     if config.get("model_type") != "segformer":
         raise ModelError(f"{folder / CONFIG_FILE}: model_type must be segformer; found {config.get('model_type')!r}")
-    labels = config.get("id2label") or {}
-    read = _from_checkpoint(source, weights, TRANSFORMERS_EPS, labels)
-    return replace(read, origin=str(config.get("_name_or_path") or ""))
+    checkpoint = read_pickled_folder(folder, PICKLE_FILE) if pickled else Checkpoint({"": weights})
+    read = _from_checkpoint(source, checkpoint)
+    origin = str(config.get("_name_or_path") or "")
+    if read.num_classes is None:
+        return replace(read, origin=origin)
+    metadata = read_metadata(config, read.num_classes, folder)
+    return replace(read, origin=origin, metadata=metadata, names=_given(metadata.names))
 
 
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file of weights, a training checkpoint's `state_dict` among them.
+def _given(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Names that were given; None for LABEL_0, LABEL_1, …"""
+    return None if names == ModelMetadata.unnamed(len(names)).names else names
 
-    Raises:
-        ModelError: no such file, another format, a broken file, or a pickle that is more than tensors.
-    """
-    if path.suffix not in CHECKPOINT_SUFFIXES:
-        raise ModelError(f"{path}: a file of weights ends in {', '.join(CHECKPOINT_SUFFIXES)}")
+
+def _from_checkpoint(source: str, checkpoint: Checkpoint) -> InitialWeights:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path}: not a whole file of weights ({reason}): copy it again") from None
-    except pickle.UnpicklingError:
-        raise ModelError(
-            f"{path}: holds more than tensors and plain values, which would run code, and is not opened; load it where "
-            "you trust it and save its state_dict alone"
-        ) from None
-    for key in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping):
-        raise ModelError(f"{path}: must hold names and tensors; found {type(found).__name__}")
-    return {str(name): tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
-
-
-def _from_checkpoint(
-    source: str, tensors: Mapping[str, Tensor], eps: float, labels: Mapping[str, Any] | None
-) -> InitialWeights:
-    try:
-        named = own_names(tensors)
+        named = own_names_of(checkpoint.networks)
         variant = _variant(named.weights)
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from None
-    classifier = named.weights.get(_CLASSIFIER)
-    names = None
-    if classifier is not None and labels and set(labels) == {str(index) for index in range(classifier.shape[0])}:
-        names = tuple(str(labels[str(index)]) for index in range(classifier.shape[0]))
-        names = None if names == ModelMetadata.unnamed(len(names)).names else names
-    eps = TRANSFORMERS_EPS if named.publisher == "transformers" else eps
+    require_finite(named.weights, source)
+    # What transformers runs has its epsilon, and what we train starts from the same one.
+    eps = TRANSFORMERS_EPS if named.publisher.startswith(("transformers", "effiseg")) else PUBLISHED_EPS
+    rows = named.weights[_CLASSIFIER].shape[0] if _CLASSIFIER in named.weights else None
+    names = checkpoint.names if checkpoint.names is not None and len(checkpoint.names) == rows else None
+    palette = checkpoint.palette if checkpoint.palette is not None and len(checkpoint.palette) == rows else None
     return InitialWeights(
-        source, named.publisher, named.weights, variant, "layer_norm", "layer_norm", eps, names, named.unused, None
+        source,
+        named.publisher,
+        named.weights,
+        variant,
+        "layer_norm",
+        "layer_norm",
+        eps,
+        None if names is None else _given(names),
+        named.unused,
+        None,
+        palette=palette if names is not None else None,
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from effiseg.config.data import Resize
+from effiseg.config.data import InputResize
+from effiseg.config.model import LARGEST_STRIDE
 from effiseg.errors import ModelError
 from effiseg.serialization import from_plain
 
@@ -16,6 +19,13 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_MOST_CLASSES = 255
+"""Labels are bytes, and one value stays free for what is ignored."""
+ONE_LOGIT = (
+    "one (a sigmoid's): give the classifier a second row, of zeros for the background above its own, which computes "
+    "the same, and name both"
+)
+_LONGEST_SIDE = 16384
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,8 @@ class ModelMetadata:
     """Standard deviation of red, green, blue on the scale 0..1."""
     image_size: tuple[int, int] | None = None
     """(height, width) of the network's input in training; None where unknown."""
-    resize: Resize = "keep_ratio"
-    """How an image was brought to `image_size`."""
+    resize: InputResize = "keep_ratio"
+    """How an image is brought to `image_size`."""
 
     @classmethod
     def unnamed(cls, num_classes: int) -> ModelMetadata:
@@ -94,7 +104,49 @@ class ModelMetadata:
         Raises:
             ModelError: an unknown field, or a value of the wrong form.
         """
-        return from_plain(cls, plain, "model metadata cannot be read", error=ModelError, strict=True)
+        found = "model metadata cannot be read"
+        return from_plain(cls, plain, found, error=ModelError, strict=True).checked(found)
+
+    def checked(self, source: object) -> ModelMetadata:
+        """The metadata itself, whose values a network can be fed and its answer be read by.
+
+        Args:
+            source: where it was read, for the error's text.
+
+        Raises:
+            ModelError: the first value that breaks a rule.
+        """
+        for rule, found in self._faults():
+            raise ModelError(f"{source}: {rule}; found {found}")
+        return self
+
+    def _faults(self) -> Iterator[tuple[str, str]]:
+        """Every rule that a value breaks, and what was found."""
+        count = self.num_classes
+        if count == 1:
+            yield "a model has 2 classes or more", ONE_LOGIT
+        if not 2 <= count <= _MOST_CLASSES:
+            yield f"a model has 2 to {_MOST_CLASSES} classes", str(count)
+        if blank := [index for index, name in enumerate(self.names) if not name.strip()]:
+            yield "names must not be empty", f"none for class {blank[0]}"
+        if repeated := [name for name, times in Counter(self.names).items() if times > 1]:
+            yield "names must differ", f"{', '.join(repeated[:4])} more than once"
+        if self.palette is not None and len(self.palette) != count:
+            yield f"palette must have a color for each of the {count} classes", str(len(self.palette))
+        for colour in self.palette or ():
+            if not all(0 <= channel <= 255 for channel in colour):
+                yield "palette must hold red, green and blue from 0 to 255", str(list(colour))
+        if not count <= self.ignore_index <= 255:
+            yield f"ignore_index must be from {count} (the number of classes) to 255", str(self.ignore_index)
+        for raw, target in (self.label_mapping or {}).items():
+            if not (0 <= target < count or target == self.ignore_index):
+                yield f"label_mapping must lead to a class 0 to {count - 1} or to ignore_index", f"{raw}: {target}"
+        if not all(map(math.isfinite, self.mean)):
+            yield "mean must be finite", str(list(self.mean))
+        if not all(math.isfinite(value) and value > 0 for value in self.std):
+            yield "std must be greater than 0 and finite", str(list(self.std))
+        if self.image_size is not None and not all(LARGEST_STRIDE <= side <= _LONGEST_SIDE for side in self.image_size):
+            yield f"image_size must have sides from {LARGEST_STRIDE} to {_LONGEST_SIDE}", str(list(self.image_size))
 
 
 def plain_name(name: str) -> str:

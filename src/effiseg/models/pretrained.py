@@ -9,7 +9,6 @@ Pickles are never opened.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,15 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from effiseg.config.model import Norm, Variant
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import atomic_path, read_json, write_json
-from effiseg.models.folder import CONFIG_FILE, PREPROCESSOR_FILE, SHARDS_FILE, WEIGHTS_FILE, has_safetensors
-from effiseg.models.metadata import ModelMetadata
+from effiseg.models.folder import (
+    CONFIG_FILE,
+    NESTED_PROCESSOR_FILE,
+    PICKLE_INDEX_FILE,
+    PREPROCESSOR_FILE,
+    SHARDS_FILE,
+    WEIGHTS_FILE,
+    has_safetensors,
+)
+from effiseg.models.metadata import ONE_LOGIT, ModelMetadata
 from effiseg.models.mix_transformer import (
     ENCODER_SIZES,
     HEADS,
@@ -34,12 +40,12 @@ from effiseg.models.mix_transformer import (
     REDUCTIONS,
     STRIDES,
 )
+from effiseg.models.processor import processor_config, with_processor
 from effiseg.models.segformer import DECODER_WIDTHS, SegFormer
+from effiseg.models.weight_files import few, read_weights, require_finite
 
 TRANSFORMERS_TYPE = "segformer"
 OWN_TYPE = "effiseg_segformer"
-PICKLE_FILE = "pytorch_model.bin"
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 TRANSFORMERS_EPS = 1e-5
 # transformers' Auto classes refuse an unknown model_type; SegformerForSemanticSegmentation only warns, and
 # would run a DyT model with LayerNorms. It does refuse an activation it does not know, and quotes its name.
@@ -97,9 +103,10 @@ def classic_name(name: str) -> str:
 
 
 def save_pretrained(model: SegFormer, folder: str | Path) -> None:
-    """Write `config.json` and `model.safetensors`, each atomically, the config last.
+    """Write `model.safetensors`, `preprocessor_config.json` and `config.json`, each atomically, in this order.
 
-    The config holds the architecture, the classes, palette, label mapping, normalization and input size.
+    The config holds the architecture, the classes, palette, label mapping, normalization and input size; the
+    processor's file says the last two to transformers (`processor_config`).
 
     Args:
         model: on any device.
@@ -112,6 +119,8 @@ def save_pretrained(model: SegFormer, folder: str | Path) -> None:
     target = Path(folder)
     with atomic_path(target / WEIGHTS_FILE) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
+    (target / NESTED_PROCESSOR_FILE).unlink(missing_ok=True)  # of the model before, it would win
+    write_json(target / PREPROCESSOR_FILE, processor_config(model.metadata))
     write_json(target / CONFIG_FILE, model_config(model))
 
 
@@ -129,7 +138,8 @@ def from_pretrained(folder: str | Path) -> SegFormer:
 
     Raises:
         ModelError: no such folder or Hub model, a file missing or broken, weights only as a pickle, another
-            architecture, or keys that do not match (all are named up to a few; nothing is loaded in part).
+            architecture, keys that do not match (all are named up to a few; nothing is loaded in part), weights that
+            are not finite, or metadata that break a rule.
     """
     path = existing_folder(folder)
     config_path = path / CONFIG_FILE
@@ -147,7 +157,7 @@ def from_pretrained(folder: str | Path) -> SegFormer:
     weights = read_weights(path)
     model = _build(config, weights, config_path)
     _load_strictly(model, weights, path)
-    model.metadata = _read_metadata(config, model.num_classes, path)
+    model.metadata = read_metadata(config, model.num_classes, path)
     return model.eval()
 
 
@@ -186,14 +196,6 @@ def model_config(model: SegFormer) -> dict[str, Any]:
     }
 
 
-def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """A fingerprint of a state dict on the CPU: it changes when any weight does."""
-    digest = hashlib.blake2b(digest_size=16)
-    for tensor in weights.values():
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def existing_folder(folder: str | Path, *, pickles: bool = False) -> Path:
     """The folder of a model here, or of a snapshot of the Hugging Face Hub's, which is fetched.
 
@@ -219,11 +221,11 @@ def _download(hub_id: str, pickles: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     # Only what is read is fetched: a repository's pickles stay where they are.
-    patterns = [CONFIG_FILE, "*.safetensors", SHARDS_FILE, PREPROCESSOR_FILE]
+    patterns = [CONFIG_FILE, "*.safetensors", SHARDS_FILE, PREPROCESSOR_FILE, NESTED_PROCESSOR_FILE]
     try:
         path = Path(snapshot_download(hub_id, allow_patterns=patterns))
         if pickles and not has_safetensors(path):
-            path = Path(snapshot_download(hub_id, allow_patterns=[*patterns, PICKLE_FILE]))
+            path = Path(snapshot_download(hub_id, allow_patterns=[*patterns, "pytorch_model*.bin", PICKLE_INDEX_FILE]))
         return path
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
@@ -233,46 +235,6 @@ def _download(hub_id: str, pickles: bool) -> Path:
         ) from None
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a model folder, under the names its files give them.
-
-    Raises:
-        ModelError: no safetensors file, or a broken one.
-    """
-    files = [path / WEIGHTS_FILE]
-    if not files[0].is_file():
-        if not (path / SHARDS_FILE).is_file():
-            raise ModelError(_no_weights(path))
-        files = _shards(path / SHARDS_FILE)
-    weights: dict[str, Tensor] = {}
-    for file in files:
-        try:
-            weights |= load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{file}: not a whole safetensors file ({error}): write or copy it again") from None
-    return weights
-
-
-def _no_weights(path: Path) -> str:
-    pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLE_SUFFIXES)
-    if not pickles:
-        return f"{path}: a model folder needs {WEIGHTS_FILE}; found none: copy or save the whole folder again"
-    return (
-        f"{path}: weights must be {WEIGHTS_FILE}; found only the pickle {pickles[0]}, which is never opened: "
-        "load it with transformers, if you trust it, and save it with save_pretrained"
-    )
-
-
-def _shards(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(read_json(index)["weight_map"].values()))
-    except (UsageError, KeyError, TypeError, AttributeError):
-        raise ModelError(f"{index}: must map tensors to files under weight_map") from None
-    if any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
-        raise ModelError(f"{index}: shards must be safetensors files beside it; found {', '.join(names)}")
-    return [index.parent / name for name in names]
-
-
 def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Path) -> SegFormer:
     classifier = weights.get("decode_head.classifier.weight")
     if classifier is None or classifier.ndim == 0:
@@ -280,6 +242,8 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Pat
             f"{source.parent}: a segmentation model has decode_head.classifier.weight; found none among "
             f"{len(weights)} keys (an encoder or a classifier alone cannot be loaded)"
         )
+    if classifier.shape[0] == 1:
+        raise ModelError(f"{source.parent}: a model has 2 classes or more; found {ONE_LOGIT}")
     try:
         patch_norm, block_norm, eps = _norms(config)
         # Built on the meta device: nothing is drawn only to be overwritten, and the caller's random numbers
@@ -349,48 +313,44 @@ def _load_strictly(model: SegFormer, weights: Mapping[str, Tensor], path: Path) 
         ),
     }
     if any(complaints.values()):
-        found = "; ".join(f"{len(keys)} {what}: {_few(keys)}" for what, keys in complaints.items() if keys)
+        found = "; ".join(f"{len(keys)} {what}: {few(keys)}" for what, keys in complaints.items() if keys)
         raise ModelError(f"{path}: every key must match a SegFormer {model.variant}; found {found}")
+    require_finite(weights, path)
     model.load_state_dict({ours: weights[theirs] for theirs, ours in names.items()})
 
 
-def _few(keys: list[str], most: int = 6) -> str:
-    return ", ".join(keys[:most]) + (f", and {len(keys) - most} more" if len(keys) > most else "")
+def read_metadata(config: Mapping[str, Any], num_classes: int, path: Path) -> ModelMetadata:
+    """The metadata of a model folder: what its config says, corrected by the processor's file where there is one.
 
+    Args:
+        config: content of config.json.
+        num_classes: rows of the classifier.
+        path: the folder.
 
-def _read_metadata(config: Mapping[str, Any], num_classes: int, path: Path) -> ModelMetadata:
-    own = config.get("effiseg") or {}
+    Raises:
+        ModelError: it does not fit the weights, or a value breaks a rule.
+    """
+    section = config.get("effiseg")
+    own = section["metadata"] if isinstance(section, dict) and "metadata" in section else None
     labels = config.get("id2label") or {str(index): f"LABEL_{index}" for index in range(num_classes)}
+    file = path / CONFIG_FILE
     try:
         names = tuple(str(labels[str(index)]) for index in range(num_classes))
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise ModelError(
-            f"{path / CONFIG_FILE}: id2label must name all {num_classes} classes of the weights; it has no {error}"
+            f"{file}: id2label must name all {num_classes} classes of the weights; it has no {error}"
         ) from None
-    if "metadata" in own:
+    if own is None:
+        ignored = config.get("semantic_loss_ignore_index", 255)
+        # transformers may ignore -100, which no mask can hold.
+        usable = isinstance(ignored, int) and num_classes <= ignored <= 255
+        metadata = ModelMetadata(names=names, ignore_index=ignored if usable else 255)
+    else:
         try:
-            metadata = ModelMetadata.from_dict(own["metadata"])
+            metadata = ModelMetadata.from_dict(own)
         except ModelError as error:
-            raise ModelError(f"{path / CONFIG_FILE}: {error}") from None
-        if metadata.names == names:
-            return metadata
-        # transformers keeps our section when it trains the model on, even on other classes.
-        return replace(metadata, names=names, palette=None, label_mapping=None)
-    metadata = ModelMetadata(names=names, ignore_index=int(config.get("semantic_loss_ignore_index", 255)))
-    return _with_preprocessing(metadata, path / PREPROCESSOR_FILE)
-
-
-def _with_preprocessing(metadata: ModelMetadata, file: Path) -> ModelMetadata:
-    """The normalization and size that transformers keeps in a file of its own, where there is one."""
-    if not file.is_file():
-        return metadata
-    try:
-        plain = read_json(file)
-        found = {"mean": plain.get("image_mean"), "std": plain.get("image_std"), "image_size": None}
-        size = plain.get("size")
-        if plain.get("do_resize", True) and isinstance(size, dict) and {"height", "width"} <= set(size):
-            found |= {"image_size": [size["height"], size["width"]], "resize": "fixed"}
-        kept = {name: value for name, value in found.items() if value is not None}
-        return ModelMetadata.from_dict(metadata.to_dict() | kept)
-    except (UsageError, ModelError, AttributeError) as error:
-        raise ModelError(f"{file}: cannot be read as transformers' preprocessing: {error}") from None
+            raise ModelError(f"{file}: {error}") from None
+        if metadata.names != names:
+            # transformers keeps our section when it trains the model on, even on other classes.
+            metadata = replace(metadata, names=names, palette=None, label_mapping=None, ignore_index=255)
+    return with_processor(metadata.checked(file), path, own=own is not None).checked(path)

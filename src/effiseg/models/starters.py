@@ -16,7 +16,8 @@ from effiseg.errors import ModelError
 from effiseg.files import atomic_path, read_json, write_json
 from effiseg.models.initial_weights import InitialWeights
 from effiseg.models.metadata import IMAGENET_MEAN, IMAGENET_STD
-from effiseg.models.pretrained import from_pretrained, weights_digest
+from effiseg.models.pretrained import from_pretrained
+from effiseg.models.weight_files import weights_digest
 from effiseg.models.widening import WIDENED, widened
 
 STARTER = "starter"

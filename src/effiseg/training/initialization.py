@@ -19,7 +19,8 @@ from effiseg.data.sample import Sample
 from effiseg.data.samples import evenly_spread
 from effiseg.environment import resolve_device
 from effiseg.errors import ModelError, RunError
-from effiseg.models.initial_weights import CHECKPOINT_SUFFIXES, InitialWeights, read_initial_weights
+from effiseg.models.folder import CHECKPOINT_SUFFIXES
+from effiseg.models.initial_weights import InitialWeights, read_initial_weights
 from effiseg.models.metadata import IMAGENET_MEAN, IMAGENET_STD, plain_name
 from effiseg.models.norm_fitting import fit_norms
 from effiseg.models.normalization import EncoderNorm
@@ -170,7 +171,7 @@ def _read_source(init: str, variant: Variant) -> InitialWeights:
     """The weights that `init` names, widened to the size asked for where that is twice as wide."""
     if init == STARTER:
         return read_starter(variant)
-    is_checkpoint = Path(init).suffix in CHECKPOINT_SUFFIXES and Path(init).is_file()
+    is_checkpoint = Path(init).suffix.lower() in CHECKPOINT_SUFFIXES and Path(init).is_file()
     source = read_initial_weights(init if is_checkpoint else resolve_model(init))
     norms = (source.patch_norm, source.block_norm)
     if WIDENED.get(variant) != source.variant or norms != ("layer_norm", "layer_norm"):

@@ -77,7 +77,10 @@ def _front_matter(name: str, data: str, model: ModelConfig, evaluation: Evaluati
 def _network(config: TrainConfig, metadata: ModelMetadata) -> str:
     model = config.model
     height, width = config.input_size
-    resized = "scaled to fit inside it" if config.resize == "keep_ratio" else "scaled to exactly that"
+    resized, elsewhere = "scaled to exactly that", ""
+    if config.resize == "keep_ratio":
+        resized = "scaled to fit inside it"
+        elsewhere = f"stretched to {height}x{width}: its processors have no counterpart to keeping the proportions"
     return _list(
         {
             "variant": f"SegFormer-{model.variant.upper()}",
@@ -85,6 +88,7 @@ def _network(config: TrainConfig, metadata: ModelMetadata) -> str:
             "all other norms of the encoder": NORM_TITLES[model.block_norm],
             "input": f"{height}x{width} pixels (height x width), images are {resized}",
             "normalization": f"mean {list(metadata.mean)}, standard deviation {list(metadata.std)}, RGB from 0 to 1",
+            **({"images in transformers": elsewhere} if elsewhere else {}),
         }
     )
 
