@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from side_by_side import (
     CLASSES,
     IGNORE,
+    TRANSFORMERS_VARIANTS,
     alternate,
     assert_equal_losses,
     device_of,
@@ -35,7 +36,6 @@ from torch import Tensor, nn
 
 from effiseg.environment import describe_environment
 from effiseg.files import write_json
-from effiseg.models.mix_transformer import ENCODER_SIZES
 from effiseg.models.segformer import SegFormer
 
 DEFAULT_JSON = Path(__file__).parent / "results" / "model.json"
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--variant", choices=list(ENCODER_SIZES), default="b0")
+    parser.add_argument("--variant", choices=TRANSFORMERS_VARIANTS, default="b0")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's choice")
     parser.add_argument("--warmup", type=int, default=3, help="untimed rounds before each measurement")

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from effiseg.allocator import keep_freed_memory
-from effiseg.models.mix_transformer import ENCODER_SIZES
 from effiseg.models.pretrained import from_pretrained
-from effiseg.models.segformer import DECODER_WIDTHS, SegFormer
+from effiseg.models.segformer import SegFormer
+from effiseg.models.shape import SHAPES
 
 CLASSES = 19
+TRANSFORMERS_VARIANTS = [variant for variant, shape in SHAPES.items() if shape.output_stride == 4]
+"""Sizes that transformers has too."""
 IGNORE = 255
 Allocator = Literal["tuned", "default"]
 Result = TypeVar("Result")
@@ -60,11 +62,11 @@ def transformers_model(variant: str, dropout: float = 0.1, classes: int = CLASSE
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    size = ENCODER_SIZES[variant]  # type: ignore[index]
+    shape = SHAPES[variant]  # type: ignore[index]
     config = SegformerConfig(
-        depths=list(size.depths),
-        hidden_sizes=list(size.embed_dims),
-        decoder_hidden_size=DECODER_WIDTHS[variant],  # type: ignore[index]
+        depths=list(shape.depths),
+        hidden_sizes=list(shape.embed_dims),
+        decoder_hidden_size=shape.decoder_width,
         id2label={index: f"LABEL_{index}" for index in range(classes)},
         drop_path_rate=dropout,
         classifier_dropout_prob=dropout,

@@ -28,14 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from photographs import describe_pairs, make_pairs
-from side_by_side import run_alone
+from side_by_side import TRANSFORMERS_VARIANTS, run_alone
 from training_end_to_end import measure_end_to_end
 from training_parts import Measurement, measure_distillation, measure_machine, measure_memory, measure_step, roofline
 from training_table import DISTILLATION, END_TO_END, MEMORY, STEP, markdown, targets
 
 from effiseg.environment import available_cores, describe_environment
 from effiseg.files import read_json, write_json
-from effiseg.models.mix_transformer import ENCODER_SIZES
 
 PARTS = ("machine", STEP, DISTILLATION, MEMORY, END_TO_END)
 RESULTS = Path(__file__).parent / "results"
@@ -73,7 +72,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", metavar="HxW", help="these input sizes; all without it")
     parser.add_argument("--allocator", choices=("tuned", "default", "both"), default="both",
                         help="of both sides; both: the tuned one, and the default for steps and memory")  # fmt: skip
-    parser.add_argument("--variant", choices=list(ENCODER_SIZES), default="b0")
+    parser.add_argument("--variant", choices=TRANSFORMERS_VARIANTS, default="b0")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="of effiseg end to end and of extra rows")
     parser.add_argument(

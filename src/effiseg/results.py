@@ -249,7 +249,7 @@ class BenchmarkRow:
     precision: str
     """float32, bfloat16, float16 or int8."""
     output: str
-    """logits at a quarter of the input's size, or labels at the input's size."""
+    """logits as the network gives them, or labels at the input's size."""
     image_size: list[int]
     """Network input, [height, width]."""
     batch_size: int

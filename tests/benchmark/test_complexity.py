@@ -7,8 +7,7 @@ import torch
 
 from effiseg.benchmark.complexity import complexity, count_macs
 from effiseg.config.model import Variant
-from effiseg.models.mix_transformer import ENCODER_SIZES
-from effiseg.models.segformer import DECODER_WIDTHS
+from effiseg.models.shape import SHAPES
 
 SIZE = (512, 1024)
 
@@ -45,7 +44,7 @@ def test_norms_change_the_parameters_only() -> None:
     plain, scaled = complexity("b0", 19, SIZE), complexity("b0", 19, SIZE, "dyt", "dyl")
     assert scaled.gmacs == plain.gmacs
     # A DyT has one α more than a LayerNorm, a DyL one for each channel.
-    dims, depths = ENCODER_SIZES["b0"].embed_dims, ENCODER_SIZES["b0"].depths
+    dims, depths = SHAPES["b0"].embed_dims, SHAPES["b0"].depths
     reduced = (1, 1, 1, 0)
     alphas = sum(c * (d * (2 + r) + 1) for c, d, r in zip(dims, depths, reduced, strict=True))
     assert scaled.params - plain.params == 4 + alphas
@@ -58,10 +57,10 @@ def test_torch_counts_the_same_on_transformers_model(variant: Variant, size: tup
     transformers = pytest.importorskip("transformers", reason="transformers' model is the oracle of the count")
     from torch.utils.flop_counter import FlopCounterMode
 
-    shape = ENCODER_SIZES[variant]
+    shape = SHAPES[variant]
     config = transformers.SegformerConfig(
         hidden_sizes=list(shape.embed_dims), depths=list(shape.depths), num_labels=19,
-        decoder_hidden_size=DECODER_WIDTHS[variant],
+        decoder_hidden_size=shape.decoder_width,
     )  # fmt: skip
     config._attn_implementation = "eager"  # two products that the counter sees
     with torch.device("meta"):

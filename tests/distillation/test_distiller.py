@@ -1,12 +1,14 @@
 import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from effiseg.config.loss import DistillationConfig
+from effiseg.config.loss import DistillationConfig, TermName
+from effiseg.config.model import Variant
 from effiseg.distillation import (
     Distiller,
     SegFormerTeacher,
@@ -67,6 +69,26 @@ def gradients(distiller: Distiller, student: SegFormer, images: Tensor) -> list[
     total = distiller.weighted_total(run(distiller, student, images))
     found = torch.autograd.grad(total, list(student.parameters()), allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for g, p in zip(found, student.parameters(), strict=True)]
+
+
+@pytest.mark.parametrize(("student_size", "teacher_size"), [("n", "b1"), ("b0", "n"), ("n", "s")])
+def test_unlike_depths_widths_and_strides(student_size: Variant, teacher_size: Variant) -> None:
+    torch.manual_seed(0)
+    student, teacher = SegFormer(student_size, 5), SegFormer(teacher_size, 5)
+    distiller = make_distiller(student, teacher, **{f"{name}_weight": 1.0 for name in get_args(TermName)})
+    images = make_images(64, 96)
+    features = student.forward_features(images)
+    logits = student.decode(features.feature_maps)
+    terms = distiller(images, features, logits)
+    assert set(terms) == set(get_args(TermName))
+    distiller.weighted_total(terms).backward()
+    assert all(value.isfinite() and value > 0 for value in terms.values())
+    assert all(parameter.grad is not None for parameter in distiller.parameters())
+    with torch.no_grad():
+        both = logits, teacher(images)
+        finer = max(answer.shape[2:] for answer in both)
+        ours, theirs = (F.interpolate(z, finer, mode="bilinear", align_corners=False) for z in both)
+        assert terms["kl"].item() == pytest.approx(kl_distillation_loss(ours, theirs).item(), rel=1e-5)
 
 
 def test_one_step_changes_every_projection_and_nothing_of_the_teacher() -> None:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from effiseg.errors import UsageError
 from effiseg.inference.framing import Windows, make_windows
 from effiseg.inference.label_map import label_map, label_map_of_bands
 from effiseg.inference.sliding_window import (
@@ -101,3 +102,25 @@ def test_the_mirror_image_is_turned_back() -> None:
 def test_the_default_stride_is_two_thirds_of_the_window() -> None:
     assert make_windows((96, 64)) == Windows((96, 64), (64, 40))
     assert make_windows((96, 64), 48) == Windows((96, 64), (48, 48))
+
+
+def test_windows_of_a_network_that_answers_at_an_eighth() -> None:
+    def coarse(images: Tensor) -> Tensor:
+        return F.avg_pool2d(predict(images), 2)
+
+    image = image_of(128, 160)
+    windows = make_windows((64, 64), 40, cell=8)
+    found = torch.cat(list(logit_bands(coarse, image, (128, 160), windows, 2)), 1)
+    total, weight = torch.zeros_like(found), torch.zeros_like(found)
+    for rows, top in zip(blending_weights([0, 40, 64], 64, 128, 8), (0, 40, 64), strict=True):
+        for columns, left in zip(blending_weights([0, 40, 80, 96], 64, 160, 8), (0, 40, 80, 96), strict=True):
+            place = (slice(None), slice(top // 8, top // 8 + 8), slice(left // 8, left // 8 + 8))
+            share = rows[:, None] * columns
+            total[place] += coarse(image[None, :, top : top + 64, left : left + 64])[0] * share
+            weight[place] += share
+    assert torch.allclose(weight, torch.ones_like(weight), atol=1e-6)
+    assert torch.allclose(found, total, atol=1e-6)
+    with pytest.raises(UsageError, match="multiples of 8, which one logit stands for; found 68x64"):
+        make_windows((68, 64), cell=8)
+    with pytest.raises(UsageError, match="--stride must be a multiple of 8"):
+        make_windows((64, 64), 36, cell=8)

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from effiseg.models.mix_transformer import MixTransformer, add_branch, as_map, as_tokens
 from effiseg.models.normalization import DynamicLinear, DynamicTanh, LayerNorm
+from effiseg.models.shape import SHAPES
 
 
 class CountCopies(TorchDispatchMode):
@@ -40,7 +41,7 @@ def test_tokens_and_maps_are_two_views_of_one_memory() -> None:
 @pytest.mark.parametrize("size", [(64, 96), (65, 97)])
 def test_the_encoder_copies_no_layout(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    encoder = MixTransformer("b0").eval()
+    encoder = MixTransformer(SHAPES["b0"]).eval()
     images = torch.randn(2, 3, *size).contiguous(memory_format=torch.channels_last)
     with torch.no_grad(), CountCopies() as counter:
         features = encoder(images)
@@ -61,7 +62,7 @@ def test_stochastic_depth_takes_or_leaves_whole_samples() -> None:
 
 
 def test_drop_rates_grow_linearly_and_only_training_draws() -> None:
-    encoder = MixTransformer("b0", drop_path_rate=0.7)
+    encoder = MixTransformer(SHAPES["b0"], drop_path_rate=0.7)
     rates = [block.drop_path_rate for stage in encoder.stages for block in stage.blocks]
     assert rates == pytest.approx([0.1 * index for index in range(8)])
     images = torch.randn(4, 3, 32, 32)
@@ -72,7 +73,7 @@ def test_drop_rates_grow_linearly_and_only_training_draws() -> None:
 
 
 def test_each_norm_stands_where_it_was_asked_for() -> None:
-    encoder = MixTransformer("b0", "dyt", "dyl")
+    encoder = MixTransformer(SHAPES["b0"], "dyt", "dyl")
     norms = {
         name: type(module)
         for name, module in encoder.named_modules()
@@ -87,5 +88,7 @@ def test_each_norm_stands_where_it_was_asked_for() -> None:
 
 
 def test_layer_norms_take_the_epsilon() -> None:
-    norms = [module for module in MixTransformer("b0", norm_eps=1e-3).modules() if isinstance(module, LayerNorm)]
+    norms = [
+        module for module in MixTransformer(SHAPES["b0"], norm_eps=1e-3).modules() if isinstance(module, LayerNorm)
+    ]
     assert {norm.eps for norm in norms} == {1e-3}

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from effiseg.errors import ModelError
 from effiseg.models import starters
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
+from effiseg.models.shape import Shape
 from effiseg.models.starters import (
     largest_with_starter,
     read_starter,
@@ -40,6 +42,18 @@ def test_its_provenance_says_where_it_comes_from() -> None:
     assert told["pictures_seen"] >= 30_000
     assert {"command", "commit", "seed", "torch", "cpu", "statement", "first_losses"} <= set(told)
     assert "no photograph" in told["statement"]
+
+
+def test_counts_of_batch_norms_stay_out(tmp_path: Path) -> None:
+    shape = Shape((16, 24, 32, 48), (1, 1, 1, 1), (1, 1, 1, 1), (1, 1, 1, 1), stages=("conv",) * 4)
+    model = SegFormer(shape, 3)
+    for name, value in model.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            value.fill_(100_000)  # more than float16 holds
+    save_pretrained(model, tmp_path / "model")
+    names = load_file(write_starter(tmp_path / "model", tmp_path, {}))
+    assert not any(name.endswith("num_batches_tracked") for name in names)
+    assert "encoder.stages.0.blocks.0.dwconv_norm.running_var" in names
 
 
 def test_b1_is_widened_from_b0_and_no_larger_one_is() -> None:

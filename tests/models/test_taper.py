@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from effiseg.models.mix_transformer import MixTransformer
 from effiseg.models.normalization import DynamicLinear, DynamicNorm, DynamicTanh
+from effiseg.models.shape import SHAPES
 from effiseg.models.taper import TaperedNorm, gate, plain_norms, taper_norms, tapered_norms
 
 C = 6
@@ -144,7 +145,7 @@ def test_the_gate_holds_falls_as_a_cosine_and_stays_shut() -> None:
 
 @pytest.mark.parametrize(("patch", "block", "count"), [(True, False, 4), (False, True, 26), (True, True, 30)])
 def test_norms_are_put_in_and_taken_out(patch: bool, block: bool, count: int) -> None:
-    encoder = MixTransformer("b0", "dyt", "dyl")
+    encoder = MixTransformer(SHAPES["b0"], "dyt", "dyl")
     state = torch.get_rng_state()
     taper_norms(encoder, patch=patch, block=block, eps=1e-5, momentum=0.1)
     assert torch.equal(torch.get_rng_state(), state)

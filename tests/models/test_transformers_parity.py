@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from effiseg.models.mix_transformer import ENCODER_SIZES
 from effiseg.models.pretrained import classic_name, from_pretrained, save_pretrained
-from effiseg.models.segformer import DECODER_WIDTHS, SegFormer
+from effiseg.models.segformer import SegFormer
+from effiseg.models.shape import SHAPES
 
 transformers = pytest.importorskip("transformers", reason="transformers is the oracle")
 
@@ -38,11 +38,11 @@ def randomize(model: nn.Module) -> None:
 
 
 def reference(variant: str, num_classes: int, **settings: Any) -> Any:
-    size = ENCODER_SIZES[variant]  # type: ignore[index]
+    size = SHAPES[variant]  # type: ignore[index]
     config = transformers.SegformerConfig(
         depths=list(size.depths),
         hidden_sizes=list(size.embed_dims),
-        decoder_hidden_size=DECODER_WIDTHS[variant],  # type: ignore[index]
+        decoder_hidden_size=size.decoder_width,
         num_labels=num_classes,
         layer_norm_eps=1e-2,  # which transformers ignores, as its loader must
         **settings,
@@ -265,13 +265,31 @@ def test_an_image_classifier_is_refused(tmp_path: Path) -> None:
         from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("variant", list(ENCODER_SIZES))
+def test_other_numbers_of_the_same_layers_are_transformers_too(tmp_path: Path) -> None:
+    config = transformers.SegformerConfig(
+        depths=[1, 2, 1, 1], hidden_sizes=[16, 24, 32, 48], num_attention_heads=[1, 3, 2, 4], sr_ratios=[4, 1, 2, 1],
+        mlp_ratios=[2, 4, 3, 1], decoder_hidden_size=40, num_labels=5,
+    )  # fmt: skip
+    theirs = transformers.SegformerForSemanticSegmentation(config)
+    randomize(theirs)
+    theirs.eval().save_pretrained(tmp_path / "theirs")
+    ours = from_pretrained(tmp_path / "theirs")
+    save_pretrained(ours, tmp_path / "ours")
+    back = transformers.SegformerForSemanticSegmentation.from_pretrained(tmp_path / "ours").eval()
+    images = torch.randn(2, 3, 65, 97)
+    with torch.inference_mode():
+        expected = theirs(images).logits
+        assert (ours(images) - expected).abs().max() <= 1e-5 * (expected.max() - expected.min())
+        assert torch.equal(back(images).logits, expected)
+
+
+@pytest.mark.parametrize("variant", [variant for variant in SHAPES if variant.startswith("b")])
 def test_every_variant_has_the_parameters_of_transformers(variant: str) -> None:
-    size = ENCODER_SIZES[variant]  # type: ignore[index]
+    size = SHAPES[variant]  # type: ignore[index]
     config = transformers.SegformerConfig(
         depths=list(size.depths),
         hidden_sizes=list(size.embed_dims),
-        decoder_hidden_size=DECODER_WIDTHS[variant],  # type: ignore[index]
+        decoder_hidden_size=size.decoder_width,
         num_labels=19,
     )
     with torch.device("meta"):

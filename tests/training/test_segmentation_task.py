@@ -81,6 +81,17 @@ def test_quarter_resolution_is_the_function_on_reduced_labels(name: LossName) ->
     assert not torch.isclose(quarter, loss_of(logits, labels, replace(OPTIONS, name=name)))
 
 
+@pytest.mark.parametrize("name", EXPECTED)
+def test_logits_at_an_eighth_meet_the_same_quarter_labels(name: LossName) -> None:
+    logits, labels = batch()
+    coarse = F.avg_pool2d(logits, 2)
+    wide = F.interpolate(coarse, logits.shape[2:], mode="bilinear", align_corners=False)
+    found, expected = (
+        loss_of(z, labels, replace(OPTIONS, name=name, label_resolution="quarter")) for z in (coarse, wide)
+    )
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def images_and_labels() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (2, 3, 32, 64), generator=generator, dtype=torch.uint8)

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 
 from effiseg.config.model import Norm, Variant
-from effiseg.models.mix_transformer import ENCODER_SIZES, MLP_RATIO, PATCH_SIZES, REDUCTIONS, STRIDES
-from effiseg.models.segformer import DECODER_WIDTHS, SegFormer
+from effiseg.models.segformer import SegFormer
+from effiseg.models.shape import PATCH_SIZES, STRIDES, Shape, shape_of
 
 Part = Literal["stage_1", "stage_2", "stage_3", "stage_4", "linear_c", "fuse", "classifier"]
 STAGES: tuple[Part, ...] = ("stage_1", "stage_2", "stage_3", "stage_4")
@@ -34,36 +34,39 @@ class Layer:
     """Numbers it must read beside them, whatever the batch."""
 
 
-def layers(variant: Variant, num_classes: int, image_size: tuple[int, int]) -> Iterator[Layer]:
+def layers(variant: Variant | Shape, num_classes: int, image_size: tuple[int, int]) -> Iterator[Layer]:
     """Every layer that multiplies, in order, with the head as published; they do not depend on the norms.
 
     Args:
-        variant: "b0" to "b5".
+        variant: a named size, or a shape.
         num_classes: K.
         image_size: (height, width) of the input, at least 32×32.
     """
-    size = ENCODER_SIZES[variant]
+    shape = shape_of(variant)
     height, width = image_size
     channels_in, positions = 3, []
-    for stage, (part, channels, depth) in enumerate(zip(STAGES, size.embed_dims, size.depths, strict=True)):
-        patch, stride, reduction = PATCH_SIZES[stage], STRIDES[stage], REDUCTIONS[stage]
+    for stage, (part, channels, depth) in enumerate(zip(STAGES, shape.embed_dims, shape.depths, strict=True)):
+        patch, stride, reduction = PATCH_SIZES[stage], STRIDES[stage], shape.reductions[stage]
         pixels = height * width
         height, width = ((side + 2 * (patch // 2) - patch) // stride + 1 for side in (height, width))
-        tokens, reduced = height * width, (height // reduction) * (width // reduction)
+        tokens, reduced = height * width, max(1, height // reduction) * max(1, width // reduction)
         kernel = patch**2 * channels_in * channels
         yield Layer(part, "dense", tokens * kernel, pixels * channels_in + tokens * channels, kernel)
         for _ in range(depth):
-            yield from _block(part, channels, tokens, reduced, reduction)
+            if shape.stages[stage] == "attention":
+                yield from _attention(part, channels, tokens, reduced, reduction)
+            yield from _feed_forward(part, channels, tokens, shape.mlp_ratios[stage] * channels)
         positions.append(tokens)
         channels_in = channels
-    decoder, finest = DECODER_WIDTHS[variant], positions[0]
-    for channels, tokens in zip(size.embed_dims, positions, strict=True):
+    read = [(shape.embed_dims[stage], positions[stage]) for stage in shape.head_stages]
+    decoder, finest = shape.decoder_width, read[0][1]
+    for channels, tokens in read:
         yield _linear("linear_c", tokens, channels, decoder)
-    yield _linear("fuse", finest, len(positions) * decoder, decoder)
+    yield _linear("fuse", finest, len(read) * decoder, decoder)
     yield _linear("classifier", finest, decoder, num_classes)
 
 
-def _block(part: Part, channels: int, tokens: int, reduced: int, reduction: int) -> Iterator[Layer]:
+def _attention(part: Part, channels: int, tokens: int, reduced: int, reduction: int) -> Iterator[Layer]:
     yield _linear(part, tokens, channels, channels)  # query
     if reduction > 1:
         kernel = (channels * reduction) ** 2
@@ -73,7 +76,10 @@ def _block(part: Part, channels: int, tokens: int, reduced: int, reduction: int)
     # The weights need not leave the processor: query, key and value are read, the result is written.
     yield Layer(part, "attention", 2 * tokens * reduced * channels, 2 * (tokens + reduced) * channels, 0)
     yield _linear(part, tokens, channels, channels)  # output
-    hidden = MLP_RATIO * channels
+
+
+def _feed_forward(part: Part, channels: int, tokens: int, hidden: int) -> Iterator[Layer]:
+    """Mix-FFN, or a block of convolutions, which multiplies as it does."""
     yield _linear(part, tokens, channels, hidden)
     yield Layer(part, "depthwise", 9 * tokens * hidden, 2 * tokens * hidden, 9 * hidden)
     yield _linear(part, tokens, hidden, channels)
@@ -118,7 +124,7 @@ class Macs:
         return self.counted - self.fuse
 
 
-def count_macs(variant: Variant, num_classes: int, image_size: tuple[int, int]) -> Macs:
+def count_macs(variant: Variant | Shape, num_classes: int, image_size: tuple[int, int]) -> Macs:
     """Multiply-accumulates at batch 1, part by part; arguments as for `layers`."""
     attention = dict.fromkeys(STAGES, 0)
     others: dict[Part, int] = dict.fromkeys((*STAGES, "linear_c", "fuse", "classifier"), 0)
@@ -149,7 +155,7 @@ class Complexity:
 
 
 def complexity(
-    variant: Variant,
+    variant: Variant | Shape,
     num_classes: int,
     image_size: tuple[int, int],
     patch_norm: Norm = "layer_norm",

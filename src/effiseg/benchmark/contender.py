@@ -40,7 +40,7 @@ class Contender:
     engine: EngineName = "torch"
     precision: Precision = "float32"
     output: Output = "logits"
-    """logits at a quarter of the input's size, or labels at the input's size."""
+    """logits as the network gives them, or labels at the input's size."""
     batch_size: int = 1
     device: str = "cpu"
     """cpu or cuda."""

@@ -240,7 +240,7 @@ def _row(contender: Contender, allocator: str, facts: dict[str, Any]) -> Benchma
 def _add_work(row: BenchmarkRow, contender: Contender) -> None:
     """The multiply-accumulates of one image, as the contender's head computes them."""
     model = from_pretrained(contender.source)
-    work = complexity(model.variant, model.num_classes, contender.image_size, model.patch_norm, model.block_norm)
+    work = complexity(model.shape, model.num_classes, contender.image_size, model.patch_norm, model.block_norm)
     row.gmacs = work.gmacs if contender.software == "transformers" else work.gmacs_composed
     row.gmacs_attention = work.gmacs_attention
     if row.params is None and contender.software == "transformers":  # ours count what the deploy form holds

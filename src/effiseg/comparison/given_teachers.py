@@ -117,5 +117,6 @@ def _digest(teacher: Teacher) -> str:
 
 def with_complexity(row: AblationRow, model: ModelConfig | SegFormer, num_classes: int) -> AblationRow:
     """The row with what its network takes to compute."""
-    work = complexity(model.variant, num_classes, COMPLEXITY_SIZE, model.patch_norm, model.block_norm)
+    shape = model.shape if isinstance(model, SegFormer) else model.variant
+    work = complexity(shape, num_classes, COMPLEXITY_SIZE, model.patch_norm, model.block_norm)
     return replace(row, params_m=work.params / 1e6, gmacs=work.gmacs, gmacs_attention=work.gmacs_attention)

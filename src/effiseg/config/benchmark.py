@@ -35,7 +35,7 @@ class BenchmarkConfig:
     precision: list[Precision] = field(default_factory=lambda: ["float32"])
     """Precisions to compute in, separated by commas; int8 only as a file of `effiseg export --precision int8`."""
     output: Output = "logits"
-    """logits at a quarter of the input's size, or labels at its size."""
+    """logits at a quarter of the input's size (n and s: an eighth), or labels at its size."""
     against: Literal["transformers"] | None = None
     """Also time the same weights in transformers' SegFormer, in the same engines, and say how many times as fast ours
     are."""

@@ -11,4 +11,5 @@ ExportFormat = Literal["onnx", "openvino", "torch_export"]
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 """Number formats that it computes in, `--precision`."""
 Output = Literal["logits", "labels"]
-"""Forms of its answer, `--output`: logits at a quarter of the input's size, or labels at its size."""
+"""Forms of its answer, `--output`: logits at a quarter of the input's size (n and s: an
+eighth), or labels at its size."""

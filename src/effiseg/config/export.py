@@ -25,7 +25,7 @@ class ExportConfig:
     precision: Precision = "float32"
     """Precision of the file, as far as its format can. int8: quantized after calibration on data."""
     output: Output = "logits"
-    """logits at a quarter of the input's size, or labels at its size."""
+    """logits at a quarter of the input's size (n and s: an eighth), or labels at its size."""
     data: str | None = None
     """Data set whose images check the file, and calibrate int8."""
     data_root: str | None = None

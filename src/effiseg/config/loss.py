@@ -38,8 +38,8 @@ class LossConfig:
     """Rule that turns the pixel shares of the training split into class weights (cross-entropy, focal,
     combo). enet: 1 / ln(1.10 + p), the paper's Table 1."""
     label_resolution: LabelResolution = "full"
-    """full: logits are brought to the labels' size. quarter: labels are reduced (nearest) to the logits',
-    as in the paper's published code."""
+    """full: logits are brought to the labels' size. quarter: labels are reduced (nearest) to a quarter of the input, as
+    in the paper's published code, and logits at an eighth (n, s) are brought there."""
     dice_weight: float = 0.5
     """Share of Dice (Jaccard) in dice_focal, combo and combo_jaccard; the other part gets the rest."""
     smooth: float = 1.0

@@ -7,7 +7,8 @@ from typing import Literal
 
 from effiseg.config.ranges import BELOW_ONE, POSITIVE, check_ranges
 
-Variant = Literal["b0", "b1", "b2", "b3", "b4", "b5"]
+Variant = Literal["n", "s", "b0", "b1", "b2", "b3", "b4", "b5"]
+"""Named sizes, smallest first; `models/shape.py` says what they are."""
 Norm = Literal["layer_norm", "dyt", "dyl", "derf"]
 NORM_TITLES: dict[Norm, str] = {"layer_norm": "LayerNorm", "dyt": "DyT", "dyl": "DyL", "derf": "Derf"}
 """Their names in tables and model cards."""
@@ -21,7 +22,8 @@ class ModelConfig:
     """The network: its size and its normalizations."""
 
     variant: Variant = "b0"
-    """Size of the SegFormer, b0 (3.7 M parameters) to b5 (85 M)."""
+    """Size of the network: n and s (2.2 and 3.3 M parameters, answers at an eighth of the input's size), or SegFormer's
+    b0 (3.7 M) to b5 (85 M)."""
     patch_norm: Norm = "layer_norm"
     """Normalization after the four overlap patch embeddings."""
     block_norm: Norm = "layer_norm"

@@ -8,6 +8,7 @@ from operator import or_
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from effiseg.distillation.teacher import Teacher, WeightedTeacher, check_teaches
@@ -25,7 +26,8 @@ class Distiller(nn.Module):
 
     A teacher is no submodule: it is in neither `parameters()` nor `state_dict()` and no `train()` reaches it, but it
     follows `.to()`. Should it have been trained with another normalization than the student's, its images are
-    converted.
+    converted. Where the strides of their logits differ, the coarser ones are enlarged bilinearly to the size of the
+    finer ones, as both are where label maps are made.
 
     Args:
         student: the model to be trained; only its widths, classes and normalization are read.
@@ -74,17 +76,17 @@ class Distiller(nn.Module):
             images: (B, 3, H, W) normalized float, what the teacher is to see: what the student saw, but perhaps for
                 colours.
             student_features: `student.forward_features` of what the student saw.
-            student_logits: (B, K, ⌈H/4⌉, ⌈W/4⌉), `student.decode(student_features.feature_maps)`.
+            student_logits: (B, K, ⌈H/stride⌉, ⌈W/stride⌉), `student.decode(student_features.feature_maps)`.
 
         Raises:
             UsageError: the student's maps, tokens or logits are not those of these images.
         """
         if not self.terms:
             return {}
-        student = Outputs(student_features, student_logits)
+        own = Outputs(student_features, student_logits)
         found: dict[str, list[Tensor]] = {name: [] for name, _, _ in self.terms}
         for index, (teacher, share) in enumerate(zip(self.teachers, self.shares, strict=True)):
-            answer = teacher.answer(images, self._normalization, self.needs)
+            student, answer = _at_one_size(own, teacher.answer(images, self._normalization, self.needs))
             for name, _, term in self.terms:
                 found[name].append(share * term.distance(student, answer, self.projections(name, index)))
         return {name: torch.stack(distances).sum() for name, distances in found.items()}
@@ -101,3 +103,18 @@ class Distiller(nn.Module):
 def _module_name(term: str, teacher: int) -> str:
     """The name of projections in checkpoints: feature_projections, of a second teacher feature_projections_2."""
     return f"{term}_projections" + ("" if teacher == 0 else f"_{teacher + 1}")
+
+
+def _at_one_size(student: Outputs, teacher: Outputs) -> tuple[Outputs, Outputs]:
+    """Both with their logits at the size of the finer ones, where the teacher has any."""
+    if teacher.logits is None:
+        return student, teacher
+    size = max(student.known_logits().shape[2:], teacher.logits.shape[2:])
+    return _enlarged(student, size), _enlarged(teacher, size)
+
+
+def _enlarged(outputs: Outputs, size: tuple[int, ...]) -> Outputs:
+    logits = outputs.known_logits()
+    if logits.shape[2:] == size:
+        return outputs
+    return outputs._replace(logits=F.interpolate(logits, size=size, mode="bilinear", align_corners=False))

@@ -32,7 +32,7 @@ class _Deployed(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, H, W, 3) uint8 RGB to logits (B, K, ⌈H/4⌉, ⌈W/4⌉) float32 or labels (B, H, W) uint8."""
+        """(B, H, W, 3) uint8 RGB to logits (B, K, ⌈H/stride⌉, ⌈W/stride⌉) float32 or labels (B, H, W) uint8."""
         answer: Tensor = self.network(images)
         return answer.float() if answer.is_floating_point() else answer
 
@@ -54,10 +54,12 @@ def capture(network: nn.Module, input_size: tuple[int, int] | None, batch_size: 
         return torch.export.export(_Deployed(network).eval(), (example,), dynamic_shapes={INPUT_NAME: axes or None})
 
 
-def output_axes(output: Output, classes: int) -> tuple[str | int, ...]:
-    """Names of the output's axes where they are dynamic."""
+def output_axes(output: Output, classes: int, stride: int) -> tuple[str | int, ...]:
+    """Names of the output's axes where they are dynamic; `stride` is the logits'."""
     batch, height, width = AXES
-    return (batch, classes, f"ceil({height}/4)", f"ceil({width}/4)") if output == "logits" else (batch, height, width)
+    if output == "labels":
+        return batch, height, width
+    return batch, classes, f"ceil({height}/{stride})", f"ceil({width}/{stride})"
 
 
 @contextmanager

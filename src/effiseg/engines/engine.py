@@ -61,7 +61,7 @@ class LoadedModel:
             images: (B, H, W, 3) uint8 RGB, an array or a tensor on the CPU.
 
         Returns:
-            Logits (B, K, ⌈H/4⌉, ⌈W/4⌉) float32 or labels (B, H, W) uint8, as `record.output` says; memory of
+            Logits (B, K, ⌈H/stride⌉, ⌈W/stride⌉) float32 or labels (B, H, W) uint8, as `record.output` says; memory of
             its own.
 
         Raises:

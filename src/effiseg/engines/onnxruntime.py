@@ -189,7 +189,7 @@ def _name_axes(graph: Any, record: ExportRecord) -> None:
 
     for value, names in (
         (graph.input[0], (*AXES, 3)),
-        (graph.output[0], output_axes(record.output, record.metadata.num_classes)),
+        (graph.output[0], output_axes(record.output, record.metadata.num_classes, record.output_stride)),
     ):
         for axis, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
             if not axis.HasField("dim_value") and isinstance(name, str):

@@ -26,11 +26,13 @@ class ExportRecord:
     metadata: ModelMetadata
     """Classes, palette, label mapping, normalization (already inside the network), size and resize."""
     output: Output
-    """logits: (B, K, ⌈H/4⌉, ⌈W/4⌉) float32. labels: (B, H, W) uint8."""
+    """logits: (B, K, ⌈H/stride⌉, ⌈W/stride⌉) float32. labels: (B, H, W) uint8."""
     precision: Precision
     """Its precision. bfloat16 and float16 concern weights or arithmetic; input and output keep their type."""
     input_size: tuple[int, int] | None
     """(height, width) that it takes; None: any from 64 on."""
+    output_stride: int = 4
+    """Pixels of the input, along one axis, that one logit stands for: 4 or 8."""
     batch_size: int | None = None
     """Images of one pass; None: any number."""
     model: str = ""

@@ -29,7 +29,8 @@ from effiseg.errors import ModelError, UsageError
 from effiseg.evaluation.predictions import PredictionFolder
 from effiseg.evaluation.scores import Compared, ImageScore, merge_across_processes, result_of_counts, score_image
 from effiseg.inference.framed_network import Frame, FramedNetwork
-from effiseg.inference.framing import CELL, Framing
+from effiseg.inference.framing import Framing
+from effiseg.inference.label_map import label_map
 from effiseg.inference.network import Network
 from effiseg.metrics.boundary import boundary_counts
 from effiseg.metrics.confusion_matrix import ConfusionMatrix
@@ -37,6 +38,8 @@ from effiseg.models.metadata import ModelMetadata, plain_name
 from effiseg.models.segformer import SegFormer
 from effiseg.results import EvaluationResult
 
+QUARTER = 4
+"""Pixels of the input, along one axis, that one label of the protocol quarter stands for."""
 _CONTOUR_THREADS = 4  # beside the network, which needs the cores too
 
 
@@ -65,8 +68,8 @@ def evaluate(
         spec: the data set.
         split: its split to score.
         protocol: "full" brings the logits to every label's original size by one bilinear interpolation, and labels by
-            the nearest neighbour; "quarter" reduces the labels (nearest) to the size of the logits, as in the paper's
-            published code.
+            the nearest neighbour; "quarter" reduces the labels (nearest) to a quarter of the network's input, as in the
+            paper's published code; coarser logits are brought there as those of "full".
         boundary: also take boundary IoU, where `protocol` is "full" and there is one process.
         most_images: take only so many, spread evenly over the split; None: all.
         workers: loader processes, 0 decodes in this one; of a folder threads, 0 takes one a core.
@@ -167,8 +170,11 @@ def _compared_batches(
                     prediction = framed.labels(frame, bands)
                     target = sample.label
                 case "quarter":
-                    quarter = (math.ceil(frame.valid_size[0] / CELL), math.ceil(frame.valid_size[1] / CELL))
-                    prediction = torch.cat(list(bands), 1)[:, : quarter[0], : quarter[1]].argmax(0)
+                    quarter, padded = (
+                        (math.ceil(height / QUARTER), math.ceil(width / QUARTER))
+                        for height, width in (frame.valid_size, frame.pixels.shape[1:])
+                    )
+                    prediction = label_map(torch.cat(list(bands), 1), padded, quarter)
                     target = _nearest(_nearest(sample.label, frame.valid_size), quarter)
             yield Compared(sample.id, prediction, target.to(prediction.device, non_blocking=True))
 

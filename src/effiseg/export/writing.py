@@ -35,7 +35,7 @@ def write_file(
         input_size: (height, width); None: any from 64 on, and any batch.
         batch_size: images of one pass.
         precision: one of the format's, but not int8, see `quantization.quantize`.
-        output: logits at a quarter of the input's size, or labels at its size.
+        output: logits at a quarter or an eighth of the input's size, or labels at its size.
         source: where the model came from, for the record.
 
     Returns:
@@ -66,6 +66,7 @@ def describe(
         output=output,
         precision=precision,
         input_size=input_size,
+        output_stride=model.output_stride,
         batch_size=None if input_size is None else batch_size,
         model=f"SegFormer {model.variant}, patch norm {model.patch_norm}, block norm {model.block_norm}",
         source=source,

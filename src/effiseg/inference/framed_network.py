@@ -16,13 +16,13 @@ from effiseg.data.transforms import (
     prepare_for_evaluation,
     prepare_for_windows,
 )
-from effiseg.inference.framing import CELL, Framing
+from effiseg.inference.framing import Framing
 from effiseg.inference.label_map import enlarged_labels, label_map_of_bands, whole_size
 from effiseg.inference.network import Network
 from effiseg.inference.sliding_window import logit_bands, with_mirror_image
 
 Bands = Iterator[Tensor]
-"""The answer for one image: its logits (K, rows, ⌈w/4⌉) from top to bottom, or its labels (h, w) in one piece."""
+"""The answer for one image: its logits (K, rows, ⌈w/stride⌉) from top to bottom, or its labels (h, w) in one piece."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class FramedNetwork:
         size = whole_size(padded, frame.valid_size, frame.full_size)
         if self.network.output == "labels":
             return enlarged_labels(next(bands), size, frame.full_size)
-        return label_map_of_bands(bands, -(-padded[0] // CELL), size, frame.full_size)
+        return label_map_of_bands(bands, -(-padded[0] // self.network.output_stride), size, frame.full_size)
 
 
 def padded_to(image: Tensor, size: tuple[int, int]) -> Tensor:

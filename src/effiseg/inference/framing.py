@@ -14,18 +14,17 @@ from effiseg.errors import UsageError
 if TYPE_CHECKING:
     from effiseg.inference.network import Network
 
-CELL = 4
-"""Pixels of the image, along one axis, that one logit stands for."""
-
 
 @dataclass(frozen=True)
 class Windows:
     """How an image is cut up; see `make_windows`."""
 
     size: tuple[int, int]
-    """(height, width) of a window in pixels, multiples of 4."""
+    """(height, width) of a window in pixels, multiples of `cell`."""
     stride: tuple[int, int]
-    """From one window to the next, down and to the right, multiples of 4."""
+    """From one window to the next, down and to the right, multiples of `cell`."""
+    cell: int = 4
+    """Pixels of the image, along one axis, that one logit stands for."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class Framing:
     """Average the logits with those of the mirror image; twice the work."""
     batch_size: int = 4
     """Most images, or windows, of one pass."""
+    cell: int | None = None
+    """The network's output stride, which `completed` fills in; it is not asked for."""
 
     def __post_init__(self) -> None:
         if self.mode == "whole":
@@ -80,7 +81,7 @@ class Framing:
         resize = self.resize or network.metadata.resize
         if (self.mode == "slide" or self.flip) and resize != "keep_ratio":
             resize = "fixed"  # both need padded inputs
-        completed = replace(self, resize=resize)
+        completed = replace(self, resize=resize, cell=network.output_stride)
         if self.mode == "whole":
             size = known_size(source, self.image_size, network.input_size, own)
             if network.input_size not in (None, size):
@@ -106,7 +107,10 @@ class Framing:
         Raises:
             UsageError: see `make_windows`.
         """
-        return None if self.window is None else make_windows(self.window, self.stride)
+        if self.window is None:
+            return None
+        assert self.cell is not None
+        return make_windows(self.window, self.stride, self.cell)
 
     @property
     def images_per_pass(self) -> int:
@@ -126,31 +130,32 @@ class Framing:
         }
 
 
-def make_windows(size: tuple[int, int], stride: int | None = None) -> Windows:
+def make_windows(size: tuple[int, int], stride: int | None = None, cell: int = 4) -> Windows:
     """Windows of a size.
 
     Args:
         size: (height, width) in pixels.
         stride: pixels from one window to the next; default: two thirds of the window's side on each axis.
+        cell: pixels of the image, along one axis, that one logit stands for.
 
     Raises:
-        UsageError: a side or the stride is not a multiple of 4, a side is under 32, or the stride is larger than
+        UsageError: a side or the stride is not a multiple of `cell`, a side is under 32, or the stride is larger than
             the window, which would leave gaps.
     """
     height, width = size
-    if min(size) < LARGEST_STRIDE or height % CELL or width % CELL:
+    if min(size) < LARGEST_STRIDE or height % cell or width % cell:
         raise UsageError(
-            f"--window must have sides from {LARGEST_STRIDE} on that are multiples of {CELL}, which one logit "
+            f"--window must have sides from {LARGEST_STRIDE} on that are multiples of {cell}, which one logit "
             f"stands for; found {size_text(size)}"
         )
     if stride is None:
-        return Windows(size, (2 * height // 3 // CELL * CELL, 2 * width // 3 // CELL * CELL))
-    if stride < CELL or stride % CELL or stride > min(size):
+        return Windows(size, (2 * height // 3 // cell * cell, 2 * width // 3 // cell * cell), cell)
+    if stride < cell or stride % cell or stride > min(size):
         raise UsageError(
-            f"--stride must be a multiple of {CELL} and at most the window's shorter side, {min(size)}, so that no gap "
+            f"--stride must be a multiple of {cell} and at most the window's shorter side, {min(size)}, so that no gap "
             f"is left; found {stride}"
         )
-    return Windows(size, (stride, stride))
+    return Windows(size, (stride, stride), cell)
 
 
 def known_size(

@@ -1,4 +1,4 @@
-"""From logits at a quarter of the input's size to a label map at the image's own size."""
+"""From logits at a quarter, or an eighth, of the input's size to a label map at the image's own size."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ from effiseg.models.segformer import SegFormer
 from effiseg.run_folder import resolve_model
 
 Predict = Callable[[Tensor], Tensor]
-"""(B, 3, h, w) uint8 images → (B, K, ⌈h/4⌉, ⌈w/4⌉) logits of any floating dtype, or (B, h, w) uint8 labels."""
+"""(B, 3, h, w) uint8 images → (B, K, ⌈h/stride⌉, ⌈w/stride⌉) logits of any floating dtype, or (B, h, w) uint8
+labels."""
 ModelSource = SegFormer | str | os.PathLike[str]
 """A model, or what the commands take as MODEL."""
 _EXPORTED_LEAST_SIDE = 64  # an exported file of any size, see `ExportRecord.input_size`
@@ -39,6 +40,8 @@ class Network:
     """Classes, colours, input size."""
     output: Output = "logits"
     """logits or labels."""
+    output_stride: int = 4
+    """Pixels of its input, along one axis, that one logit stands for."""
     input_size: tuple[int, int] | None = None
     """The one (height, width) that it takes; None: any."""
     least_side: int = LARGEST_STRIDE
@@ -108,7 +111,14 @@ def trained_network(model: SegFormer, device: torch.device | str = "cpu", source
             logits: Tensor = model(model.metadata.normalize(images.to(device, non_blocking=True)))
             return logits
 
-    return Network(predict, model.metadata, device=device, source=source, form="as trained")
+    return Network(
+        predict,
+        model.metadata,
+        output_stride=model.output_stride,
+        device=device,
+        source=source,
+        form="as trained",
+    )
 
 
 def exported_network(model: LoadedModel, source: str = "the model") -> Network:
@@ -124,7 +134,15 @@ def exported_network(model: LoadedModel, source: str = "the model") -> Network:
         return torch.from_numpy(model(images.permute(0, 2, 3, 1)))
 
     return Network(
-        predict, model.metadata, record.output, record.input_size, _EXPORTED_LEAST_SIDE, "cpu", source, model.engine
+        predict,
+        model.metadata,
+        record.output,
+        record.output_stride,
+        record.input_size,
+        _EXPORTED_LEAST_SIDE,
+        "cpu",
+        source,
+        model.engine,
     )
 
 
@@ -152,4 +170,6 @@ def _fused_network(model: SegFormer, engine: EngineName | None, device: str, sou
             logits: Tensor = call(images.to(place, non_blocking=True).permute(0, 2, 3, 1))
             return logits
 
-    return Network(predict, model.metadata, device=place, source=source, form="fused")
+    return Network(
+        predict, model.metadata, output_stride=model.output_stride, device=place, source=source, form="fused"
+    )

@@ -23,7 +23,7 @@ from effiseg.data.reading import read_image
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import UsageError
 from effiseg.inference.framed_network import Bands, Frame, FramedNetwork
-from effiseg.inference.framing import CELL, Framing
+from effiseg.inference.framing import Framing
 from effiseg.inference.network import ModelSource, load_network
 from effiseg.inference.segmentation import Probabilities, Segmentation
 from effiseg.visualization.palettes import colour_blind_safe_palette
@@ -65,7 +65,7 @@ class Predictor:
         resize: keep_ratio or fixed, how they are brought there; default: the model's own.
         batch_size: most images, or windows, of one pass.
         threads: threads of an exported file's engine; default: torch's number.
-        probabilities: also keep every class's probability, at a quarter of the network's input.
+        probabilities: also keep every class's probability, at the size of the logits.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -169,8 +169,9 @@ class Predictor:
         found = None
         if self._probabilities:
             height, width = image.frame.valid_size
-            values = torch.cat(kept, 1)[:, : -(-height // CELL), : -(-width // CELL)]
-            found = Probabilities(values.numpy(), (height / CELL, width / CELL))
+            cell = self._framed.network.output_stride
+            values = torch.cat(kept, 1)[:, : -(-height // cell), : -(-width // cell)]
+            found = Probabilities(values.numpy(), (height / cell, width / cell))
         names = self.metadata.names
         return Segmentation(labels.cpu().numpy(), image.image, names, self.palette, image.source, found)
 

@@ -15,7 +15,7 @@ Float16Array = npt.NDArray[np.float16]
 
 @dataclass(frozen=True, eq=False)
 class Probabilities:
-    """How sure the network is, at the size it answers in: a quarter of its input's."""
+    """How sure the network is, at the size it answers in: a quarter of its input's, or an eighth."""
 
     values: Float16Array
     """(K, h, w) float16, 0..1; the classes of a cell sum to 1."""

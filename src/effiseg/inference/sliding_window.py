@@ -1,6 +1,6 @@
 """Images larger than the network's input: overlapping windows, their logits blended band by band.
 
-Everything is blended at the size of the logits, a quarter of the image's, and a band leaves as soon as no further
+Everything is blended at the size of the logits, and a band leaves as soon as no further
 window reaches it. So memory grows with the image's width times the window's height, not with the image's area.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from effiseg.data.transforms import fits
-from effiseg.inference.framing import CELL, Windows
+from effiseg.inference.framing import Windows
 from effiseg.inference.network import Predict
 
 
@@ -27,13 +27,13 @@ def logit_bands(
 
     Args:
         predict: images (B, 3, h, w) → logits.
-        image: (3, H, W) uint8 RGB, padded; H and W multiples of 4.
+        image: (3, H, W) uint8 RGB, padded; H and W multiples of the windows' `cell`, c.
         valid_size: (height, width) of the image in it, without padding.
         windows: None: the whole image in one pass, as where it fits in one window.
         batch_size: most windows of one pass.
 
     Yields:
-        (K, rows, W/4) float32, H/4 rows in all; (K, ⌈H/4⌉, ⌈W/4⌉) of any dtype where all of it is one window.
+        (K, rows, W/c) float32, H/c rows in all; (K, ⌈H/c⌉, ⌈W/c⌉) of any dtype where all of it is one window.
     """
     if windows is None or fits(valid_size, windows.size):
         yield predict(image[None])[0]
@@ -41,25 +41,26 @@ def logit_bands(
     height, width = min(windows.size[0], image.shape[1]), min(windows.size[1], image.shape[2])
     tops = window_starts(image.shape[1], height, windows.stride[0])
     lefts = window_starts(image.shape[2], width, windows.stride[1])
-    row_weights = blending_weights(tops, height, image.shape[1])
-    column_weights = blending_weights(lefts, width, image.shape[2])
+    cell = windows.cell
+    row_weights = blending_weights(tops, height, image.shape[1], cell)
+    column_weights = blending_weights(lefts, width, image.shape[2], cell)
     band: Tensor | None = None
     for index, top in enumerate(tops):
         for start in range(0, len(lefts), batch_size):
             chosen = lefts[start : start + batch_size]
             answers = predict(torch.stack([image[:, top : top + height, left : left + width] for left in chosen]))
             if band is None:
-                cells = (answers.shape[1], height // CELL, image.shape[2] // CELL)
+                cells = (answers.shape[1], height // cell, image.shape[2] // cell)
                 band = torch.zeros(cells, dtype=torch.float32, device=answers.device)
             rows = row_weights[index].to(answers.device)[:, None]
             for answer, left, columns in zip(answers, chosen, column_weights[start:], strict=False):
-                part = band[:, :, left // CELL : (left + width) // CELL]
+                part = band[:, :, left // cell : (left + width) // cell]
                 part += answer * (rows * columns.to(answers.device))
         assert band is not None
         if index + 1 == len(tops):
             yield band
             return
-        finished = (tops[index + 1] - top) // CELL
+        finished = (tops[index + 1] - top) // cell
         yield band[:, :finished]
         following = torch.zeros_like(band)
         following[:, : band.shape[1] - finished] = band[:, finished:]
@@ -78,31 +79,32 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
-def blending_weights(starts: Sequence[int], window: int, length: int) -> list[Tensor]:
+def blending_weights(starts: Sequence[int], window: int, length: int, cell: int = 4) -> list[Tensor]:
     """The weight of every cell of every window along one axis.
 
     Args:
         starts: first pixels of the windows.
         window: pixels of a window.
         length: pixels of the axis.
+        cell: pixels that one logit stands for.
 
     Returns:
-        One (window/4,) float32 a window: triangles, divided so that the weights of a cell sum to 1.
+        One (window/cell,) float32 a window: triangles, divided so that the weights of a cell sum to 1.
     """
-    cells = window // CELL
+    cells = window // cell
     distance = torch.arange(cells, dtype=torch.float32)
     triangle = torch.minimum(distance, cells - 1 - distance) + 1
-    total = torch.zeros(length // CELL)
+    total = torch.zeros(length // cell)
     for start in starts:
-        total[start // CELL : start // CELL + cells] += triangle
-    return [triangle / total[start // CELL : start // CELL + cells] for start in starts]
+        total[start // cell : start // cell + cells] += triangle
+    return [triangle / total[start // cell : start // cell + cells] for start in starts]
 
 
 def with_mirror_image(predict: Predict) -> Predict:
     """The mean of the logits of an image and of its mirror image, which is turned back.
 
     The whole padded input is mirrored, so that the logits of both lie on each other; its width must be a multiple
-    of 4.
+    of the output stride.
     """
 
     def predict_both(images: Tensor) -> Tensor:

@@ -20,6 +20,11 @@ class Affine(NamedTuple):
         return cls(torch.diag(scale), torch.zeros_like(scale) if shift is None else shift)
 
     @classmethod
+    def identity(cls, channels: int) -> Affine:
+        """What changes nothing."""
+        return cls.diagonal(torch.ones(channels, dtype=torch.float64))
+
+    @classmethod
     def centering(cls, channels: int) -> Affine:
         """I − 11ᵀ/C: takes the mean over the channels away."""
         identity = torch.eye(channels, dtype=torch.float64)

@@ -61,10 +61,10 @@ def compose(
 
 
 class DecodeHead(nn.Module):
-    """The all-MLP head: four maps to logits at stride 4.
+    """The all-MLP head: the maps it reads to logits as large as the finest of them.
 
     Args:
-        embed_dims: channels of the four stages.
+        embed_dims: channels of the maps, finest first: of all four stages, or of the last three.
         width: decoder width E.
         num_classes: K.
         dropout: share of the fused map's channels that is dropped before the classifier. Whole channels, as
@@ -81,7 +81,7 @@ class DecodeHead(nn.Module):
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, feature_maps: Sequence[Tensor]) -> Tensor:
-        """Four maps (B, C_i, H_i, W_i), finest first, to logits (B, K, H_1, W_1)."""
+        """Maps (B, C_i, H_i, W_i), finest first, to logits (B, K, H_1, W_1)."""
         # Statistics of the batch need the map before BN; running statistics are constants and fold into the
         # matrices. It is BN's own mode that decides, so that a frozen BN in a training model is right too.
         folds = not self.batch_norm.training

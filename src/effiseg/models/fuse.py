@@ -8,6 +8,7 @@ Every map that is affine at inference goes into a neighbour, in float64:
 - the one ahead, DyT's α or Derf's α and s, goes into the convolution before it; DyL has no core and vanishes;
 - taking a token's mean away is the linear map I − 11ᵀ/C, which goes where a scale goes, but stays in front of a tanh
   or erf that reads the residual path;
+- a BatchNorm at inference is an affine map alone and goes into the convolution before it;
 - the scale 1/√d goes into the query. A key's bias adds the same to all scores of a query and vanishes; a value's
   bias passes through the softmax, whose weights sum to 1, into the output projection, and with one head the
   output projection goes into the values;
@@ -34,6 +35,7 @@ from effiseg.models.fused_blocks import (
     Convolution,
     FusedAttention,
     FusedBlock,
+    FusedConvBlock,
     FusedHead,
     FusedStage,
     Pointwise,
@@ -44,7 +46,7 @@ from effiseg.models.fused_blocks import (
     from_channels_first,
 )
 from effiseg.models.metadata import ModelMetadata
-from effiseg.models.mix_transformer import Block, MixFeedForward, PatchEmbedding, ReducedAttention, Stage
+from effiseg.models.mix_transformer import Block, ConvBlock, MixFeedForward, PatchEmbedding, ReducedAttention, Stage
 from effiseg.models.normalization import EncoderNorm, NormParts
 from effiseg.models.segformer import SegFormer, check_images
 
@@ -56,7 +58,7 @@ class FusedSegFormer(nn.Module):
     """The deploy form of a SegFormer, made by `fuse`. For inference only: it has no training mode.
 
     Attributes:
-        variant, num_classes, metadata: as in the model it came from.
+        shape, variant, output_stride, num_classes, metadata: as in the model it came from.
         input: "normalized" or "uint8", see `forward`.
         output: "logits" or "labels", see `forward`.
         pointwise: "linear" or "conv", how pointwise maps are computed.
@@ -72,7 +74,7 @@ class FusedSegFormer(nn.Module):
         pointwise: PointwiseForm,
     ) -> None:
         super().__init__()
-        self.variant = source.variant
+        self.shape, self.variant, self.output_stride = source.shape, source.variant, source.output_stride
         self.num_classes = source.num_classes
         self.metadata: ModelMetadata = source.metadata
         self.input: InputForm = input
@@ -83,14 +85,14 @@ class FusedSegFormer(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(self.metadata.mean, dtype=torch.float64), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits at a quarter of the images' size, or the label of every pixel.
+        """Logits at a quarter or an eighth of the images' size, or the label of every pixel.
 
         Args:
             images: any H and W from 32 on, odd ones included. input="normalized": (B, 3, H, W) float of the
                 weights' dtype, normalized by `metadata.normalize`. input="uint8": (B, H, W, 3) uint8 RGB.
 
         Returns:
-            output="logits": (B, K, ⌈H/4⌉, ⌈W/4⌉). output="labels": (B, H, W) uint8, the best class of the
+            output="logits": (B, K, ⌈H/stride⌉, ⌈W/stride⌉). output="labels": (B, H, W) uint8, the best class of the
             logits enlarged bilinearly (align_corners=False) in float32.
 
         Raises:
@@ -102,7 +104,7 @@ class FusedSegFormer(nn.Module):
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        logits: Tensor = self.head(maps)
+        logits: Tensor = self.head([maps[stage] for stage in self.shape.head_stages])
         return logits if self.output == "logits" else best_class(logits, size)
 
     def _read(self, images: Tensor) -> Tensor:
@@ -175,7 +177,8 @@ def fuse(
         fused, affine = folding.stage(stage, affine)
         stages.append(fused)
         affines.append(affine)
-    fused_head = folding.head(model.decode_head, affines, head or pointwise)
+    read = [affines[stage] for stage in model.shape.head_stages]
+    fused_head = folding.head(model.decode_head, read, head or pointwise)
     fused_model = FusedSegFormer(stages, fused_head, model, input, output, pointwise).eval()
     return fused_model.to(weight.device, weight.dtype)
 
@@ -200,8 +203,11 @@ class _Folding:
 
     def stage(self, stage: Stage, before: Affine) -> tuple[FusedStage, Affine]:
         """One stage whose input still wants `before`; what its own output wants."""
-        core, affine = self.norm(stage.norm)
-        blocks = [self.block(block) for block in stage.blocks if isinstance(block, Block)]
+        core: nn.Module | None = None
+        affine = Affine.identity(stage.patch_embedding.proj.out_channels)
+        if not isinstance(stage.norm, nn.Identity):
+            core, affine = self.norm(stage.norm)
+        blocks = [self.block(block) if isinstance(block, Block) else self.conv_block(block) for block in stage.blocks]
         return FusedStage(self.patch_embedding(stage.patch_embedding, before), blocks, core), affine
 
     def patch_embedding(self, embedding: PatchEmbedding, before: Affine) -> nn.Module:
@@ -247,6 +253,20 @@ class _Folding:
             Pointwise(*_parameters(mlp.fc2), self.form),
         )
 
+    def conv_block(self, block: nn.Module) -> FusedConvBlock:
+        assert isinstance(block, ConvBlock)
+        expand, expand_bias = _with_batch_norm(block.expand, block.expand_norm)
+        project, project_bias = _with_batch_norm(block.project, block.project_norm)
+        mixing = Convolution(
+            *_with_batch_norm(block.dwconv, block.dwconv_norm), self.form, stride=1, padding=1,
+            groups=block.dwconv.groups,
+        )  # fmt: skip
+        return FusedConvBlock(
+            Pointwise(expand.flatten(1), expand_bias, self.form),
+            mixing,
+            Pointwise(project.flatten(1), project_bias, self.form),
+        )
+
     def attend(self, attention: ReducedAttention, before: Affine) -> FusedAttention:
         reduction: nn.Module | None = None
         source = before
@@ -279,7 +299,7 @@ class _Folding:
         if parts.core is not None and parts.core != "standardize":
             weight, bias = parts.before.applied_to(weight, bias)
             core = Squashing(self.form, parts.core)
-        reducing = Convolution(weight, bias, self.form, stride=convolution.stride[0])
+        reducing = Convolution(weight, bias, self.form, stride=convolution.stride[0], fill=True)
         return reducing if core is None else nn.Sequential(reducing, core), affine
 
     def norm(self, norm: nn.Module) -> tuple[nn.Module | None, Affine]:
@@ -300,20 +320,33 @@ class _Folding:
         for stage, affine in zip(head.linear_c, affines, strict=True):
             assert isinstance(stage, StageProjection)
             projections.append(affine.read_by(*_parameters(stage.proj)))
-        norm = head.batch_norm
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        scale = exact(norm.weight) / torch.sqrt(exact(norm.running_var) + norm.eps)
+        scale, shift = _batch_norm(head.batch_norm)
         matrices, bias = compose(projections, exact(head.linear_fuse.weight).flatten(1), scale)
-        bias = bias + exact(norm.bias) - scale * exact(norm.running_mean)
+        bias = bias + shift
         parts = [Pointwise(matrix, None if index else bias, form) for index, matrix in enumerate(matrices)]
         classifier, classifier_bias = _parameters(head.classifier)
         return FusedHead(parts, Pointwise(classifier.flatten(1), classifier_bias, form), self.form)
 
 
 def _parts(norm: nn.Module) -> NormParts:
+    if isinstance(norm, nn.BatchNorm2d):
+        return NormParts(None, None, *_batch_norm(norm))
     assert isinstance(norm, EncoderNorm)
     return norm.parts()
+
+
+def _batch_norm(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and shift (C,) of a BatchNorm in evaluation."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = exact(norm.weight) / torch.sqrt(exact(norm.running_var) + norm.eps)
+    return scale, exact(norm.bias) - scale * exact(norm.running_mean)
+
+
+def _with_batch_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of a convolution without bias and the BatchNorm behind it."""
+    scale, shift = _batch_norm(norm)
+    return scale[:, None, None, None] * exact(convolution.weight), shift
 
 
 def _parameters(layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:

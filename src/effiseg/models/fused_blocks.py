@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from effiseg.models.mix_transformer import whole_window
 from effiseg.models.normalization import Squash, squash
 
 PointwiseForm = Literal["linear", "conv"]
@@ -80,6 +81,7 @@ class Convolution(nn.Module):
         stride: its stride.
         padding: zeros added on each side.
         groups: number of groups.
+        fill: whether a map smaller than a window is filled up to one (`whole_window`).
         border: (out, 1, k, k), or None: the kernel summed against a constant that was added to the input before
             the padding. What it contributes depends on how much of a window lies inside the map, so it is a
             convolution of a map of ones: right for every size, without asking whether that is odd.
@@ -94,11 +96,12 @@ class Convolution(nn.Module):
         stride: int,
         padding: int = 0,
         groups: int = 1,
+        fill: bool = False,
         border: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.form = form
-        self.stride, self.padding, self.groups = stride, padding, groups
+        self.stride, self.padding, self.groups, self.fill = stride, padding, groups, fill
         self.weight = frozen(weight.to(memory_format=torch.channels_last))
         self.bias = frozen(bias)
         self.border = frozen(border)
@@ -107,6 +110,8 @@ class Convolution(nn.Module):
         """A map to a map."""
         assert self.weight is not None
         x = channels_first(x, self.form)
+        if self.fill:
+            x = whole_window(x, self.weight.shape[2])
         y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
         if self.border is not None:
             # Made as NHWC: a single channel fits both layouts, and the wrong one makes the sum five times slower.
@@ -277,10 +282,29 @@ class FusedBlock(nn.Module):
         return mixed.add_(x)
 
 
+class FusedConvBlock(nn.Module):
+    """One block of convolutions, its BatchNorms folded.
+
+    Args:
+        expand, mixing, project: the convolutions; ReLU stands behind the first two.
+    """
+
+    def __init__(self, expand: Pointwise, mixing: Convolution, project: Pointwise) -> None:
+        super().__init__()
+        self.expand, self.mixing, self.project = expand, mixing, project
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A map to a map."""
+        branch: Tensor = self.project(self.mixing(self.expand(x).relu_()).relu_())
+        return branch.add_(x)
+
+
 class FusedStage(nn.Module):
     """Patch embedding, blocks, and what is left of the stage's norm."""
 
-    def __init__(self, patch_embedding: nn.Module, blocks: list[FusedBlock], norm: nn.Module | None) -> None:
+    def __init__(
+        self, patch_embedding: nn.Module, blocks: list[FusedBlock | FusedConvBlock], norm: nn.Module | None
+    ) -> None:
         super().__init__()
         self.patch_embedding = patch_embedding
         self.blocks = nn.ModuleList(blocks)
@@ -298,7 +322,7 @@ class FusedHead(nn.Module):
     """The composed head with its BatchNorm folded in.
 
     Args:
-        projections: one per stage, finest first, to the decoder's width; the first holds the common bias.
+        projections: one per map, finest first, to the decoder's width; the first holds the common bias.
         classifier: to the classes.
         maps_form: the layout of the maps it gets, which need not be that of its own layers.
     """
@@ -310,7 +334,7 @@ class FusedHead(nn.Module):
         self.maps_form = maps_form
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Four maps, finest first, to logits (B, K, H, W)."""
+        """The maps it reads, finest first, to logits (B, K, H, W)."""
         form = self.classifier.form
         if form != self.maps_form:
             maps = [from_channels_first(channels_first(x, self.maps_form), form) for x in maps]

@@ -16,8 +16,8 @@ from effiseg.files import read_json
 from effiseg.models.checkpoint_names import own_names_of
 from effiseg.models.folder import CONFIG_FILE, PICKLE_FILE, has_safetensors
 from effiseg.models.metadata import ModelMetadata
-from effiseg.models.mix_transformer import ENCODER_SIZES
 from effiseg.models.pretrained import TRANSFORMERS_EPS, existing_folder, from_pretrained, read_metadata
+from effiseg.models.shape import SHAPES
 from effiseg.models.weight_files import (
     Checkpoint,
     read_checkpoint,
@@ -42,8 +42,8 @@ class InitialWeights:
     """Whose names the file had, and which of several networks in it was taken."""
     weights: dict[str, Tensor]
     """Our name → tensor on the CPU in float32."""
-    variant: Variant
-    """Size of the network."""
+    variant: str
+    """Size of the network, `SegFormer.variant`."""
     patch_norm: Norm
     """Norm after the patch embeddings."""
     block_norm: Norm
@@ -176,11 +176,11 @@ def _variant(weights: Mapping[str, Tensor]) -> Variant:
     widths = tuple(tensor.shape[0] for name, tensor in weights.items() if name.endswith(".patch_embedding.proj.weight"))
     blocks = {found[1] for name in weights if (found := re.match(r"encoder\.stages\.(\d\.blocks\.\d+)\.", name))}
     depths = tuple(sum(block.startswith(f"{stage}.") for block in blocks) for stage in range(4))
-    for variant, size in ENCODER_SIZES.items():
-        if (size.embed_dims, size.depths) == (widths, depths):
+    for variant, shape in SHAPES.items():
+        if (shape.embed_dims, shape.depths) == (widths, depths):
             return variant
     raise ModelError(
-        f"widths and depths must be those of one of {', '.join(ENCODER_SIZES)}; found {list(widths)}, {list(depths)}"
+        f"widths and depths must be those of one of {', '.join(SHAPES)}; found {list(widths)}, {list(depths)}"
     )
 
 

@@ -7,42 +7,16 @@ run without a copy between them. (Half of a conventional implementation's time o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from effiseg.config.model import Norm, Variant
+from effiseg.config.model import Norm
 from effiseg.models.normalization import build_norm
 from effiseg.models.pointwise import PointwiseLinear
-
-HEADS = (1, 2, 5, 8)
-REDUCTIONS = (8, 4, 2, 1)
-PATCH_SIZES = (7, 3, 3, 3)
-STRIDES = (4, 2, 2, 2)
-MLP_RATIO = 4
-
-
-@dataclass(frozen=True)
-class EncoderSize:
-    """Sizes of the encoder, which differ between B0 and B5."""
-
-    embed_dims: tuple[int, int, int, int]
-    """Channels of the four stages."""
-    depths: tuple[int, int, int, int]
-    """Blocks of the four stages."""
-
-
-ENCODER_SIZES: dict[Variant, EncoderSize] = {
-    "b0": EncoderSize((32, 64, 160, 256), (2, 2, 2, 2)),
-    "b1": EncoderSize((64, 128, 320, 512), (2, 2, 2, 2)),
-    "b2": EncoderSize((64, 128, 320, 512), (3, 4, 6, 3)),
-    "b3": EncoderSize((64, 128, 320, 512), (3, 4, 18, 3)),
-    "b4": EncoderSize((64, 128, 320, 512), (3, 8, 27, 3)),
-    "b5": EncoderSize((64, 128, 320, 512), (3, 6, 40, 3)),
-}
+from effiseg.models.shape import PATCH_SIZES, STRIDES, Shape
 
 
 class Features(NamedTuple):
@@ -62,6 +36,15 @@ def as_map(tokens: Tensor, height: int, width: int) -> Tensor:
 def as_tokens(feature_map: Tensor) -> Tensor:
     """(B, C, H, W) seen as (B, H·W, C); a view if the map lies in channels_last memory."""
     return feature_map.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def whole_window(feature_map: Tensor, side: int) -> Tensor:
+    """A map with its last row and column repeated until both sides are at least `side`, so that one window fits in.
+
+    What is repeated is changed alike by any map of single places, so norms ahead of it fold as they do elsewhere.
+    """
+    down, right = (max(0, side - length) for length in feature_map.shape[2:])
+    return F.pad(feature_map, (0, right, 0, down), mode="replicate") if down or right else feature_map
 
 
 def add_branch(tokens: Tensor, branch: Tensor, drop_rate: float) -> Tensor:
@@ -84,23 +67,26 @@ def add_branch(tokens: Tensor, branch: Tensor, drop_rate: float) -> Tensor:
 
 
 class PatchEmbedding(nn.Module):
-    """Overlap patch embedding: a strided convolution whose windows overlap, then the norm."""
+    """Overlap patch embedding: a strided convolution whose windows overlap, then the norm; None: a BatchNorm."""
 
-    def __init__(self, in_channels: int, channels: int, patch: int, stride: int, norm: Norm, eps: float) -> None:
+    def __init__(self, in_channels: int, channels: int, patch: int, stride: int, norm: Norm | None, eps: float) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, channels, patch, stride, patch // 2)
-        self.norm = build_norm(norm, channels, eps)
+        self.norm: nn.Module = nn.BatchNorm2d(channels) if norm is None else build_norm(norm, channels, eps)
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor, int, int]:
         """(B, C', H', W') to tokens (B, H·W, C), H and W."""
         projected: Tensor = self.proj(feature_map)
-        return self.norm(as_tokens(projected)), projected.shape[2], projected.shape[3]
+        on_maps = isinstance(self.norm, nn.BatchNorm2d)
+        tokens: Tensor = as_tokens(self.norm(projected)) if on_maps else self.norm(as_tokens(projected))
+        return tokens, projected.shape[2], projected.shape[3]
 
 
 class ReducedAttention(nn.Module):
     """Self-attention whose keys and values come from a map reduced `reduction` times in each direction.
 
-    The reducing convolution drops the rows and columns that do not fill a whole window, as the original does.
+    The reducing convolution drops the rows and columns that do not fill a whole window, as the original does; where
+    not even one is filled, `whole_window` fills it.
     """
 
     def __init__(self, channels: int, heads: int, reduction: int, norm: Norm, eps: float) -> None:
@@ -110,7 +96,7 @@ class ReducedAttention(nn.Module):
         self.key = PointwiseLinear(channels, channels)
         self.value = PointwiseLinear(channels, channels)
         self.output = PointwiseLinear(channels, channels)
-        self.reduction: nn.Module | None = None
+        self.reduction: nn.Conv2d | None = None
         self.reduction_norm: nn.Module | None = None
         if reduction > 1:
             self.reduction = nn.Conv2d(channels, channels, reduction, reduction)
@@ -120,7 +106,8 @@ class ReducedAttention(nn.Module):
         """(B, H·W, C) to (B, H·W, C)."""
         source = tokens
         if self.reduction is not None and self.reduction_norm is not None:
-            source = self.reduction_norm(as_tokens(self.reduction(as_map(tokens, height, width))))
+            whole = whole_window(as_map(tokens, height, width), self.reduction.kernel_size[0])
+            source = self.reduction_norm(as_tokens(self.reduction(whole)))
         query = self._split_heads(self.query(tokens))  # (B, heads, N, C / heads)
         key = self._split_heads(self.key(source))
         value = self._split_heads(self.value(source))
@@ -136,9 +123,9 @@ class ReducedAttention(nn.Module):
 class MixFeedForward(nn.Module):
     """Mix-FFN: linear, depthwise 3x3 convolution (which tells positions apart), GELU (erf), linear."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, ratio: int) -> None:
         super().__init__()
-        hidden = channels * MLP_RATIO
+        hidden = channels * ratio
         self.fc1 = PointwiseLinear(channels, hidden)
         self.dwconv = nn.Conv2d(hidden, hidden, 3, 1, 1, groups=hidden)
         self.fc2 = PointwiseLinear(hidden, channels)
@@ -154,13 +141,13 @@ class Block(nn.Module):
     """One transformer block: attention and Mix-FFN, each behind a norm and beside a residual path."""
 
     def __init__(
-        self, channels: int, heads: int, reduction: int, norm: Norm, eps: float, drop_path_rate: float
+        self, channels: int, heads: int, reduction: int, ratio: int, norm: Norm, eps: float, drop_path_rate: float
     ) -> None:
         super().__init__()
         self.norm1 = build_norm(norm, channels, eps)
         self.attention = ReducedAttention(channels, heads, reduction, norm, eps)
         self.norm2 = build_norm(norm, channels, eps)
-        self.mlp = MixFeedForward(channels)
+        self.mlp = MixFeedForward(channels, ratio)
         self.drop_path_rate = drop_path_rate
 
     def forward(self, tokens: Tensor, height: int, width: int) -> Tensor:
@@ -170,10 +157,35 @@ class Block(nn.Module):
         return add_branch(tokens, self.mlp(self.norm2(tokens), height, width), drop_rate)
 
 
-class Stage(nn.Module):
-    """Overlap patch embedding, blocks, norm: one resolution of the encoder."""
+class ConvBlock(nn.Module):
+    """One block without attention, an inverted residual (Sandler et al. 2018): widen, depthwise 3x3, narrow.
 
-    def __init__(self, patch_embedding: PatchEmbedding, blocks: list[Block], norm: nn.Module) -> None:
+    Each convolution has a BatchNorm, which folds into it at inference; ReLU follows the first two.
+    """
+
+    def __init__(self, channels: int, ratio: int, drop_path_rate: float) -> None:
+        super().__init__()
+        hidden = channels * ratio
+        self.expand = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.expand_norm = nn.BatchNorm2d(hidden)
+        self.dwconv = nn.Conv2d(hidden, hidden, 3, 1, 1, groups=hidden, bias=False)
+        self.dwconv_norm = nn.BatchNorm2d(hidden)
+        self.project = nn.Conv2d(hidden, channels, 1, bias=False)
+        self.project_norm = nn.BatchNorm2d(channels)
+        self.drop_path_rate = drop_path_rate
+
+    def forward(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        """(B, H·W, C) to (B, H·W, C)."""
+        wide = F.relu(self.expand_norm(self.expand(as_map(tokens, height, width))), inplace=True)
+        mixed = F.relu(self.dwconv_norm(self.dwconv(wide)), inplace=True)
+        branch = as_tokens(self.project_norm(self.project(mixed)))
+        return add_branch(tokens, branch, self.drop_path_rate if self.training else 0.0)
+
+
+class Stage(nn.Module):
+    """Overlap patch embedding, blocks, norm (none after convolutional blocks): one resolution of the encoder."""
+
+    def __init__(self, patch_embedding: PatchEmbedding, blocks: list[Block | ConvBlock], norm: nn.Module) -> None:
         super().__init__()
         self.patch_embedding = patch_embedding
         self.blocks = nn.ModuleList(blocks)
@@ -192,16 +204,17 @@ class MixTransformer(nn.Module):
     """The encoder: four stages at strides 4, 8, 16 and 32.
 
     Args:
-        variant: "b0" to "b5".
-        patch_norm: norm after the four overlap patch embeddings.
-        block_norm: every other norm: two per block, the one after the reducing convolution, one per stage.
+        shape: of the network.
+        patch_norm: norm after the overlap patch embeddings; of a stage of convolutions it is a BatchNorm.
+        block_norm: every other norm: two per block with attention, the one after the reducing convolution, one per
+            stage with attention.
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first.
         norm_eps: epsilon of the LayerNorms.
     """
 
     def __init__(
         self,
-        variant: Variant,
+        shape: Shape,
         patch_norm: Norm = "layer_norm",
         block_norm: Norm = "layer_norm",
         *,
@@ -209,19 +222,29 @@ class MixTransformer(nn.Module):
         norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        size = ENCODER_SIZES[variant]
-        self.embed_dims = size.embed_dims
-        count = sum(size.depths)
-        rates = iter([drop_path_rate * index / (count - 1) for index in range(count)])
+        count = sum(shape.depths)
+        rates = iter([drop_path_rate * index / max(1, count - 1) for index in range(count)])
         stages = []
         in_channels = 3
-        for index, (channels, depth) in enumerate(zip(size.embed_dims, size.depths, strict=True)):
-            patch = PatchEmbedding(in_channels, channels, PATCH_SIZES[index], STRIDES[index], patch_norm, norm_eps)
+        for index, (channels, ratio) in enumerate(zip(shape.embed_dims, shape.mlp_ratios, strict=True)):
+            with_attention = shape.stages[index] == "attention"
+            patch = PatchEmbedding(
+                in_channels,
+                channels,
+                PATCH_SIZES[index],
+                STRIDES[index],
+                patch_norm if with_attention else None,
+                norm_eps,
+            )
+            heads, reduction = shape.heads[index], shape.reductions[index]
             blocks = [
-                Block(channels, HEADS[index], REDUCTIONS[index], block_norm, norm_eps, next(rates))
-                for _ in range(depth)
+                Block(channels, heads, reduction, ratio, block_norm, norm_eps, next(rates))
+                if with_attention
+                else ConvBlock(channels, ratio, next(rates))
+                for _ in range(shape.depths[index])
             ]
-            stages.append(Stage(patch, blocks, build_norm(block_norm, channels, norm_eps)))
+            norm = build_norm(block_norm, channels, norm_eps) if with_attention else nn.Identity()
+            stages.append(Stage(patch, blocks, norm))
             in_channels = channels
         self.stages = nn.ModuleList(stages)
 

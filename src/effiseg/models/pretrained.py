@@ -3,7 +3,8 @@
 Files keep transformers' classic names (`segformer.encoder.block.0.0.attention.self.query.weight`), so that a
 LayerNorm model written here is one of its SegFormers and one of its SegFormers loads here. What it cannot run
 as trained carries a model_type it does not know: DyT and DyL, and LayerNorms with an epsilon other than
-1e-5, which it uses whatever `layer_norm_eps` says. Our own facts stand in the config's section `effiseg`.
+1e-5, which it uses whatever `layer_norm_eps` says; and shapes with an output stride of 8 or stages of convolutions.
+Our own facts stand in the config's section `effiseg`.
 Pickles are never opened.
 """
 
@@ -19,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from effiseg.config.model import Norm, Variant
+from effiseg.config.model import Norm
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import atomic_path, read_json, write_json
 from effiseg.models.folder import (
@@ -32,16 +33,9 @@ from effiseg.models.folder import (
     has_safetensors,
 )
 from effiseg.models.metadata import ONE_LOGIT, ModelMetadata
-from effiseg.models.mix_transformer import (
-    ENCODER_SIZES,
-    HEADS,
-    MLP_RATIO,
-    PATCH_SIZES,
-    REDUCTIONS,
-    STRIDES,
-)
 from effiseg.models.processor import processor_config, with_processor
-from effiseg.models.segformer import DECODER_WIDTHS, SegFormer
+from effiseg.models.segformer import SegFormer
+from effiseg.models.shape import PATCH_SIZES, SHAPES, STAGES, STRIDES, Shape
 from effiseg.models.weight_files import few, read_weights, require_finite
 
 TRANSFORMERS_TYPE = "segformer"
@@ -53,16 +47,25 @@ OWN_ACTIVATION = "gelu: an effiseg model, load it with effiseg.from_pretrained"
 
 FIXED_FIELDS: dict[str, Any] = {
     "num_channels": 3,
-    "num_encoder_blocks": 4,
-    "sr_ratios": list(REDUCTIONS),
+    "num_encoder_blocks": STAGES,
     "patch_sizes": list(PATCH_SIZES),
     "strides": list(STRIDES),
-    "num_attention_heads": list(HEADS),
-    "mlp_ratios": [MLP_RATIO] * 4,
     "hidden_act": "gelu",
     "reshape_last_stage": True,
 }
 """Fields of transformers' config that every SegFormer shares."""
+
+SHAPE_FIELDS = {
+    "embed_dims": "hidden_sizes",
+    "depths": "depths",
+    "heads": "num_attention_heads",
+    "reductions": "sr_ratios",
+    "mlp_ratios": "mlp_ratios",
+    "decoder_width": "decoder_hidden_size",
+}
+"""Fields of a shape and what transformers' config calls them; where it says nothing, those of B0 hold."""
+OWN_SHAPE_FIELDS = ("stages", "output_stride")
+"""Fields of a shape that it does not have; the section `effiseg` says them where they are not SegFormer's."""
 
 CLASSIC_NAMES = (
     (
@@ -99,7 +102,7 @@ def classic_name(name: str) -> str:
             name = renamed
             break
     block = re.fullmatch(r"(segformer\.encoder\.block\.\d+\.\d+\.)(.+)\.(weight|bias|alpha)", name)
-    return name if block is None else f"{block[1]}{CLASSIC_BLOCK_NAMES[block[2]]}.{block[3]}"
+    return name if block is None else f"{block[1]}{CLASSIC_BLOCK_NAMES.get(block[2], block[2])}.{block[3]}"
 
 
 def save_pretrained(model: SegFormer, folder: str | Path) -> None:
@@ -164,17 +167,17 @@ def from_pretrained(folder: str | Path) -> SegFormer:
 def model_config(model: SegFormer) -> dict[str, Any]:
     """The content of `config.json`: transformers' fields for a SegFormer, and ours in the section `effiseg`."""
     layer_norms = model.patch_norm == model.block_norm == "layer_norm"
-    portable = layer_norms and model.norm_eps == TRANSFORMERS_EPS
+    own_shape = {name: _plain(getattr(model.shape, name)) for name in OWN_SHAPE_FIELDS}
+    if own_shape == {name: _plain(getattr(SHAPES["b0"], name)) for name in OWN_SHAPE_FIELDS}:
+        own_shape = {}
+    portable = layer_norms and model.norm_eps == TRANSFORMERS_EPS and not own_shape
     metadata = model.metadata
-    size = ENCODER_SIZES[model.variant]
     return {
         "architectures": ["SegformerForSemanticSegmentation" if portable else "EffisegSegFormer"],
         "model_type": TRANSFORMERS_TYPE if portable else OWN_TYPE,
         **FIXED_FIELDS,
         "hidden_act": FIXED_FIELDS["hidden_act"] if portable else OWN_ACTIVATION,
-        "depths": list(size.depths),
-        "hidden_sizes": list(size.embed_dims),
-        "decoder_hidden_size": DECODER_WIDTHS[model.variant],
+        **{theirs: _plain(getattr(model.shape, ours)) for ours, theirs in SHAPE_FIELDS.items()},
         "drop_path_rate": model.drop_path_rate,
         "classifier_dropout_prob": model.classifier_dropout,
         "hidden_dropout_prob": 0.0,
@@ -187,6 +190,7 @@ def model_config(model: SegFormer) -> dict[str, Any]:
         "dtype": str(model.decode_head.classifier.weight.dtype).removeprefix("torch."),
         "effiseg": {
             "variant": model.variant,
+            **own_shape,
             "patch_norm": model.patch_norm,
             "block_norm": model.block_norm,
             "norm_eps": model.norm_eps,
@@ -250,7 +254,7 @@ def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Pat
         # do not depend on whether a model was loaded before.
         with torch.device("meta"):
             model = SegFormer(
-                _variant(config),
+                _shape(config),
                 classifier.shape[0],
                 patch_norm,
                 block_norm,
@@ -278,22 +282,15 @@ def _norms(config: Mapping[str, Any]) -> tuple[Norm, Norm, float]:
             raise ModelError(f"model_type must be {TRANSFORMERS_TYPE} or {OWN_TYPE}; found {other!r}")
 
 
-def _variant(config: Mapping[str, Any]) -> Variant:
+def _shape(config: Mapping[str, Any]) -> Shape:
     for field, expected in FIXED_FIELDS.items():
         if _plain(config.get(field, expected)) not in (expected, OWN_ACTIVATION):
             raise ModelError(f"a SegFormer has {field} {expected}; found {config[field]}")
-    found = (
-        _plain(config.get("depths", [2, 2, 2, 2])),
-        _plain(config.get("hidden_sizes", [32, 64, 160, 256])),
-        config.get("decoder_hidden_size", 256),
-    )
-    for variant, size in ENCODER_SIZES.items():
-        if found == (list(size.depths), list(size.embed_dims), DECODER_WIDTHS[variant]):
-            return variant
-    raise ModelError(
-        f"depths, hidden_sizes and decoder_hidden_size must be those of one of "
-        f"{', '.join(ENCODER_SIZES)}; found {found[0]}, {found[1]}, {found[2]}"
-    )
+    usual, own = SHAPES["b0"], config.get("effiseg") or {}
+    values: dict[str, Any] = {ours: config.get(theirs, getattr(usual, ours)) for ours, theirs in SHAPE_FIELDS.items()}
+    values |= {name: own.get(name, getattr(usual, name)) for name in OWN_SHAPE_FIELDS}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return Shape(**values)
 
 
 def _plain(value: Any) -> Any:

@@ -1,10 +1,9 @@
-"""SegFormer B0–B5 (Xie et al. 2021): a Mix Transformer encoder under an all-MLP decode head."""
+"""SegFormer (Xie et al. 2021): a Mix Transformer encoder under an all-MLP decode head, in any `Shape`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import get_args
 
 from torch import Tensor, nn
 
@@ -14,10 +13,9 @@ from effiseg.models.decode_head import DecodeHead
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.mix_transformer import Features, MixTransformer
 from effiseg.models.normalization import DynamicNorm
+from effiseg.models.shape import Shape, shape_of
 
-__all__ = ["DECODER_WIDTHS", "Features", "SegFormer"]
-
-DECODER_WIDTHS: dict[Variant, int] = {"b0": 256, "b1": 256, "b2": 768, "b3": 768, "b4": 768, "b5": 768}
+__all__ = ["Features", "SegFormer"]
 
 
 class SegFormer(nn.Module):
@@ -28,10 +26,10 @@ class SegFormer(nn.Module):
     α = 0.5.
 
     Args:
-        variant: "b0" (3.7 M parameters) to "b5" (85 M).
+        variant: "n" (2.2 M parameters) to "b5" (85 M), see `shape.SHAPES`, or a shape without a name.
         num_classes: K.
-        patch_norm: norm after the four overlap patch embeddings: "layer_norm", "dyt", "dyl" or "derf".
-        block_norm: all other norms of the encoder. The decode head keeps its BatchNorm.
+        patch_norm: norm after the overlap patch embeddings: "layer_norm", "dyt", "dyl" or "derf".
+        block_norm: all other norms of the encoder. The decode head and stages of convolutions keep their BatchNorms.
         drop_path_rate: stochastic depth of the last block, growing linearly from 0.
         classifier_dropout: dropout before the classifier.
         norm_eps: epsilon of the LayerNorms.
@@ -39,7 +37,10 @@ class SegFormer(nn.Module):
         block_centered: the same of the block norms.
 
     Attributes:
+        shape: its widths, depths, kinds of stages and output stride.
+        variant: the shape's name.
         embed_dims: channels of the four stages.
+        output_stride: pixels of the image, along one axis, that one logit stands for: 4 or 8.
 
     Raises:
         ModelError: an unknown variant or norm, or a number out of range.
@@ -47,7 +48,7 @@ class SegFormer(nn.Module):
 
     def __init__(
         self,
-        variant: Variant,
+        variant: Variant | Shape,
         num_classes: int,
         patch_norm: Norm = "layer_norm",
         block_norm: Norm = "layer_norm",
@@ -59,27 +60,30 @@ class SegFormer(nn.Module):
         block_centered: bool = False,
     ) -> None:
         super().__init__()
-        if variant not in DECODER_WIDTHS:
-            raise ModelError(f"variant must be one of {', '.join(get_args(Variant))}; found {variant!r}")
+        self.shape = shape_of(variant)
         if num_classes < 1:
             raise ModelError(f"num_classes must be at least 1; found {num_classes}")
         for name, rate in (("drop_path_rate", drop_path_rate), ("classifier_dropout", classifier_dropout)):
             if not 0 <= rate < 1:
                 raise ModelError(f"{name} must lie in [0, 1); found {rate}")
-        self.variant: Variant = variant
+        self.variant = self.shape.name
         self.num_classes = num_classes
         self.patch_norm: Norm = patch_norm
         self.block_norm: Norm = block_norm
         self.drop_path_rate = drop_path_rate
         self.classifier_dropout = classifier_dropout
         self.norm_eps = norm_eps
-        self.encoder = MixTransformer(variant, patch_norm, block_norm, drop_path_rate=drop_path_rate, norm_eps=norm_eps)
+        self.encoder = MixTransformer(
+            self.shape, patch_norm, block_norm, drop_path_rate=drop_path_rate, norm_eps=norm_eps
+        )
         self.patch_centered, self.block_centered = patch_centered, block_centered
         for name, module in self.encoder.named_modules():
             if isinstance(module, DynamicNorm):
                 module.centered = patch_centered if name.endswith("patch_embedding.norm") else block_centered
-        self.embed_dims = self.encoder.embed_dims
-        self.decode_head = DecodeHead(self.embed_dims, DECODER_WIDTHS[variant], num_classes, classifier_dropout)
+        self.embed_dims = self.shape.embed_dims
+        self.output_stride = self.shape.output_stride
+        read = [self.embed_dims[stage] for stage in self.shape.head_stages]
+        self.decode_head = DecodeHead(read, self.shape.decoder_width, num_classes, classifier_dropout)
         self._metadata = ModelMetadata.unnamed(num_classes)
         initialize_weights(self)
         nn.init.normal_(self.decode_head.classifier.weight, std=0.01)
@@ -98,13 +102,13 @@ class SegFormer(nn.Module):
         self._metadata = metadata
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits at a quarter of the images' size.
+        """Logits at a quarter of the images' size, or an eighth, as `output_stride` says.
 
         Args:
             images: (B, 3, H, W) normalized float, any H and W from 32 on, odd ones included.
 
         Returns:
-            (B, K, ⌈H/4⌉, ⌈W/4⌉), unnormalized scores.
+            (B, K, ⌈H/stride⌉, ⌈W/stride⌉), unnormalized scores.
 
         Raises:
             ModelError: not a batch of three-channel float images, or a side under 32.
@@ -128,8 +132,8 @@ class SegFormer(nn.Module):
         return features
 
     def decode(self, feature_maps: Sequence[Tensor]) -> Tensor:
-        """Logits (B, K, H, W) from `forward_features(images).feature_maps`, at the size of the first map."""
-        logits: Tensor = self.decode_head(feature_maps)
+        """Logits (B, K, H, W) from the four `forward_features(images).feature_maps`, at `output_stride`."""
+        logits: Tensor = self.decode_head([feature_maps[stage] for stage in self.shape.head_stages])
         return logits
 
 

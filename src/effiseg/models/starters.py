@@ -23,7 +23,8 @@ from effiseg.models.widening import WIDENED, widened
 STARTER = "starter"
 """How `init` names these weights."""
 _HEAD = "decode_head."
-_LEFT_OUT = {f"{_HEAD}classifier.weight", f"{_HEAD}classifier.bias", f"{_HEAD}batch_norm.num_batches_tracked"}
+_LEFT_OUT = (f"{_HEAD}classifier.weight", f"{_HEAD}classifier.bias", ".num_batches_tracked")
+"""Ends of the names of what a starter does not have."""
 
 
 def starter_folder() -> Path:
@@ -109,7 +110,7 @@ def write_starter(model_folder: str | Path, folder: str | Path, provenance: Mapp
     weights: dict[str, Tensor] = {
         name: tensor.to(torch.float16).contiguous()
         for name, tensor in model.state_dict().items()
-        if name not in _LEFT_OUT
+        if not name.endswith(_LEFT_OUT)
     }
     if lost := [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]:
         raise ModelError(f"{model_folder}: float16 cannot hold {lost[0]}")

@@ -32,7 +32,8 @@ from effiseg.run_folder import resolve_model
 from effiseg.training.tapering import taper
 
 _CLASSIFIER = "decode_head.classifier."
-_COUNTER = "decode_head.batch_norm.num_batches_tracked"
+_COUNTER = ".num_batches_tracked"
+"""End of the name of a BatchNorm's count of its passes, which no weights need to have."""
 _FITTED_PIXELS = 2**22
 _FITTED_IMAGES = 16
 
@@ -239,8 +240,11 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
     shapes = {name: tensor.shape for name, tensor in original.state_dict().items()}
     head = [name for name in shapes if name.startswith("decode_head.")]
     bare = source.num_classes is None
-    headless = bare and any(name not in source.weights for name in head if name != _COUNTER and _CLASSIFIER not in name)
-    optional = {_COUNTER} | {name for name in head if headless or (bare and _CLASSIFIER in name)}
+    headless = bare and any(
+        name not in source.weights for name in head if not name.endswith(_COUNTER) and _CLASSIFIER not in name
+    )
+    counters = {name for name in shapes if name.endswith(_COUNTER)}
+    optional = counters | {name for name in head if headless or (bare and _CLASSIFIER in name)}
     faults = [f"{name} is missing" for name in shapes if name not in source.weights and name not in optional]
     faults += [
         f"{name} is {tuple(tensor.shape)} instead of {tuple(shapes[name])}"
@@ -277,7 +281,7 @@ def match_weights(config: TrainConfig, spec: DatasetSpec, source: InitialWeights
     report.loaded = len(weights)
     tapered = {name for name, module in student.named_modules() if isinstance(module, TaperedNorm)}
     started = replaced | tapered  # a tapered norm takes γ and β of the LayerNorm, and measures the rest
-    known = {*weights, _COUNTER}
+    known = {*weights, *counters}
     report.fresh = [name for name in wanted if name not in known and name.rsplit(".", 1)[0] not in started]
     return Initialization(weights, report, reference)
 

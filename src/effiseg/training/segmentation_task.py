@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
@@ -168,7 +169,7 @@ def supervised_loss(
     """The configured loss at the configured label resolution.
 
     Args:
-        logits: (B, K, h, w) at a quarter of the labels' resolution.
+        logits: (B, K, h, w) at a quarter or an eighth of the labels' resolution.
         labels: (B, H, W) uint8 class indices, or `ignore_index`.
         config: which loss and its knobs.
         class_weights: (K,) or None.
@@ -180,7 +181,9 @@ def supervised_loss(
         `loss`, and for dice_focal and combo also their two parts, unweighted.
     """
     if config.label_resolution == "quarter":
-        labels = F.interpolate(labels[:, None], logits.shape[-2:], mode="nearest")[:, 0]
+        # Whatever the network's stride: losses bring coarser logits to the labels' size.
+        quarter = [math.ceil(side / 4) for side in labels.shape[-2:]]
+        labels = F.interpolate(labels[:, None], quarter, mode="nearest")[:, 0]
     pixels = PixelOptions(ignore_index, upsample=True, across_processes=across_processes)
     averaging = Averaging(config.sums, config.classes)
     overlap: dict[str, Any] = {"smooth": config.smooth, "averaging": averaging, "pixels": pixels}
