@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from effiseg.errors import UsageError
+from effiseg.measures import odd_numbers
 from effiseg.serialization import from_plain
 
 PREDICTION_RECORD = "prediction.json"
@@ -21,6 +22,18 @@ PROTOCOLS: dict[str, str] = {
     "quarter": "labels reduced to a quarter of the network's input",
 }
 """At which size predictions and labels are compared."""
+
+
+def _require_names(source: object, names: Any, place: str) -> list[str]:
+    """Class names: texts that differ."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+        raise UsageError(f"{source}: {place} must be a list of texts that differ; found {str(names)[:40]}")
+    return names
+
+
+def _require_counts(source: object, confusion: Sequence[Sequence[int]], size: int) -> None:
+    if len(confusion) != size or any(len(row) != size + 1 for row in confusion):
+        raise UsageError(f"{source}: confusion must have {size} rows of {size + 1} counts, one row a class")
 
 
 @dataclass
@@ -40,9 +53,12 @@ class ResultsFile:
             source: the file it came from, for the error's text.
 
         Raises:
-            UsageError: a key is missing or holds something else.
+            UsageError: a key is missing or holds something else, or a number is none that it can be.
         """
-        return from_plain(cls, value, source)
+        result = from_plain(cls, value, source)
+        for place, number, rule in odd_numbers(value):
+            raise UsageError(f"{source}: {place} must be {rule}; found {str(number)[:40]}")
+        return result
 
 
 @dataclass
@@ -96,11 +112,14 @@ class EvaluationResult(ResultsFile):
     def from_dict(cls, value: Any, source: object = "results") -> Self:
         """See `ResultsFile`; the numbers of counts must fit the classes."""
         result = super().from_dict(value, source)
-        size = len(result.names)
-        if len(result.confusion) != size or any(len(row) != size + 1 for row in result.confusion):
-            raise UsageError(f"{source}: confusion must have {size} rows of {size + 1} counts, one row a class")
+        size = len(_require_names(source, result.names, "names"))
+        _require_counts(source, result.confusion, size)
         if any(len(rows) != 3 or any(len(row) != size for row in rows) for rows in result.image_counts.values()):
             raise UsageError(f"{source}: image_counts must hold three rows of {size} counts for each image")
+        if result.miou_interval is not None and len(result.miou_interval) != 2:
+            raise UsageError(f"{source}: miou_interval must be two numbers, low and high; found {result.miou_interval}")
+        if result.protocol not in PROTOCOLS:
+            raise UsageError(f"{source}: protocol must be {' or '.join(PROTOCOLS)}; found {result.protocol[:40]!r}")
         return result
 
 
@@ -231,6 +250,35 @@ class AblationResult(ResultsFile):
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings that all rows share: split, image size, epochs, steps, batch size and the like."""
 
+    @classmethod
+    def from_dict(cls, value: Any, source: object = "results") -> Self:
+        """See `ResultsFile`; rows must differ in their names and fit the classes."""
+        result = super().from_dict(value, source)
+        _require_names(source, [row.name for row in result.rows], "names of rows")
+        if "names" in result.dataset:
+            names = _require_names(source, result.dataset["names"], "dataset.names")
+            for row in result.rows:
+                _require_counts(f"{source}: row {row.name[:40]}", row.confusion, len(names))
+        palette = result.dataset.get("palette") or []
+        if not isinstance(palette, list) or not all(map(is_color, palette)):
+            raise UsageError(f"{source}: dataset.palette must hold colors [red, green, blue] from 0 to 255")
+        for key, kinds, rule in (("chance_miou", int | float | None, "a number"), ("split", str, "a text")):
+            if key in result.settings and not isinstance(result.settings[key], kinds):
+                raise UsageError(f"{source}: settings.{key} must be {rule}; found {str(result.settings[key])[:40]}")
+        if not isinstance(result.environment.get("gpus", []), list):
+            raise UsageError(f"{source}: environment.gpus must be a list; found {str(result.environment['gpus'])[:40]}")
+        return result
+
+
+@dataclass
+class ClassStatistics(ResultsFile):
+    """The classes of a training split, as a run folder's class_statistics.json has them."""
+
+    shares: dict[str, float] = field(default_factory=dict)
+    """Class → share of labelled pixels, 0..1."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Class → weight used in the losses."""
+
 
 @dataclass
 class BenchmarkRow:
@@ -319,6 +367,12 @@ class BenchmarkResult(ResultsFile):
             ]
             value = {**value, "rows": rows}
         return super().from_dict(value, source)
+
+
+def is_color(value: Any) -> bool:
+    """Whether it is a list of red, green and blue, 0..255."""
+    channels = value if isinstance(value, list | tuple) else ()
+    return len(channels) == 3 and all(type(channel) is int and 0 <= channel <= 255 for channel in channels)
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:

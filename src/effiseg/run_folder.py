@@ -136,7 +136,7 @@ class RunFolder:
                 {name: float(cell) if cell else None for name, cell in row.items()}
                 for row in csv.DictReader(read_text(self.metrics).splitlines())
             ]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, csv.Error) as error:
             raise UsageError(f"{self.metrics}: every cell must be a number or empty ({error})") from None
 
 

@@ -170,7 +170,9 @@ def test_settings_that_change_content_have_folders_of_their_own(spec: DatasetSpe
     assert set(np.unique(caches[-1].read_pair(sample).label)) == {0, 1, 255}
 
 
-@pytest.mark.parametrize("damage", ["empty", "short", "header", "long", "one byte less", "other format"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "short", "header", "long", "one byte less", "other format", "a pixel", "a label", "zeros"]
+)
 def test_a_damaged_entry_is_ignored_and_written_anew(spec: DatasetSpec, storage: CacheStorage, damage: str) -> None:
     cache, samples = small_cache(spec, storage)
     cache.read_pair(samples[0])
@@ -189,6 +191,13 @@ def test_a_damaged_entry_is_ignored_and_written_anew(spec: DatasetSpec, storage:
             path.write_bytes(whole[:-1])
         case "other format":
             path.write_bytes(b"effiseg0" + whole[8:])
+        case "a pixel":
+            assert is_pair(cache, samples[0])  # it has been read whole before
+            path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
+        case "a label":
+            path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        case "zeros":
+            path.write_bytes(whole[:64] + bytes(len(whole) - 64))
     assert is_pair(cache, samples[0])
     assert path.read_bytes() == whole
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -111,6 +113,125 @@ def test_torch_export_is_written_and_never_loaded(exported: Callable[..., Path],
     assert json.loads(extra["effiseg.names"]) == list(small_model.metadata.names)
     with pytest.raises(ModelError, match=r"ends in \.onnx or \.xml; found \.pt2"):
         load_exported(path)
+
+
+def with_parts(path: Path) -> list[Path]:
+    return [part for part in path.parent.iterdir() if part.name != f"{path.name}.json"]
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "openvino"])
+def test_an_export_that_was_killed_over_an_older_one_is_refused(
+    file_format: ExportFormat, exported: Callable[..., Path], tmp_path: Path
+) -> None:
+    half = {"onnx": "float16", "openvino": "bfloat16"}[file_format]
+    old, new = exported(file_format, image_size=SIZE), exported(file_format, image_size=SIZE, precision=half)
+    shutil.copytree(old.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / old.name
+    complaint = rf"must be the file that {copy.name}\.json reports; .* differ: export it again"
+    if file_format == "openvino":  # weights of the same size, which OpenVINO itself takes
+        weights = copy.with_suffix(".bin")
+        data = weights.read_bytes()
+        weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        with pytest.raises(ModelError, match=complaint):
+            load_exported(copy, threads=1)
+        weights.write_bytes(data)
+    for part in sorted(with_parts(new)):  # the weights first, then the graph
+        load_exported(copy, threads=1)
+        shutil.copy(part, copy.parent)
+        with pytest.raises(ModelError, match=f"{complaint}|is the .bin beside it"):
+            load_exported(copy, threads=1)
+        if part.suffix == ".bin":
+            shutil.copy(old.with_suffix(".bin"), copy.parent)
+    for part in with_parts(new):
+        shutil.copy(part, copy.parent)
+    shutil.copy(new.with_name(f"{new.name}.json"), copy.parent)
+    assert load_exported(copy, threads=1).record.precision == half
+
+
+def test_a_report_says_what_its_file_is(exported: Callable[..., Path], tmp_path: Path) -> None:
+    shutil.copytree(exported("onnx", image_size=SIZE).parent, tmp_path / "copy")
+    file = tmp_path / "copy" / "model.onnx"
+    report = tmp_path / "copy" / "model.onnx.json"
+    whole = json.loads(report.read_text())
+    before = {name: value for name, value in whole.items() if name != "digests"}  # of earlier versions
+    for content, complaint in (
+        (before, None),
+        (before | {"bytes": 7}, "bytes differ"),
+        (whole | {"record": whole["record"] | {"names": ["a", "b", "c"]}}, "names differ"),
+        (whole | {"digests": {".onnx": "0"}}, r"\.onnx differ"),
+        ({"of": "other software"}, None),
+        ([], None),
+    ):
+        report.write_text(json.dumps(content))
+        if complaint is None:
+            load_exported(file, threads=1)
+        else:
+            with pytest.raises(ModelError, match=complaint):
+                load_exported(file, threads=1)
+    report.write_text("{")
+    with pytest.raises(ModelError, match=r"model\.onnx\.json: not valid JSON.*remove its report"):
+        load_exported(file, threads=1)
+    report.unlink()
+    load_exported(file, threads=1)
+
+
+def test_files_get_their_names_in_an_order_that_a_kill_does_not_spoil(
+    small_model: SegFormer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    named: list[str] = []
+    replace = Path.replace
+
+    def noting(self: Path, target: Path) -> Path:
+        named.append(target.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", noting)
+    export_model(small_model, ExportConfig(tmp_path / "model.xml", image_size=(32, 64)))
+    assert named[-3:] == ["model.bin", "model.xml", "model.xml.json"]
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "openvino"])
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("batch_size", 10**9, r"images are \(1000000000, 64, 96, 3\), the network takes \(1, 64, 96, 3\)"),
+        ("batch_size", None, r"images are \(any, 64, 96, 3\)"),
+        ("batch_size", -1, r"images are \(-1,"),
+        ("input_size", [10**6, 96], r"images are \(1, 1000000, 96, 3\)"),
+        ("input_size", None, r"images are \(1, any, any, 3\)"),
+        ("output", "labels", r"labels are uint8 \(1, 64, 96\), the network gives float32 \(1, 3, 16, 24\)"),
+        ("names", ["a", "b"], r"logits are float32 \(1, 2, 16, 24\)"),
+        ("names", "abc", "cannot be read"),
+        ("precision", "int4", "cannot be read"),
+    ],
+)
+def test_a_record_that_says_otherwise_than_its_network_is_refused(
+    file_format: ExportFormat, name: str, value: Any, complaint: str, exported: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = exported(file_format, image_size=SIZE)
+    for part in with_parts(path):
+        shutil.copy(part, tmp_path)
+    copy, text = tmp_path / path.name, json.dumps(value)
+    if file_format == "onnx":
+        onnx = pytest.importorskip("onnx")
+        model = onnx.load(copy)
+        next(entry for entry in model.metadata_props if entry.key == f"effiseg.{name}").value = text
+        if name == "names":
+            next(entry for entry in model.metadata_props if entry.key == "effiseg.palette").value = "null"
+        onnx.save(model, copy)
+    else:
+        written = ElementTree.parse(copy)
+        (own,) = written.getroot().iter("effiseg")
+        for entry in own:
+            if entry.tag == name:
+                entry.set("value", text)
+            if name == "names" and entry.tag == "palette":
+                entry.set("value", "null")
+        written.write(copy)
+    with pytest.raises(ModelError, match=complaint) as caught:
+        load_exported(copy, threads=1)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("file_format", ["onnx", "openvino"])

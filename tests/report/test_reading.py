@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -114,6 +115,70 @@ def test_what_is_no_result_is_refused_in_one_line(tmp_path: Path, kind: str) -> 
     with pytest.raises(UsageError, match=r"x\.json: .*a run folder, a comparison folder, its results\.json") as error:
         read_studies([path])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "place", "value", "complaint"),
+    [
+        ("results.json", ("rows", 0, "miou"), 101, r"rows\[0\]\.miou must be from 0 to 100, percent; found 101"),
+        ("results.json", ("rows", 0, "class_iou", "road"), -1, "must be from 0 to 100"),
+        ("results.json", ("rows", 0, "delta"), 10**30, "must be a number of at most 1e"),
+        ("results.json", ("rows", 0, "delta"), float("inf"), "must be a number of at most 1e"),
+        ("results.json", ("rows", 0, "confusion", 0, 0), -1, "must be at least 0"),
+        ("results.json", ("rows", 0, "confusion"), [], "row teacher: confusion must have 4 rows of 5 counts"),
+        ("results.json", ("rows", 0, "fps"), "fast", "must be a number"),
+        ("results.json", ("rows", 0, "name"), "kd", "names of rows must be a list of texts that differ"),
+        ("results.json", ("dataset", "names"), ["a", "a", "b", "c"], "dataset.names must be a list of texts"),
+        ("results.json", ("dataset", "palette"), [[1, 2]], "dataset.palette must hold colors"),
+        ("results.json", ("class_shares", "road"), 1.5, "must be a share, from 0 to 1"),
+        ("results.json", ("settings", "chance_miou"), "much", "settings.chance_miou must be a number"),
+        ("results.json", ("environment", "gpus"), 2, "environment.gpus must be a list"),
+        ("runs/kd-seed0/evaluation-test.json", ("image_counts", "image0", 0), [-1, 0, 0, 0], "must be at least 0"),
+        ("runs/kd-seed0/evaluation-test.json", ("protocol",), "half", "protocol must be full or quarter"),
+        ("runs/kd-seed0/evaluation-test.json", ("miou_interval",), [1.0], "must be two numbers"),
+    ],
+)
+def test_results_that_were_edited_by_hand_are_one_line(
+    comparison: Path, tmp_path: Path, file: str, place: tuple[str | int, ...], value: object, complaint: str
+) -> None:
+    shutil.copytree(comparison, tmp_path / "c")
+    content = read_json(tmp_path / "c" / file)
+    part = content
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    (tmp_path / "c" / file).write_text(json.dumps(content).replace("Infinity", "1e999"))
+    with pytest.raises(UsageError, match=complaint) as caught:
+        read_studies([tmp_path / "c"])
+    assert str(caught.value).startswith(f"{tmp_path / 'c' / file}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "complaint"),
+    [
+        ("runs/teacher-seed0/class_statistics.json", "[]", "must be an object"),
+        ("runs/teacher-seed0/class_statistics.json", '{"shares": {"road": "x"}}', "must be a number"),
+        ("runs/teacher-seed0/config.yaml", "seed: much", "seed in its settings must be a whole number"),
+        ("ablation.yaml", "recipes: 7", "recipes must be a list of texts"),
+        ("ablation.yaml", "seeds: [x]", "seeds must be a list of whole numbers"),
+    ],
+)
+def test_other_files_of_a_comparison_that_were_edited_by_hand_are_one_line(
+    comparison: Path, tmp_path: Path, file: str, text: str, complaint: str
+) -> None:
+    shutil.copytree(comparison, tmp_path / "c")
+    (tmp_path / "c" / "results.json").unlink()
+    (tmp_path / "c" / file).write_text(text)
+    with pytest.raises(UsageError, match=complaint):
+        read_studies([tmp_path / "c"])
+
+
+def test_what_results_name_may_be_too_long_for_the_system(comparison: Path, tmp_path: Path) -> None:
+    content = read_json(comparison / "results.json")
+    content["rows"][0]["runs"][0]["folder"] = "x" * 5000
+    write_json(tmp_path / "results.json", content)
+    assert len(read_studies([tmp_path / "results.json"])[0].rows) == 4
 
 
 def test_broken_metrics_are_refused(tmp_path: Path, invented: ModuleType) -> None:

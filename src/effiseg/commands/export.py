@@ -29,7 +29,7 @@ def run(argv: list[str]) -> int:
     """Parse, export, print what was checked."""
     options = parse(argv)
     from effiseg.api.models import export_as
-    from effiseg.export.exporter import report_path
+    from effiseg.engines.record import report_path
 
     report = export_as(options.model, options)
     print_report(report)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
-from effiseg.config.model import LARGEST_STRIDE
+from effiseg.config.model import LARGEST_STRIDE, LONGEST_SIDE
 from effiseg.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_ranges
 from effiseg.errors import UsageError
 
@@ -23,9 +23,9 @@ def parse_image_size(text: str, name: str = "image_size") -> tuple[int, int]:
     """(height, width) in pixels from "HxW", the value of the setting `name`.
 
     Raises:
-        UsageError: not of the form HxW, or a side under 32 (the encoder's largest stride).
+        UsageError: not of the form HxW, or a side under 32 (the encoder's largest stride) or over 16384.
     """
-    match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", str(text))
+    match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", str(text), re.ASCII)
     if match is None:
         raise UsageError(f"{name} must be HEIGHTxWIDTH, for example 512x1024; found {text!r}")
     height, width = int(match[1]), int(match[2])
@@ -33,6 +33,8 @@ def parse_image_size(text: str, name: str = "image_size") -> tuple[int, int]:
         raise UsageError(
             f"{name} must be at least {LARGEST_STRIDE}x{LARGEST_STRIDE} (the encoder's largest stride); found {text}"
         )
+    if max(height, width) > LONGEST_SIDE:
+        raise UsageError(f"{name} must be at most {LONGEST_SIDE}x{LONGEST_SIDE}; found {text}")
     return height, width
 
 

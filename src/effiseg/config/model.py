@@ -15,6 +15,8 @@ NORM_TITLES: dict[Norm, str] = {"layer_norm": "LayerNorm", "dyt": "DyT", "dyl": 
 LARGEST_STRIDE = 32
 """Pixels that one place of the encoder's last stage stands for: no image may be smaller, evaluation pads to its
 multiples."""
+LONGEST_SIDE = 16384
+"""Pixels of a side of a network's input at most; larger images are cut into windows."""
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """Decoded images and labels, kept in files that later epochs and runs map into memory.
 
 One file a sample: a header of 64 bytes, the image (h, w, 3), the label (H, W), both uint8. It is written under
-another name and renamed when whole, so a kill leaves an entry or none. Files lie in one folder for all settings that
-decide what they hold; a file is found by the paths of its image and mask, and served only while size and time of
-both are what they were when it was written.
+another name and renamed when whole, so a kill leaves an entry or none; checksums tell what a power cut or a bad disk
+left of it. Files lie in one folder for all settings that decide what they hold; a file is found by the paths of its
+image and mask, and served only while size and time of both are what they were when it was written.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array, resize_image, resize_mask, resized_shape
 from effiseg.files import write_json
 
-_MAGIC = b"effiseg2"  # the last character is the version of the format
+_MAGIC = b"effiseg3"  # the last character is the version of the format
 _FIELDS = struct.Struct("<8s6I16s")  # magic, (height, width) of image, label and original, state of the source files
-_CHECKSUM = struct.Struct("<I12x")
+_CHECKSUM = struct.Struct("<2I8x")  # of the fields, and of the pixels
 _HEADER_SIZE = _FIELDS.size + _CHECKSUM.size
+_checked: set[int] = set()
+"""Entries whose pixels this process has compared with their checksum; in every epoch it would slow reading down."""
 _ABANDONED_SECONDS = 600.0
 """A temporary file is written within a fraction of a second; one as old as this was left by a process that died."""
 
@@ -172,12 +174,13 @@ class SampleCache:
             if self.storage.room() < _HEADER_SIZE + image.nbytes + label.nbytes:
                 self._refused.touch()
                 return
+            pixels = zlib.crc32(label.data, zlib.crc32(image.data))
             with temporary.open("xb") as stream:
-                stream.write(_header(state, pair))
+                stream.write(_header(state, pair, pixels))
                 stream.write(image.data)
                 stream.write(label.data)
-            # Not synchronized, which would cost more than decoding: a power cut may leave a file that is too short,
-            # and that is seen when it is read.
+            # Not synchronized, which would cost more than decoding: a power cut may leave a file that is too short or
+            # holds zeros, and that is seen when it is read.
             temporary.replace(path)
         except OSError:  # a quota, or the folder was removed
             with contextlib.suppress(OSError):
@@ -202,9 +205,9 @@ def _state(sample: Sample) -> bytes | None:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _header(state: bytes, pair: StoredPair) -> bytes:
+def _header(state: bytes, pair: StoredPair, pixels: int) -> bytes:
     fields = _FIELDS.pack(_MAGIC, *pair.image.shape[:2], *pair.label.shape, *pair.original_shape, state)
-    return fields + _CHECKSUM.pack(zlib.crc32(fields))
+    return fields + _CHECKSUM.pack(zlib.crc32(fields), pixels)
 
 
 def _load(path: Path, state: bytes) -> StoredPair | None:
@@ -212,6 +215,7 @@ def _load(path: Path, state: bytes) -> StoredPair | None:
     try:
         with path.open("rb", buffering=0) as stream:
             data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            file = os.fstat(stream.fileno())
     except (OSError, ValueError):  # ValueError: an empty file
         return None
     if len(data) < _HEADER_SIZE:
@@ -219,14 +223,20 @@ def _load(path: Path, state: bytes) -> StoredPair | None:
     fields = data[: _FIELDS.size]
     magic, height, width, label_height, label_width, *original, written = _FIELDS.unpack(fields)
     image_end = _HEADER_SIZE + 3 * height * width
+    checksum, pixels_checksum = _CHECKSUM.unpack_from(data, _FIELDS.size)
     if (
         magic != _MAGIC
-        or _CHECKSUM.unpack_from(data, _FIELDS.size)[0] != zlib.crc32(fields)
+        or checksum != zlib.crc32(fields)
         or len(data) != image_end + label_height * label_width
         or written != state
     ):
         return None
     values = np.frombuffer(data, dtype=np.uint8)
+    entry = hash((path.name, file.st_ino, file.st_mtime_ns))
+    if entry not in _checked:
+        if zlib.crc32(values[_HEADER_SIZE:].data) != pixels_checksum:
+            return None
+        _checked.add(entry)
     return StoredPair(
         values[_HEADER_SIZE:image_end].reshape(height, width, 3),
         values[image_end:].reshape(label_height, label_width),

@@ -13,6 +13,7 @@ from effiseg.engines.engine import FileEngine, FileFormat, LoadedModel
 from effiseg.engines.onnxruntime import ONNX_RUNTIME
 from effiseg.engines.openvino import OPENVINO
 from effiseg.engines.pytorch import TORCH, TORCH_COMPILE, TorchEngine
+from effiseg.engines.record import check_report
 from effiseg.engines.torch_export import TORCH_EXPORT
 from effiseg.errors import ModelError
 
@@ -62,7 +63,8 @@ def load_exported(
             the file says.
 
     Raises:
-        ModelError: no such file, not a file of `effiseg export`, or the engine cannot read it.
+        ModelError: no such file, not a file of `effiseg export`, one whose record or report is another's, or the
+            engine cannot read it.
         UsageError: the engine is not installed, or `precision` is not the file's to choose.
     """
     import torch
@@ -73,4 +75,6 @@ def load_exported(
     engine = engine_of(file)
     if engine is None:
         raise ModelError(f"{path}: a model file ends in {MODEL_SUFFIXES}; found {file.suffix or 'no suffix'}")
-    return engine.load(file, threads=threads or torch.get_num_threads(), precision=precision)
+    loaded = engine.load(file, threads=threads or torch.get_num_threads(), precision=precision)
+    check_report(engine.parts(file), loaded.record)
+    return loaded

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from effiseg.config.engine import Precision
 from effiseg.engines.engine import Answer, FileEngine, LoadedModel, Pixels
 from effiseg.engines.operators import sorted_operators
-from effiseg.engines.record import INPUT_NAME, PREFIX, ExportRecord
+from effiseg.engines.record import INPUT_NAME, PREFIX, ExportRecord, Shape, only
 from effiseg.environment import require_package
 from effiseg.errors import ModelError, UsageError
 from effiseg.version import __version__
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _OPSET = 20
 """Has GELU and LayerNormalization as operators; ONNX Runtime reads it since 1.17."""
 _EXTRA = "onnx"
+_NUMBER_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 _ERRORS_ONLY = 3  # ONNX Runtime's log levels: 0 verbose … 4 fatal
 
 
@@ -78,6 +79,9 @@ class _OnnxRuntime(FileEngine):
         properties = session.get_modelmeta().custom_metadata_map
         own = {key.removeprefix(f"{PREFIX}."): value for key, value in properties.items() if key.startswith(PREFIX)}
         record = ExportRecord.from_properties(own, path)
+        entry, answer = only(session.get_inputs(), path), only(session.get_outputs(), path)
+        number_type = _NUMBER_TYPES.get(answer.type, answer.type)
+        record.require_fit(path, _shape(entry.shape), _shape(answer.shape), number_type)
         if precision not in (None, record.precision):
             raise UsageError(
                 f"{path}: an ONNX file has its precision inside, here {record.precision}; found {precision}"
@@ -146,6 +150,11 @@ class _OnnxRuntime(FileEngine):
             if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
                 times[event["args"]["op_name"]] += event["dur"] / 1000 / passes
         return times
+
+
+def _shape(sides: Sequence[Any]) -> Shape:
+    """A shape in which other values than numbers stand for any."""
+    return tuple(side if isinstance(side, int) else None for side in sides)
 
 
 def _pass(session: Any) -> Callable[[Answer], Answer]:

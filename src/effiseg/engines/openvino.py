@@ -14,7 +14,7 @@ import numpy as np
 from effiseg.config.engine import Precision
 from effiseg.engines.engine import Answer, FileEngine, LoadedModel, Pixels
 from effiseg.engines.operators import sorted_operators
-from effiseg.engines.record import INPUT_NAME, PREFIX, ExportRecord
+from effiseg.engines.record import INPUT_NAME, PREFIX, ExportRecord, Shape, only
 from effiseg.environment import require_package
 from effiseg.errors import ModelError, UsageError
 
@@ -65,6 +65,9 @@ class _OpenVino(FileEngine):
             reason = str(error).strip().splitlines()[-1]
             raise ModelError(f"{path}: OpenVINO cannot read it ({reason}); is the .bin beside it?") from None
         record = ExportRecord.from_properties(_properties(network), path)
+        entry, answer = only(network.inputs, path), only(network.outputs, path)
+        number_type = np.dtype(answer.get_element_type().to_dtype()).name
+        record.require_fit(path, _shape(entry), _shape(answer), number_type)
         chosen = precision or record.precision
         if chosen != record.precision and not {chosen, record.precision} <= set(self.at_load):
             raise UsageError(
@@ -126,6 +129,10 @@ class _OpenVino(FileEngine):
                 for entry in request.get_profiling_info():
                     times[entry.node_type] += entry.real_time.total_seconds() * 1000 / passes
         return times
+
+
+def _shape(port: Any) -> Shape:
+    return tuple(None if side.is_dynamic else side.get_length() for side in port.get_partial_shape())
 
 
 def _pass(compiled: Any) -> Callable[[Answer], Answer]:

@@ -15,7 +15,7 @@ from effiseg.config.parsing import settings_dict
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.engines.capture import LEAST_DYNAMIC_SIDE
 from effiseg.engines.engine import FileEngine
-from effiseg.engines.record import ExportRecord
+from effiseg.engines.record import ExportRecord, digests, report_path
 from effiseg.environment import describe_environment
 from effiseg.export.checks import format_to_write
 from effiseg.export.quantization import quantize
@@ -40,6 +40,8 @@ class ExportReport:
     """The file beside the model it was made from."""
     bytes: int
     """Size of the file and of what else belongs to it."""
+    digests: dict[str, str]
+    """Suffix → BLAKE2b of the file and of what else belongs to it."""
     quantization: dict[str, Any] | None = None
     """Of int8: calibration, operators, mIoU and latency before and after."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class ExportReport:
         return {
             "file": self.file.name,
             "bytes": self.bytes,
+            "digests": self.digests,
             "record": self.record.to_dict(),
             "verification": self.verification.to_dict(),
             "quantization": self.quantization,
@@ -61,7 +64,8 @@ class ExportReport:
 def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> ExportReport:
     """Write a model for an engine, check it against the model, and write the report beside it.
 
-    The file gets its name only when it has passed; what fails leaves nothing behind.
+    The file gets its name only when it has passed: weights first, then the graph, the report last. What fails leaves
+    nothing behind.
 
     Args:
         model: on the CPU.
@@ -96,18 +100,15 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
         check_verification(verification, config.out)
         parts = file_format.parts(staged)
         report = ExportReport(
-            config.out, record, verification, sum(part.stat().st_size for part in parts), quantization,
+            config.out, record, verification, sum(part.stat().st_size for part in parts), digests(parts), quantization,
             settings_dict(config),
         )  # fmt: skip
-        write_json(report_path(config.out), report.to_dict())
-        for part in reversed(parts):  # the file itself is there when all of it is
+        write_json(report_path(staged), report.to_dict())
+        # A kill on the way leaves files that the old report does not fit, and they are refused when they are loaded.
+        for part in reversed(parts):
             part.replace(config.out.with_suffix(part.suffix))
+        report_path(staged).replace(report_path(config.out))
     return report
-
-
-def report_path(out: Path) -> Path:
-    """Where the report of an export lies: PATH.json."""
-    return out.with_name(out.name + ".json")
 
 
 @contextlib.contextmanager

@@ -174,7 +174,10 @@ def _finite(value: float | None) -> float | None:
 
 def _evaluation(path: Path) -> EvaluationResult | None:
     """The evaluation in a file that may hold more: a run's results, its newest validation, a teacher's."""
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return None
+    except OSError:  # names in results files may be too long for the system
         return None
     value: Any = read_json(path)
     for key in ("val", "result", "evaluation"):
@@ -191,8 +194,17 @@ def _results_file(folder: ComparisonFolder) -> Path | None:
 
 
 def _settings(folder: ComparisonFolder) -> dict[str, Any]:
-    """Settings that the comparison was started with; none where only its runs or results are left."""
-    return read_yaml(folder.settings) if folder.settings.is_file() else {}
+    """Settings that the comparison was started with; none where only its runs or results are left.
+
+    Raises:
+        UsageError: recipes or seeds are no lists of texts and of numbers.
+    """
+    settings = read_yaml(folder.settings) if folder.settings.is_file() else {}
+    for key, kind, rule in (("recipes", str, "texts"), ("seeds", int, "whole numbers")):
+        values = settings.get(key, [])
+        if not isinstance(values, list) or not all(type(value) is kind for value in values):
+            raise UsageError(f"{folder.settings}: {key} must be a list of {rule}; found {str(values)[:40]}")
+    return settings
 
 
 def _named_apart(members: list[MemberRun]) -> list[MemberRun]:

@@ -85,7 +85,7 @@ def protocol_text(result: AblationResult) -> str:
     """How the numbers were obtained, in one paragraph; what the results file does not say is left out."""
     s = result.settings
     words = [*_evaluation_words(result), *_training_words(result)]
-    if "chance_miou" in s:
+    if s.get("chance_miou") is not None:
         words.append(f"Always predicting the most frequent class scores {s['chance_miou']:.2f} %.")
     if "complexity_size" in s:
         words.append(f"GMACs at {s['complexity_size']}, attention products counted apart.")

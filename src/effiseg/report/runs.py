@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from effiseg.errors import UsageError
 from effiseg.files import read_json
 from effiseg.nested import flatten
 from effiseg.report.row_titles import BASELINE, is_teacher
-from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
+from effiseg.results import AblationResult, AblationRow, AblationRun, ClassStatistics, EvaluationResult
 from effiseg.run_folder import RunFolder
 
 _OWN = frozenset({"out", "recipe", "seed", "teacher", "teacher_weights", "data_root"})
@@ -70,7 +71,7 @@ def _row(name: str, group: list[MemberRun], base: dict[str, Any]) -> AblationRow
     own = flatten(group[0].config)
     runs = [
         AblationRun(
-            seed=int(member.config.get("seed", 0)),
+            seed=_seed(member),
             folder=str(member.source),
             miou=evaluation.miou,
             class_iou=evaluation.class_iou,
@@ -81,17 +82,28 @@ def _row(name: str, group: list[MemberRun], base: dict[str, Any]) -> AblationRow
     return AblationRow.over_seeds(name, str(group[0].config.get("recipe", "")), evaluations, runs, settings)
 
 
+def _seed(member: MemberRun) -> int:
+    seed = member.config.get("seed", 0)
+    if type(seed) is not int:
+        raise UsageError(f"{member.source}: seed in its settings must be a whole number; found {str(seed)[:40]}")
+    return seed
+
+
 def _class_statistics(members: list[MemberRun]) -> tuple[dict[str, float], dict[str, float]]:
     """Shares and weights of the first run that has them."""
     for member in members:
         if member.run is not None and member.run.class_statistics.is_file():
-            value = read_json(member.run.class_statistics)
-            return dict(value.get("shares", {})), dict(value.get("weights", {}))
+            path = member.run.class_statistics
+            found = ClassStatistics.from_dict(read_json(path), path)
+            return found.shares, found.weights
     return {}, {}
 
 
 def _environment(members: list[MemberRun]) -> dict[str, Any]:
     for member in members:
         if member.run is not None and member.run.environment.is_file():
-            return dict(read_json(member.run.environment))
+            value = read_json(member.run.environment)
+            if not isinstance(value, dict):
+                raise UsageError(f"{member.run.environment}: must be an object; found {type(value).__name__}")
+            return value
     return {}

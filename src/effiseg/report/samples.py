@@ -15,8 +15,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from effiseg.errors import DataError
+from effiseg.errors import DataError, UsageError
 from effiseg.files import read_json, write_json
+from effiseg.results import is_color
 from effiseg.serialization import from_plain
 from effiseg.visualization.label_colours import UInt8Array
 
@@ -76,8 +77,16 @@ class SampleIndex:
         return _read(self._file(sample, "truth.png"), "L")
 
     def prediction(self, sample: SavedSample, row: str) -> UInt8Array:
-        """(H, W) uint8 label map of a row."""
-        return _read(self._file(sample, sample.predictions[row]), "L")
+        """(H, W) uint8 label map of a row, as large as the truth.
+
+        Raises:
+            DataError: it cannot be read, or is of another size.
+        """
+        path = self._file(sample, sample.predictions[row])
+        found, truth = _read(path, "L"), self.truth(sample)
+        if found.shape != truth.shape:
+            raise DataError(f"{path}: must be as large as truth.png, {truth.shape}; found {found.shape}")
+        return found
 
     def _file(self, sample: SavedSample, name: str) -> Path:
         path = self.folder / sample.folder / name
@@ -98,7 +107,10 @@ def read_samples(folder: Path) -> SampleIndex | None:
     value = read_json(path)
     if isinstance(value, dict):
         value.pop("folder", None)
-    return replace(from_plain(SampleIndex, value, f"{path}: is not an index of saved samples"), folder=path.parent)
+    index = from_plain(SampleIndex, value, f"{path}: is not an index of saved samples")
+    if not all(map(is_color, index.palette)) or len(set(index.names)) != len(index.names):
+        raise UsageError(f"{path}: must hold colors [red, green, blue] from 0 to 255, and names that differ")
+    return replace(index, folder=path.parent)
 
 
 def _read(path: Path, mode: Literal["RGB", "L"]) -> UInt8Array:
