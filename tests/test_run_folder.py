@@ -88,6 +88,26 @@ def test_other_folders_and_files_are_refused() -> None:
         resolve_model(touch(Path("last.ckpt")))
 
 
+@pytest.mark.parametrize(
+    ("beside", "file", "said"),
+    [
+        ("my run/config.yaml", "my run/checkpoints/best.ckpt", "a checkpoint of a run; give the run: 'my run'"),
+        ("m/config.json", "m/model.safetensors", "a file of a model folder; give the folder: m"),
+        ("x.xml", "x.bin", "OpenVINO's weights; give the file beside it: x.xml"),
+        ("other", "my weights.pth", "`effiseg convert 'my weights.pth' --out DIR`"),
+        ("other", "net.PT", "a file of weights; make a model folder of it, and give that: `effiseg convert net.PT"),
+        ("other", "checkpoints/last.ckpt", "`effiseg convert checkpoints/last.ckpt --out DIR`"),
+    ],
+)
+def test_a_file_of_weights_is_answered_with_what_to_give(beside: str, file: str, said: str) -> None:
+    touch(Path(beside))
+    with pytest.raises(ModelError) as caught:
+        resolve_model(touch(Path(file)))
+    assert str(caught.value).startswith(f"{file}: is a")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_a_killed_process_left_before_its_first_file_is_nothing() -> None:
     assert is_new(Path("run"))
     touch(Path("run/.lock"))

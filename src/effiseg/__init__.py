@@ -12,6 +12,7 @@ from effiseg.version import __version__
 
 if TYPE_CHECKING:
     from effiseg import distillation, losses
+    from effiseg.api.conversion import convert_model
     from effiseg.api.datasets import check_data, convert_data, data_statistics, synthesize_scenes
     from effiseg.api.models import evaluate, export_model, inspect_norms, predict, push, run_benchmark
     from effiseg.api.training import ablate, pretrain, resume, train
@@ -45,6 +46,7 @@ __all__ = [
     "ablate",
     "check_data",
     "convert_data",
+    "convert_model",
     "data_statistics",
     "distillation",
     "evaluate",
@@ -82,6 +84,7 @@ _MODULES = {
     "ablate": "effiseg.api.training",
     "check_data": "effiseg.api.datasets",
     "convert_data": "effiseg.api.datasets",
+    "convert_model": "effiseg.api.conversion",
     "data_statistics": "effiseg.api.datasets",
     "evaluate": "effiseg.api.models",
     "export_model": "effiseg.api.models",

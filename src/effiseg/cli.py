@@ -25,6 +25,7 @@ COMMANDS = (
     Command("evaluate", "effiseg.commands.evaluate", "Score a model, or label PNGs of any software, on a split."),
     Command("predict", "effiseg.commands.predict", "Label images, videos and streams with a model."),
     Command("export", "effiseg.commands.export", "Write a model as a file for an engine, and check it."),
+    Command("convert", "effiseg.commands.convert", "Make a model folder of others' weights, without training."),
     Command("push", "effiseg.commands.push", "Upload a model folder to the Hugging Face Hub."),
     Command("ablate", "effiseg.commands.ablate", "Train and compare teacher, baseline and every strategy."),
     Command("report", "effiseg.commands.report", "Runs and comparisons as one page, figures and tables."),

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from effiseg.engines import MODEL_SUFFIXES, engine_of, format_of
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import read_text, write_text
+from effiseg.models.folder import CHECKPOINT_SUFFIXES, CONFIG_FILE
 
 _LOCK = ".lock"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]*\w")
@@ -224,12 +226,32 @@ def resolve_model(argument: str | os.PathLike[str]) -> str:
         raise ModelError(
             f"{text}: a {written.suffix} file is never opened, {written.never_opened}; MODEL must be {expected}"
         )
+    if path.is_file() and path.suffix.lower() in CHECKPOINT_SUFFIXES:
+        raise ModelError(f"{text}: is a file{_instead_of(path)}")
     if path.exists():
         raise ModelError(f"{text}: is a file; MODEL must be {expected}")
     # `runs/b0` has the form of a Hub id; where a folder `runs` exists it is a mistyped path.
     if _HUB_ID.fullmatch(text) and not path.parent.is_dir():
         return text
     raise ModelError(f"{text}: no such folder; MODEL must be {expected}")
+
+
+def _instead_of(weights: Path) -> str:
+    """What to give in place of a file of weights."""
+    if owner := run_of_checkpoint(weights):
+        return f", a checkpoint of a run; give the run: {shlex.quote(str(owner))}"
+    if (weights.parent / CONFIG_FILE).is_file():
+        return f" of a model folder; give the folder: {shlex.quote(str(weights.parent))}"
+    if (graph := weights.with_suffix(".xml")).is_file():
+        return f" of OpenVINO's weights; give the file beside it: {shlex.quote(str(graph))}"
+    command = f"effiseg convert {shlex.quote(str(weights))} --out DIR"
+    return f" of weights; make a model folder of it, and give that: `{command}`"
+
+
+def run_of_checkpoint(path: Path) -> Path | None:
+    """The run that a file is a checkpoint of; None: of none."""
+    folder = RunFolder(path.parent.parent)
+    return folder.path if path.is_file() and path.parent == folder.checkpoints and folder.is_run else None
 
 
 def is_exported(model: str | os.PathLike[str]) -> bool:

@@ -5,6 +5,8 @@ The names are written down once more here, from the publishers' side, so that a 
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from effiseg.errors import ModelError
-from effiseg.models.checkpoint_names import own_names
+from effiseg.models.checkpoint_names import own_names, own_names_of
 from effiseg.models.initial_weights import PUBLISHED_EPS, read_initial_weights
 from effiseg.models.pretrained import classic_name, save_pretrained
 from effiseg.models.segformer import SegFormer
@@ -183,6 +185,163 @@ def test_a_transformers_folder_with_a_pickle_alone_gives_tensors(classic: dict[s
     (tmp_path / "config.json").write_text('{"model_type": "segformer"}')
     read = read_initial_weights(str(tmp_path))
     assert (read.publisher, read.num_classes, read.norm_eps) == ("transformers", None, 1e-5)
+
+
+def as_transformers_5(classic: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As `model.state_dict()` of transformers 5 names them."""
+    theirs = {}
+    for name, tensor in classic.items():
+        name = re.sub(r"encoder\.patch_embeddings\.(\d)", r"stages.\1.patch_embeddings", name)
+        name = re.sub(r"encoder\.layer_norm\.(\d)", r"stages.\1.layer_norm", name)
+        name = re.sub(r"encoder\.block\.(\d)\.(\d)", r"stages.\1.blocks.\2", name)
+        for old, new in {
+            "layer_norm_1": "layernorm_before",
+            "layer_norm_2": "layernorm_after",
+            "self.query": "q_proj",
+            "self.key": "k_proj",
+            "self.value": "v_proj",
+            "output.dense": "o_proj",
+            "self.sr": "sequence_reduction.sequence_reduction",
+            "self.layer_norm": "sequence_reduction.layer_norm",
+            "dense1": "fc1",
+            "dense2": "fc2",
+            "linear_c": "linear_projections",
+        }.items():
+            name = name.replace(f".{old}.", f".{new}.")
+        theirs[name] = tensor
+    return theirs
+
+
+def as_smp(classic: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As segmentation_models_pytorch's Segformer names them: the decoder's stages from the last to the first."""
+    theirs: dict[str, Tensor] = {}
+    for name, tensor in as_nvlabs(classic).items():
+        if name.startswith("backbone."):
+            theirs[name.replace("backbone.", "encoder.")] = tensor
+        elif found := re.fullmatch(r"decode_head\.linear_c(\d)\.proj\.(\w+)", name):
+            theirs[f"decoder.mlp_stage.{4 - int(found[1])}.linear.{found[2]}"] = tensor
+        else:
+            for old, new in {
+                "decode_head.linear_fuse.conv": "decoder.fuse_stage.0",
+                "decode_head.linear_fuse.bn": "decoder.fuse_stage.1",
+                "decode_head.linear_pred": "segmentation_head.0",
+            }.items():
+                if name.startswith(old):
+                    theirs[name.replace(old, new)] = tensor
+    return theirs
+
+
+WRITERS = {
+    "transformers": lambda classic: dict(classic),
+    "transformers 5": as_transformers_5,
+    "NVlabs": as_nvlabs,
+    "segmentation_models_pytorch": as_smp,
+}
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "module.", "model.", "net.", "student.", "architecture.", "_orig_mod.", "model._orig_mod.module.net."],
+)
+@pytest.mark.parametrize("publisher", WRITERS)
+def test_every_publisher_under_every_wrapper(
+    classic: dict[str, Tensor], model: SegFormer, publisher: str, prefix: str
+) -> None:
+    theirs = {prefix + name: tensor for name, tensor in WRITERS[publisher](classic).items()}
+    named = own_names(theirs | {"loss.weight": torch.zeros(1)})
+    assert named.publisher == publisher.removesuffix(" 5")
+    assert "loss.weight" in named.unused
+    assert_equals(named.weights, model, encoder_only=False)
+
+
+def test_our_own_state_dict(model: SegFormer) -> None:
+    named = own_names({f"student.{name}": tensor for name, tensor in model.state_dict().items()})
+    assert named.publisher == "effiseg"
+    assert_equals(named.weights, model, encoder_only=False)
+
+
+def test_transformers_5_names_are_those_of_its_model() -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is the oracle")
+    with torch.device("meta"):
+        theirs = transformers.SegformerForSemanticSegmentation(transformers.SegformerConfig(num_labels=CLASSES))
+        ours = SegFormer("b0", CLASSES).state_dict()
+    classic_names = {classic_name(name): torch.zeros(0) for name in ours}
+    assert set(as_transformers_5(classic_names)) == set(theirs.state_dict())
+
+
+@pytest.mark.parametrize(
+    "place", ["model_state_dict", "state_dict", "model", "model_ema", "state_dict_ema.module", "task.weights"]
+)
+def test_every_container(classic: dict[str, Tensor], model: SegFormer, tmp_path: Path, place: str) -> None:
+    content: dict[str, object] = dict(classic)
+    for key in reversed(place.split(".")):
+        content = {key: content, "epoch": 3}
+    content["optimizer"] = {"state": {0: {"exp_avg": torch.zeros(3)}}}
+    torch.save(content, tmp_path / "weights.ckpt")
+    read = read_initial_weights(str(tmp_path / "weights.ckpt"))
+    assert read.publisher == "transformers"
+    assert_equals(read.weights, model, encoder_only=False)
+
+
+def test_of_several_networks_the_average_is_taken_and_never_the_teacher(
+    classic: dict[str, Tensor], model: SegFormer
+) -> None:
+    other = {name: torch.zeros_like(tensor) for name, tensor in classic.items()}
+    for content in (
+        {"model": other, "model_ema": classic},
+        {"state_dict": {f"teacher.{n}": t for n, t in other.items()} | {f"net.{n}": t for n, t in classic.items()}},
+    ):
+        named = own_names_of(content)
+        assert "of several networks" in named.publisher
+        assert_equals(named.weights, model, encoder_only=False)
+
+
+def test_norms_that_a_file_cannot_tell_are_refused() -> None:
+    state = SegFormer("b0", 2, patch_norm="dyt").state_dict()
+    with pytest.raises(ModelError, match=r"a file alone cannot say which norms .* give the model folder"):
+        own_names(state)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"meta": {"CLASSES": ("a", "b", "c", "d", "e"), "PALETTE": [[1, 2, 3]] * 5}},
+        {"meta": {"dataset_meta": {"classes": ["a", "b", "c", "d", "e"]}}},
+        {"meta": {"classes": ["a", "b", "c", "d", "e"]}},
+        {"names": {0: "a", 1: "b", 2: "c", 3: "d", 4: "e"}},
+        {"hyper_parameters": {"class_names": ["a", "b", "c", "d", "e"]}},
+    ],
+)
+def test_classes_that_a_checkpoint_names(classic: dict[str, Tensor], tmp_path: Path, meta: dict[str, object]) -> None:
+    torch.save({**meta, "state_dict": as_nvlabs(classic)}, tmp_path / "weights.pth")
+    read = read_initial_weights(str(tmp_path / "weights.pth"))
+    assert read.names == ("a", "b", "c", "d", "e")
+    assert read.palette == (((1, 2, 3),) * 5 if "PALETTE" in str(meta) else None)
+
+
+def test_classes_of_another_number_are_none(classic: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save({"meta": {"CLASSES": ("a", "b")}, "state_dict": as_nvlabs(classic)}, tmp_path / "weights.pth")
+    assert read_initial_weights(str(tmp_path / "weights.pth")).names is None
+
+
+def test_weights_that_are_not_finite_are_refused(classic: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(classic | {"decode_head.classifier.bias": torch.full((CLASSES,), torch.nan)}, tmp_path / "weights.pth")
+    with pytest.raises(ModelError, match=r"must be finite; found NaN or infinity in decode_head\.classifier\.bias"):
+        read_initial_weights(str(tmp_path / "weights.pth"))
+
+
+def test_shards_of_pickles(classic: dict[str, Tensor], model: SegFormer, tmp_path: Path) -> None:
+    names = sorted(classic)
+    shards = {"pytorch_model-00001-of-00002.bin": names[::2], "pytorch_model-00002-of-00002.bin": names[1::2]}
+    for file, part in shards.items():
+        torch.save({name: classic[name] for name in part}, tmp_path / file)
+    index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    (tmp_path / "config.json").write_text('{"model_type": "segformer"}')
+    assert_equals(read_initial_weights(str(tmp_path)).weights, model, encoder_only=False)
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"x": "../a.bin"}}))
+    with pytest.raises(ModelError, match="shards must be bin files beside it"):
+        read_initial_weights(str(tmp_path))
 
 
 class Harmful:

@@ -56,7 +56,9 @@ def trained_network(model: Model, refusal: str) -> SegFormer:
         ModelError, UsageError: there is none, or it is an exported file.
     """
     if not isinstance(model, str | os.PathLike):
-        return model
+        from effiseg.models.conversion import as_segformer
+
+        return as_segformer(model)
     found = resolve_model(model)
     if is_exported(found):
         raise UsageError(f"{os.fspath(model)}: an exported file {refusal}")

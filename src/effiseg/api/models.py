@@ -180,9 +180,11 @@ def export_as(model: Model, config: ExportConfig) -> ExportReport:
     format_to_write(config)  # before torch is loaded
     from effiseg.export.exporter import export_model as export
     from effiseg.models.pretrained import from_pretrained
-    from effiseg.models.segformer import SegFormer
 
-    if isinstance(model, SegFormer):
+    if not isinstance(model, str | os.PathLike):
+        from effiseg.models.conversion import as_segformer
+
+        model = as_segformer(model)
         on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
         return export(model if on_cpu else copy.deepcopy(model).cpu(), config, "the model")
     source = os.fspath(model)

@@ -107,6 +107,13 @@ class DataConvertKeywords(DataKeywords, total=False):
     link: bool
 
 
+class ModelConvertKeywords(DataKeywords, total=False):
+    """Settings of `effiseg.convert_model` beside its weights and folder."""
+
+    data: PathLike | None
+    image_size: ImageSize | None
+
+
 class SynthesizeKeywords(TypedDict, total=False):
     """Settings of `effiseg.synthesize_scenes` beside its folder."""
 

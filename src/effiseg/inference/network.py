@@ -17,6 +17,7 @@ from effiseg.engines.engine import LoadedModel
 from effiseg.engines.pytorch import TorchEngine
 from effiseg.environment import resolve_device
 from effiseg.errors import UsageError
+from effiseg.models.conversion import as_segformer
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import from_pretrained
 from effiseg.models.segformer import SegFormer
@@ -79,8 +80,8 @@ def load_network(
         ModelError: no such model, or it cannot be loaded.
         UsageError: an engine or device that this model cannot have.
     """
-    if isinstance(model, SegFormer):
-        return _fused_network(model, engine, device, "the model")
+    if not isinstance(model, str | os.PathLike):
+        return _fused_network(as_segformer(model), engine, device, "the model")
     resolved, source = resolve_model(model), os.fspath(model)
     own = engine_of(resolved)
     if own is None:

@@ -281,6 +281,9 @@ def _rank(network: _Found) -> tuple[bool, int]:
 
 def _own_pieces(naming: _Naming, name: str, tensor: Tensor) -> dict[str, Tensor]:
     """Our names and tensors for one of theirs; empty where SegFormer has no such layer."""
+    if naming is _EFFISEG:
+        part = name.startswith(("encoder.stages.", "decode_head.")) and not name.endswith(".alpha")
+        return {name: tensor.float() if tensor.is_floating_point() else tensor.clone()} if part else {}
     leaf = _LEAF.fullmatch(name)
     layers = () if leaf is None else _own_layers(naming, leaf[1])
     if leaf is None or not layers or (tensor.ndim > 0 and tensor.shape[0] % len(layers)):

@@ -17,7 +17,7 @@ from effiseg.models.checkpoint_names import own_names_of
 from effiseg.models.folder import CONFIG_FILE, PICKLE_FILE, has_safetensors
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import TRANSFORMERS_EPS, existing_folder, from_pretrained, read_metadata
-from effiseg.models.shape import SHAPES
+from effiseg.models.shape import SHAPES, Shape
 from effiseg.models.weight_files import (
     Checkpoint,
     read_checkpoint,
@@ -66,6 +66,8 @@ class InitialWeights:
     """Everything that its folder says beside the weights; None for a file."""
     palette: tuple[tuple[int, int, int], ...] | None = None
     """Colors of `names`, where a file has them."""
+    shape: Shape | None = None
+    """Its shape; None: that of `variant`."""
 
     @property
     def digest(self) -> str:
@@ -123,6 +125,7 @@ def read_initial_weights(source: str) -> InitialWeights:
             model.patch_centered,
             model.block_centered,
             metadata,
+            shape=model.shape,
         )
     if config.get("model_type") != "segformer":
         raise ModelError(f"{folder / CONFIG_FILE}: model_type must be segformer; found {config.get('model_type')!r}")
@@ -149,7 +152,11 @@ def _from_checkpoint(source: str, checkpoint: Checkpoint) -> InitialWeights:
     require_finite(named.weights, source)
     # What transformers runs has its epsilon, and what we train starts from the same one.
     eps = TRANSFORMERS_EPS if named.publisher.startswith(("transformers", "effiseg")) else PUBLISHED_EPS
-    rows = named.weights[_CLASSIFIER].shape[0] if _CLASSIFIER in named.weights else None
+    classifier = named.weights.get(_CLASSIFIER)
+    rows = None if classifier is None else classifier.shape[0]
+    shape = SHAPES[variant]
+    if classifier is not None and classifier.ndim == 4 and classifier.shape[1] > 0:
+        shape = replace(shape, decoder_width=classifier.shape[1])  # smp's is 256 at every size
     names = checkpoint.names if checkpoint.names is not None and len(checkpoint.names) == rows else None
     palette = checkpoint.palette if checkpoint.palette is not None and len(checkpoint.palette) == rows else None
     return InitialWeights(
@@ -164,6 +171,7 @@ def _from_checkpoint(source: str, checkpoint: Checkpoint) -> InitialWeights:
         named.unused,
         None,
         palette=palette if names is not None else None,
+        shape=shape,
     )
 
 

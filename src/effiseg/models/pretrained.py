@@ -158,7 +158,7 @@ def from_pretrained(folder: str | Path) -> SegFormer:
     if not isinstance(config, dict):
         raise ModelError(f"{config_path}: must hold a JSON object; found {type(config).__name__}")
     weights = read_weights(path)
-    model = _build(config, weights, config_path)
+    model = build_model(config, weights, config_path)
     _load_strictly(model, weights, path)
     model.metadata = read_metadata(config, model.num_classes, path)
     return model.eval()
@@ -214,7 +214,10 @@ def existing_folder(folder: str | Path, *, pickles: bool = False) -> Path:
     if path.is_dir():
         return path
     if path.is_file():
-        raise ModelError(f"{path}: a model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}; found a file")
+        raise ModelError(
+            f"{path}: a model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}; found a file: of weights one is made "
+            f"by `effiseg convert {path} --out DIR`"
+        )
     if not isinstance(folder, str) or not re.fullmatch(r"[\w.-]+/[\w.-]+", folder) or folder.startswith("."):
         raise ModelError(f"{folder}: no such model folder, and not the form of a Hub id (owner/name)")
     return _download(folder, pickles)
@@ -239,7 +242,17 @@ def _download(hub_id: str, pickles: bool) -> Path:
         ) from None
 
 
-def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Path) -> SegFormer:
+def build_model(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Path) -> SegFormer:
+    """The network that a config describes, on the CPU, its weights not yet set.
+
+    Args:
+        config: content of config.json.
+        weights: of the network; the classifier says the number of classes.
+        source: the file, for the error's text.
+
+    Raises:
+        ModelError: another architecture, no classifier, or one logit.
+    """
     classifier = weights.get("decode_head.classifier.weight")
     if classifier is None or classifier.ndim == 0:
         raise ModelError(
@@ -328,14 +341,29 @@ def read_metadata(config: Mapping[str, Any], num_classes: int, path: Path) -> Mo
         ModelError: it does not fit the weights, or a value breaks a rule.
     """
     section = config.get("effiseg")
+    own = isinstance(section, dict) and "metadata" in section
+    return with_processor(metadata_of_config(config, num_classes, path / CONFIG_FILE), path, own=own).checked(path)
+
+
+def metadata_of_config(config: Mapping[str, Any], num_classes: int, source: object) -> ModelMetadata:
+    """The metadata that a config alone says.
+
+    Args:
+        config: content of config.json.
+        num_classes: rows of the classifier.
+        source: the file, for the error's text.
+
+    Raises:
+        ModelError: as `read_metadata`.
+    """
+    section = config.get("effiseg")
     own = section["metadata"] if isinstance(section, dict) and "metadata" in section else None
     labels = config.get("id2label") or {str(index): f"LABEL_{index}" for index in range(num_classes)}
-    file = path / CONFIG_FILE
     try:
         names = tuple(str(labels[str(index)]) for index in range(num_classes))
     except (KeyError, TypeError) as error:
         raise ModelError(
-            f"{file}: id2label must name all {num_classes} classes of the weights; it has no {error}"
+            f"{source}: id2label must name all {num_classes} classes of the weights; it has no {error}"
         ) from None
     if own is None:
         ignored = config.get("semantic_loss_ignore_index", 255)
@@ -346,8 +374,8 @@ def read_metadata(config: Mapping[str, Any], num_classes: int, path: Path) -> Mo
         try:
             metadata = ModelMetadata.from_dict(own)
         except ModelError as error:
-            raise ModelError(f"{file}: {error}") from None
+            raise ModelError(f"{source}: {error}") from None
         if metadata.names != names:
             # transformers keeps our section when it trains the model on, even on other classes.
             metadata = replace(metadata, names=names, palette=None, label_mapping=None, ignore_index=255)
-    return with_processor(metadata.checked(file), path, own=own is not None).checked(path)
+    return metadata.checked(source)

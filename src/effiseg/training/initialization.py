@@ -28,7 +28,7 @@ from effiseg.models.segformer import SegFormer
 from effiseg.models.starters import STARTER, read_starter, starter_source
 from effiseg.models.taper import TaperedNorm
 from effiseg.models.widening import WIDENED, widened
-from effiseg.run_folder import resolve_model
+from effiseg.run_folder import resolve_model, run_of_checkpoint
 from effiseg.training.tapering import taper
 
 _CLASSIFIER = "decode_head.classifier."
@@ -173,6 +173,7 @@ def _read_source(init: str, variant: Variant) -> InitialWeights:
     if init == STARTER:
         return read_starter(variant)
     is_checkpoint = Path(init).suffix.lower() in CHECKPOINT_SUFFIXES and Path(init).is_file()
+    is_checkpoint = is_checkpoint and run_of_checkpoint(Path(init)) is None
     source = read_initial_weights(init if is_checkpoint else resolve_model(init))
     norms = (source.patch_norm, source.block_norm)
     if WIDENED.get(variant) != source.variant or norms != ("layer_norm", "layer_norm"):
