@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ import torch
 
 from effiseg.errors import ResourceError, RunError
 from effiseg.training import checkpointing
-from effiseg.training.checkpointing import TrainingState, load_checkpoint, read_tensors, save_checkpoint, write_tensors
+from effiseg.training.checkpointing import (
+    TrainingState,
+    load_checkpoint,
+    read_tensors,
+    restore,
+    save_checkpoint,
+    write_tensors,
+)
 
 STATE = TrainingState(
     step=7,
@@ -98,6 +106,67 @@ def test_a_foreign_checkpoint_is_one_line(content: dict[str, Any], tmp_path: Pat
     write_tensors(tmp_path / "last.ckpt", content)
     with pytest.raises(RunError, match=r"last\.ckpt"):
         load_checkpoint(tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("step", -1), ("step", 10**30), ("step", 1.5), ("epoch_sums", {"loss": float("inf")}), ("best_miou", 101.0),
+        ("best_epoch", 0), ("train_seconds", -1.0), ("train_seconds", float("nan")), ("history", [{"epoch": "x"}]),
+    ],
+)  # fmt: skip
+def test_a_state_that_no_run_comes_to_is_one_line(name: str, value: Any, tmp_path: Path) -> None:
+    state = {**asdict(STATE), name: value}
+    write_tensors(tmp_path / "c", {"format": 1, "task": {}, "optimizer": {}, "scaler": {}, "state": state})
+    with pytest.raises(RunError, match=rf"/c: {name}") as caught:
+        load_checkpoint(tmp_path / "c")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("task", None), ("task", {"a": 5}), ("optimizer", []), ("scaler", 7), ("scaler", None)]
+)
+def test_a_part_of_another_kind_is_one_line(part: str, value: Any, tmp_path: Path) -> None:
+    content = {"format": 1, "task": {}, "optimizer": {}, "scaler": {}, "state": asdict(STATE)}
+    write_tensors(tmp_path / "c", {**content, part: value})
+    with pytest.raises(RunError, match=rf"/c: {part} must"):
+        load_checkpoint(tmp_path / "c")
+
+
+def test_a_score_that_is_no_number_is_none(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c", {}, {}, {}, replace(STATE, best_miou=float("nan")))
+    assert load_checkpoint(tmp_path / "c")[3].best_miou is None
+
+
+def test_an_optimizer_goes_on_only_from_its_own_state(tmp_path: Path) -> None:
+    parameters = [torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(2))]
+    optimizer = torch.optim.AdamW(parameters, lr=0.1)
+    sum(parameter.square().sum() for parameter in parameters).backward()  # type: ignore[union-attr]
+    optimizer.step()
+    state = optimizer.state_dict()
+    restore(torch.optim.AdamW(parameters, lr=0.2), state, scaler_is_not_asked, {}, tmp_path)
+    first, group = state["state"][0], state["param_groups"][0]
+    odd: list[dict[str, Any]] = [
+        {},
+        {"state": 5, "param_groups": [group]},
+        {**state, "param_groups": []},
+        {**state, "param_groups": [{}]},
+        {**state, "param_groups": [{**group, "lr": "much"}]},
+        {**state, "param_groups": [{**group, "betas": (0.9,)}]},
+        {**state, "param_groups": [{**group, "eps": float("nan")}]},
+        {**state, "param_groups": [{**group, "params": [0]}]},
+        {**state, "state": {0: {**first, "exp_avg": torch.ones(7)}}},
+        {**state, "state": {0: {**first, "exp_avg": "text"}}},
+        {**state, "state": {9: first}},
+    ]
+    for other in odd:
+        with pytest.raises(RunError, match="the optimizer's state is not of this run") as caught:
+            restore(torch.optim.AdamW(parameters, lr=0.2), other, scaler_is_not_asked, {}, tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def scaler_is_not_asked(state: dict[str, Any]) -> None:
+    raise AssertionError(state)
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from effiseg.config.data import InputResize
-from effiseg.config.model import LARGEST_STRIDE
+from effiseg.config.model import LARGEST_STRIDE, LONGEST_SIDE
 from effiseg.errors import ModelError
 from effiseg.serialization import from_plain
 
@@ -25,7 +25,6 @@ ONE_LOGIT = (
     "one (a sigmoid's): give the classifier a second row, of zeros for the background above its own, which computes "
     "the same, and name both"
 )
-_LONGEST_SIDE = 16384
 
 
 @dataclass(frozen=True)
@@ -145,8 +144,8 @@ class ModelMetadata:
             yield "mean must be finite", str(list(self.mean))
         if not all(math.isfinite(value) and value > 0 for value in self.std):
             yield "std must be greater than 0 and finite", str(list(self.std))
-        if self.image_size is not None and not all(LARGEST_STRIDE <= side <= _LONGEST_SIDE for side in self.image_size):
-            yield f"image_size must have sides from {LARGEST_STRIDE} to {_LONGEST_SIDE}", str(list(self.image_size))
+        if self.image_size is not None and not all(LARGEST_STRIDE <= side <= LONGEST_SIDE for side in self.image_size):
+            yield f"image_size must have sides from {LARGEST_STRIDE} to {LONGEST_SIDE}", str(list(self.image_size))
 
 
 def plain_name(name: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import pickle
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from effiseg.files import atomic_path
 from effiseg.serialization import from_plain
 
 _FORMAT = 1
+_MOST_STEPS = 10**12
 
 
 @dataclass
@@ -79,9 +83,84 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
         raise RunError(f"{path}: checkpoint format {content.get('format')!r} is not {_FORMAT}; train anew")
     try:
         state = from_plain(TrainingState, content["state"], path, error=RunError, strict=True)
-        return content["task"], content["optimizer"], content["scaler"], state
+        parts = content["task"], content["optimizer"], content["scaler"]
     except KeyError as error:
         raise RunError(f"{path}: a part of the checkpoint is missing ({error}); train anew") from None
+    for name, part in zip(("task", "optimizer", "scaler"), parts, strict=True):
+        if not isinstance(part, dict):
+            raise RunError(f"{path}: {name} must be a mapping; found {type(part).__name__}; train anew")
+    if odd := [name for name, value in parts[0].items() if not isinstance(value, torch.Tensor)]:
+        raise RunError(f"{path}: task must hold tensors; found {odd[0]!r}, which is none; train anew")
+    _check_state(state, path)
+    return *parts, state
+
+
+def _check_state(state: TrainingState, path: Path) -> None:
+    """Refuse numbers that no run comes to.
+
+    Raises:
+        RunError: the first of them.
+    """
+    if state.best_miou is not None and math.isnan(state.best_miou):  # as earlier versions wrote it
+        state.best_miou = state.best_epoch = None
+    rules = {
+        "step": 0 <= state.step <= _MOST_STEPS,
+        "epoch_sums": all(map(math.isfinite, state.epoch_sums.values())),
+        "best_miou": state.best_miou is None or 0 <= state.best_miou <= 100,
+        "best_epoch": state.best_epoch is None or 1 <= state.best_epoch <= _MOST_STEPS,
+        "train_seconds": 0 <= state.train_seconds < math.inf,
+    }
+    for name, holds in rules.items():
+        if not holds:
+            found = str(getattr(state, name))
+            raise RunError(f"{path}: {name} is none that a run comes to; found {found[:60]}; train anew")
+
+
+def restore(
+    optimizer: torch.optim.Optimizer,
+    optimizer_state: dict[str, Any],
+    load_scaler: Callable[[dict[str, Any]], None],
+    scaler_state: dict[str, Any] | None,
+    path: Path,
+) -> None:
+    """Put optimizer and loss scaler where the run stood.
+
+    Args:
+        optimizer: of the network's parameters.
+        optimizer_state: as `load_checkpoint` gave it; it is copied.
+        load_scaler: takes the scaler's state.
+        scaler_state: as `load_checkpoint` gave it; empty or None: there is none.
+        path: the checkpoint, for errors.
+
+    Raises:
+        RunError: the state is not of such an optimizer.
+    """
+    try:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for index, entry in optimizer_state["state"].items():
+            for name, value in entry.items():
+                if value.numel() != 1 and value.shape != parameters[index].shape:
+                    raise ValueError(f"{name} of parameter {index} is {tuple(value.shape)}")
+        for saved, group in zip(optimizer_state["param_groups"], optimizer.param_groups, strict=True):
+            for name, value in group.items():
+                if name in saved and name != "params" and not _is_like(saved[name], value):
+                    raise ValueError(f"{name} is {str(saved[name])[:40]}")
+        # A copy, because spawned processes receive tensors in memory that they share.
+        optimizer.load_state_dict(copy.deepcopy(optimizer_state))
+        if scaler_state:
+            load_scaler(scaler_state)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunError(f"{path}: the optimizer's state is not of this run ({reason}); train anew") from None
+
+
+def _is_like(value: object, other: object) -> bool:
+    """Whether an option of an optimizer is a finite number where the other is one, or as many of them."""
+    if isinstance(other, tuple | list):
+        return isinstance(value, tuple | list) and len(value) == len(other) and all(map(_is_like, value, other))
+    if isinstance(other, float | int) and not isinstance(other, bool):
+        return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
+    return True
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ run may go on from any step; the epochs users count are kept here.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
 from typing import Any, cast
@@ -28,7 +27,7 @@ from effiseg.inference.network import trained_network
 from effiseg.models.pretrained import save_pretrained
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
-from effiseg.training.checkpointing import TrainingState, save_checkpoint, write_tensors
+from effiseg.training.checkpointing import TrainingState, restore, save_checkpoint, write_tensors
 from effiseg.training.finite_loss import FiniteLoss
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.loader_advice import LoaderJudge
@@ -108,10 +107,8 @@ class RunKeeper(L.Callback):
         if trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         if self.optimizer_state is not None:
-            # A copy, because spawned processes receive tensors in memory that they share.
-            trainer.optimizers[0].load_state_dict(copy.deepcopy(self.optimizer_state))
-            if self.scaler_state:
-                trainer.precision_plugin.load_state_dict(self.scaler_state)
+            scale = trainer.precision_plugin.load_state_dict
+            restore(trainer.optimizers[0], self.optimizer_state, scale, self.scaler_state, self.run.last_checkpoint)
             self.optimizer_state = None
         self.progress = TrainingProgress(
             self.run.path.name,
