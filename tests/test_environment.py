@@ -8,8 +8,9 @@ import platform
 import pytest
 import torch
 
-from effiseg.environment import available_cores, describe_environment, resolve_device
-from effiseg.errors import UsageError
+from effiseg import environment
+from effiseg.environment import available_cores, describe_environment, require_memory, resolve_device
+from effiseg.errors import ResourceError, UsageError
 
 
 def test_description(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +24,19 @@ def test_description(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["cores"] == available_cores() >= 1
     assert found["variables"]["MALLOC_ARENA_MAX"] == "2"
     assert "LD_PRELOAD" not in found["variables"]
+
+
+def test_passes_that_memory_cannot_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(environment, "available_memory", lambda: 10**9)
+    require_memory(4, (512, 1024))
+    for images, size in ((10**9, (32, 32)), (1, (16384, 16384))):
+        with pytest.raises(ResourceError, match=r"in one pass need .* GB of memory or more, and 1\.0 GB are available"):
+            require_memory(images, size, "auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    require_memory(1, (16384, 16384), "cuda:0")  # what waits in memory is bytes
+    monkeypatch.setattr(environment, "available_memory", lambda: 0)  # unknown
+    require_memory(10**9, (32, 32), "cpu")
 
 
 def test_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from effiseg.errors import UsageError
+from effiseg.errors import ResourceError, UsageError
 
 _PACKAGES = (
     "effiseg", "torch", "lightning", "numpy", "opencv-python-headless", "pillow", "safetensors",
@@ -44,6 +44,32 @@ def available_memory() -> int:
         return max(0, min(available, limit - used + int(counters["inactive_file"])))
     except (OSError, ValueError, KeyError):  # no such files, or no limit: "max"
         return available
+
+
+_LEAST_BYTES = 32
+"""Memory for a pixel of the input that no network of ours does without: 15 for the image as bytes and as numbers, the
+rest for its first stage."""
+
+
+def require_memory(images: int, size: tuple[int, int], device: str = "cpu") -> None:
+    """Refuse passes that cannot fit into memory, before any of it is asked for; that one fits is not said.
+
+    Args:
+        images: of one pass.
+        size: (height, width) of the network's input.
+        device: auto, cpu or cuda, perhaps with a number: where it computes; images wait in memory as bytes.
+
+    Raises:
+        ResourceError: memory has less room.
+    """
+    height, width = size
+    needed = images * height * width * (3 if resolve_device(device.partition(":")[0]) == "cuda" else _LEAST_BYTES)
+    available = available_memory()
+    if available and needed > available:
+        raise ResourceError(
+            f"{images} images of {height}x{width} in one pass need {needed / 1e9:.1f} GB of memory or more, and "
+            f"{available / 1e9:.1f} GB are available: take smaller or fewer ones (image_size, batch_size)"
+        )
 
 
 def resolve_device(device: str) -> str:

@@ -22,6 +22,7 @@ from effiseg.errors import UsageError
     [
         (TrainConfig, "image_size", "512", "image_size must be HEIGHTxWIDTH"),
         (TrainConfig, "image_size", "31x64", "image_size must be at least 32x32"),
+        (TrainConfig, "image_size", "32x16385", "image_size must be at most 16384x16384; found 32x16385"),
         (TrainConfig, "epochs", 0, "epochs must be at least 1; found 0"),
         (TrainConfig, "batch_size", 0, "batch_size must be at least 1; found 0"),
         (TrainConfig, "accumulate", 0, "accumulate must be at least 1; found 0"),

@@ -100,6 +100,7 @@ def test_generated_colours_differ_and_stay_the_same(tmp_path: Path) -> None:
         ({"label_mapping": {1: "ignore"}}, "found 1: ignore"),
         ({"label_mapping": {1: True}}, "found 1: True"),
         ({"label_mapping": {"road": 1}}, "integer mask values or ranges; found the key 'road'"),
+        ({"label_mapping": {2**63: 1}}, "label_mapping maps values of 64 bits; found the key 9223372036854775808"),
         ({"label_mapping": {"1-3": "0-1"}}, "found 1-3: 0-1 (a range leads to one as long)"),
         ({"label_mapping": {"3-1": "0"}}, "found the key '3-1'"),
         ({"label_mapping": {"1-3": "0-2", 2: 0}}, "may list a value once; found 2 again in 2"),

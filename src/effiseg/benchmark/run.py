@@ -6,7 +6,7 @@ from effiseg.benchmark.contender import contenders_of
 from effiseg.benchmark.latency import Schedule, measure, speedups
 from effiseg.config.benchmark import BenchmarkConfig
 from effiseg.config.parsing import settings_dict
-from effiseg.environment import available_cores, describe_environment, resolve_device
+from effiseg.environment import available_cores, describe_environment, require_memory, resolve_device
 from effiseg.progress import Progress
 from effiseg.results import BenchmarkResult
 
@@ -22,6 +22,7 @@ def run_benchmark(config: BenchmarkConfig, command: str, progress: Progress | No
     Raises:
         UsageError, ModelError: nothing can be measured; one line says why.
     """
+    require_memory(config.batch_size, config.image_size, config.device)
     common = {
         "image_size": config.image_size,
         "batch_size": config.batch_size,

@@ -45,6 +45,7 @@ _OWN_KEYS = (
     "drawn",
     *FORMAT_KEYS,
 )
+_LARGEST_RAW = 2**63 - 1  # ids of COCO may be as large; masks hold 32 bits
 # Ultralytics keys without a meaning here: nc is checked against names, the others are passed over. `download`
 # may hold a script; it is never run.
 _DRAWN_KEYS = {"drawn", "names", "palette", "label_mapping", "ignore_index"}
@@ -350,6 +351,8 @@ def _label_mapping(source: Path, values: dict[str, Any], num_classes: int, ignor
         labels = [ignore_index] * len(raws) if target == IGNORE_LABEL else _whole_numbers(target)
         if not raws:
             raise DataError(f"{source}: label_mapping maps integer mask values or ranges; found the key {written!r}")
+        if abs(raws[0]) > _LARGEST_RAW:
+            raise DataError(f"{source}: label_mapping maps values of 64 bits; found the key {str(written)[:40]}")
         if len(raws) != len(labels) or not all(0 <= label < num_classes or label == ignore_index for label in labels):
             raise DataError(
                 f"{source}: label_mapping must lead to a class 0 to {num_classes - 1} or to {IGNORE_LABEL}; "
@@ -366,7 +369,7 @@ def _whole_numbers(value: object) -> range | list[int]:
     """7 → [7], "1-150" → range(1, 151); empty for anything else."""
     if is_integer(value):
         return [int(str(value))]
-    found = re.fullmatch(r"(\d{1,6})-(\d{1,6})", value) if isinstance(value, str) else None
+    found = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})", value) if isinstance(value, str) else None
     return range(int(found[1]), int(found[2]) + 1) if found else []
 
 

@@ -16,10 +16,10 @@ from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.engines.capture import LEAST_DYNAMIC_SIDE
 from effiseg.engines.engine import FileEngine
 from effiseg.engines.record import ExportRecord, digests, report_path
-from effiseg.environment import describe_environment
+from effiseg.environment import describe_environment, require_memory
 from effiseg.export.checks import format_to_write
 from effiseg.export.quantization import quantize
-from effiseg.export.verification import Verification, check_verification, verify
+from effiseg.export.verification import IMAGES, Verification, check_verification, verify
 from effiseg.export.writing import write_file
 from effiseg.files import make_folder, partial_prefix, require_room, write_json, writing
 from effiseg.inference.framing import known_size
@@ -83,6 +83,8 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
     if not config.dynamic:
         fix = "give --image_size HEIGHTxWIDTH or --dynamic"
         input_size = known_size(source, config.image_size, model.metadata.image_size, fix=fix)
+    for size in _sizes(input_size, model):
+        require_memory(IMAGES, size)
     spec = None if config.data is None else load_dataset_spec(config.data, config.data_root)
     model.eval()
     with _staged(config.out) as staged:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from effiseg.config.data import InputResize
 from effiseg.config.framing import FramingConfig, Mode
 from effiseg.config.model import LARGEST_STRIDE
+from effiseg.environment import require_memory
 from effiseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Framing:
                     f"{source}: --image_size must be the file's own, {size_text(network.input_size)}; export it with "
                     "--dynamic"
                 )
+            require_memory(self.batch_size, size, str(network.device))
             return replace(completed, image_size=size)
         size = known_size(source, self.window, network.input_size, own, fix="give --window HEIGHTxWIDTH")
         if network.input_size not in (None, size):
@@ -96,6 +98,7 @@ class Framing:
                 f"{source}: --window must be the size that the file was exported for, {size_text(network.input_size)}; "
                 f"found {size_text(size)}; export it with --dynamic to take any"
             )
+        require_memory(self.batch_size, size, str(network.device))
         completed = replace(completed, window=size)
         assert completed.windows is not None  # they are refused here, not at the first image
         return completed

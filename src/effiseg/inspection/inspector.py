@@ -13,6 +13,7 @@ from effiseg.config.data import Resize
 from effiseg.data.dataset import EvaluationDataset
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.samples import evenly_spread, list_samples
+from effiseg.environment import require_memory
 from effiseg.inference.framing import known_size
 from effiseg.inspection.results import (
     InspectedNorm,
@@ -71,6 +72,7 @@ def inspect_norms(
         UsageError: the model does not know its input size, and none was given.
     """
     input_size, method = known_size(source, image_size, model.metadata.image_size), resize or model.metadata.resize
+    require_memory(1, input_size)
     dataset = EvaluationDataset(list_samples(spec, split), spec, input_size, method)
     chosen = evenly_spread(range(len(dataset)), images)
     count = len(chosen)

@@ -18,7 +18,7 @@ from effiseg.config.transfer import TransferConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.python_data import PREFIX, PythonData
 from effiseg.data.samples import list_for_training
-from effiseg.environment import resolve_device
+from effiseg.environment import require_memory, resolve_device
 from effiseg.errors import DataError, UsageError
 from effiseg.losses.custom import Loss
 
@@ -28,6 +28,7 @@ def check_config(config: TrainConfig) -> None:
 
     Raises:
         UsageError: what is missing or contradictory.
+        ResourceError: a pass that memory cannot hold.
     """
     if not config.data:
         raise UsageError("--data is missing: give a data set's YAML file, or a preset with --data_root")
@@ -52,6 +53,7 @@ def check_config(config: TrainConfig) -> None:
         raise UsageError("--precision float16 needs a GPU; on the CPU take float32 or bfloat16")
     if resolve_device(config.device) == "cuda" and config.devices > torch.cuda.device_count():
         raise UsageError(f"--devices {config.devices}: torch sees {torch.cuda.device_count()} GPUs; ask for no more")
+    require_memory(config.batch_size_per_pass, config.input_size, config.device)
     if config.compile and (missing := missing_compiler(resolve_device(config.device))):
         raise UsageError(f"--compile true needs {missing}; train without it")
     if config.tensorboard and not any(find_spec(name) for name in ("tensorboard", "tensorboardX")):
