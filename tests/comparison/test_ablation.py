@@ -23,6 +23,7 @@ from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import make_settings, settings_dict
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.errors import ModelError, ResourceError, RunError, UsageError
+from effiseg.files import read_json
 from effiseg.metrics.confusion_matrix import class_iou
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
@@ -286,6 +287,24 @@ def test_the_table_lists_every_difference(config: AblationConfig, compared: Abla
         rows = list(csv.DictReader(stream))
     assert [row["name"] for row in rows] == ["teacher", "baseline", "tanh_linear", "kd"]
     assert [float(row["miou"]) for row in rows] == [row.miou for row in compared.rows]
+
+
+def test_a_row_says_how_many_unlabeled_pictures_joined(
+    config: AblationConfig, compared: AblationResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = [
+        (planned, own_evaluations(compared, config.out, planned.row)[planned.seed])
+        for planned in planned_runs(config, SHARED)
+    ]
+
+    def read(path: Path) -> Any:
+        return read_json(path) | ({"unlabeled_images": 56} if "kd-" in str(path) else {"unlabeled_images": 0})
+
+    monkeypatch.setattr(ablation, "read_json", read)
+    spec, reference = load_dataset_spec(config.data), done[0][0].config
+    rows = ablation.summarize(config, spec, reference, done, [], complete=True, command="").rows
+    shown = {row.name: row.settings.get("unlabeled_images") for row in rows}
+    assert shown == {"baseline": None, "tanh_linear": None, "kd": 56}
 
 
 def test_samples_of_every_row_are_saved(config: AblationConfig, compared: AblationResult) -> None:

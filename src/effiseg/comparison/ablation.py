@@ -42,7 +42,7 @@ from effiseg.training.trainer import resume, train
 
 Message = Callable[[str], None]
 # Settings in which rows may differ without that being a difference between strategies.
-_BOOKKEEPING = frozenset({"out", "recipe", "seed", "teacher", "teacher_weights", "init_digest"})
+_BOOKKEEPING = frozenset({"out", "recipe", "seed", "teacher", "teacher_weights", "init_digest", "unlabeled"})
 
 
 def ablate(
@@ -243,6 +243,8 @@ def _summarize_row(name: str, group: list[tuple[PlannedRun, EvaluationResult]], 
     own, base = flatten(settings_dict(config)), flatten(settings_dict(reference))
     runs = [_ablation_run(planned, evaluation) for planned, evaluation in group]
     settings = {k: v for k, v in own.items() if k not in _BOOKKEEPING and base.get(k) != v}
+    if pictures := read_json(group[0][0].run.results).get("unlabeled_images"):
+        settings["unlabeled_images"] = pictures  # as many as were shown, whoever named them
     row = AblationRow.over_seeds(name, config.recipe, evaluations, runs, settings)
     return with_complexity(row, config.model, len(evaluations[0].names))
 
