@@ -7,7 +7,6 @@ every one of them.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +22,7 @@ from effiseg.data.drawn_source import DrawnSource, parse_drawn_source
 from effiseg.data.formats import FORMAT_KEYS, parse_masks
 from effiseg.data.formats.base import MaskFormat
 from effiseg.data.formats.index import IndexMasks
+from effiseg.data.label_mapping import parse_label_mapping
 from effiseg.data.sample import Sample
 from effiseg.data.yaml_values import Colour, colours, is_integer, optional_text
 from effiseg.errors import DataError, UsageError
@@ -45,7 +45,6 @@ _OWN_KEYS = (
     "drawn",
     *FORMAT_KEYS,
 )
-_LARGEST_RAW = 2**63 - 1  # ids of COCO may be as large; masks hold 32 bits
 # Ultralytics keys without a meaning here: nc is checked against names, the others are passed over. `download`
 # may hold a script; it is never run.
 _DRAWN_KEYS = {"drawn", "names", "palette", "label_mapping", "ignore_index"}
@@ -129,7 +128,7 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
         masks_dir=_folders(source, values, "masks_dir", "labels"),
         names=names,
         ignore_index=ignore_index,
-        label_mapping=_label_mapping(source, values, len(names), ignore_index),
+        label_mapping=parse_label_mapping(source, values, len(names), ignore_index),
         image_suffix=optional_text(source, values, "image_suffix"),
         mask_suffix=optional_text(source, values, "mask_suffix"),
         palette=_palette(source, values, len(names)),
@@ -176,7 +175,7 @@ def _drawn_spec(source: Path, values: dict[str, Any]) -> DatasetSpec:
     values = {"names": list(drawn.names), **values}
     names = _names(source, values)
     ignore_index = _ignore_index(source, values, len(names))
-    mapping = _label_mapping(source, values, len(names), ignore_index)
+    mapping = parse_label_mapping(source, values, len(names), ignore_index)
     if mapping is None and len(names) != len(drawn.names):
         raise DataError(
             f"{source}: names must be those of the {len(drawn.names)} classes that are drawn, or label_mapping must "
@@ -337,40 +336,6 @@ def _ignore_index(source: Path, values: dict[str, Any], num_classes: int) -> int
             f"found {value!r} (to ignore another raw value, list it in label_mapping as {IGNORE_LABEL})"
         )
     return int(value)
-
-
-def _label_mapping(source: Path, values: dict[str, Any], num_classes: int, ignore_index: int) -> dict[int, int] | None:
-    value = values.get("label_mapping")
-    if value is None:
-        return None
-    if not isinstance(value, dict) or not value:
-        raise DataError(f"{source}: label_mapping must be {{raw value: class, …}}; found {value!r}")
-    mapping: dict[int, int] = {}
-    for written, target in value.items():
-        raws = _whole_numbers(written)
-        labels = [ignore_index] * len(raws) if target == IGNORE_LABEL else _whole_numbers(target)
-        if not raws:
-            raise DataError(f"{source}: label_mapping maps integer mask values or ranges; found the key {written!r}")
-        if abs(raws[0]) > _LARGEST_RAW:
-            raise DataError(f"{source}: label_mapping maps values of 64 bits; found the key {str(written)[:40]}")
-        if len(raws) != len(labels) or not all(0 <= label < num_classes or label == ignore_index for label in labels):
-            raise DataError(
-                f"{source}: label_mapping must lead to a class 0 to {num_classes - 1} or to {IGNORE_LABEL}; "
-                f"found {written}: {target}{' (a range leads to one as long)' if len(raws) != 1 else ''}"
-            )
-        twice = [raw for raw in raws if raw in mapping]
-        if twice:
-            raise DataError(f"{source}: label_mapping may list a value once; found {twice[0]} again in {written!r}")
-        mapping.update(zip(raws, labels, strict=True))
-    return mapping
-
-
-def _whole_numbers(value: object) -> range | list[int]:
-    """7 → [7], "1-150" → range(1, 151); empty for anything else."""
-    if is_integer(value):
-        return [int(str(value))]
-    found = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})", value) if isinstance(value, str) else None
-    return range(int(found[1]), int(found[2]) + 1) if found else []
 
 
 def _palette(source: Path, values: dict[str, Any], num_classes: int) -> tuple[Colour, ...]:
