@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 
-from effiseg.errors import UsageError
+from effiseg.errors import DataError, UsageError
 from effiseg.files import read_json, write_json, write_text, write_yaml
 from effiseg.report.reading import read_studies
 from effiseg.report.results_table import results_table
+from effiseg.report.samples import read_samples
 from effiseg.results import AblationResult
 
 
@@ -172,6 +175,30 @@ def test_other_files_of_a_comparison_that_were_edited_by_hand_are_one_line(
     (tmp_path / "c" / file).write_text(text)
     with pytest.raises(UsageError, match=complaint):
         read_studies([tmp_path / "c"])
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["image.jpg", "truth.png", "0.png"])
+def test_a_picture_that_is_a_fifo_or_of_another_size_is_a_fault(comparison: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(comparison / "samples", tmp_path / "samples")
+    index = read_samples(tmp_path)
+    assert index is not None
+    sample = index.samples[0]
+
+    def read() -> None:
+        index.image(sample)
+        index.prediction(sample, "teacher")
+
+    read()
+    path = tmp_path / "samples" / sample.folder / name
+    if name == "0.png":
+        Image.new("L", (7, 5)).save(path)
+        with pytest.raises(DataError, match=r"0\.png: must be as large as truth\.png, \(24, 40\); found \(5, 7\)"):
+            read()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=rf"{name}: must be a regular file"):
+        read()
 
 
 def test_what_results_name_may_be_too_long_for_the_system(comparison: Path, tmp_path: Path) -> None:

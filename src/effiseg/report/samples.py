@@ -115,6 +115,8 @@ def read_samples(folder: Path) -> SampleIndex | None:
 
 def _read(path: Path, mode: Literal["RGB", "L"]) -> UInt8Array:
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: must be a regular file; save the samples again")
         with Image.open(path, formats=("JPEG", "PNG")) as picture:
             if max(picture.size) > _LONGEST_SIDE:
                 raise DataError(f"{path}: saved samples are small; found {picture.size[0]}x{picture.size[1]} pixels")
