@@ -173,6 +173,9 @@ class AblationRow:
     """1000 / latency_ms."""
     train_seconds: float | None = None
     """Time spent training, mean over the seeds."""
+    step_seconds: float | None = None
+    """Time of an optimizer step: at equal time the median that gave the row its steps, else the median over its epochs,
+    loading included; null for a model that was not trained here, and in files of earlier versions."""
     seeds: list[int] = field(default_factory=list)
     """Seeds of the runs."""
     runs: list[AblationRun] = field(default_factory=list)

@@ -162,6 +162,11 @@ class ComparisonFolder:
         """Every row; written anew after each run."""
         return self.path / "results.json"
 
+    @property
+    def step_times(self) -> Path:
+        """Step time of every row, of a comparison at equal time; written before any row is trained."""
+        return self.path / "step-times.json"
+
     def run(self, row: str, seed: int) -> RunFolder:
         """The run of a row and a seed."""
         return RunFolder(self.path / "runs" / f"{row}-seed{seed}")
@@ -182,7 +187,7 @@ class ComparisonFolder:
     @property
     def is_comparison(self) -> bool:
         """Whether a comparison was started here."""
-        return self.settings.is_file() or any(self.path.glob("teacher*-evaluation-*.json"))
+        return self.settings.is_file() or self.step_times.is_file() or any(self.path.glob("teacher*-evaluation-*.json"))
 
 
 def is_new(folder: Path) -> bool:

@@ -123,7 +123,7 @@ def test_any_term_needs_a_teacher(name: str) -> None:
 
 
 def test_the_comparison_s_own_settings() -> None:
-    own = {"split", "recipes", "seeds", "teacher_recipe", "teacher_epochs", "latency_size", "teacher_init"}
+    own = {"split", "recipes", "seeds", "teacher_recipe", "teacher_epochs", "latency_size", "teacher_init", "budget"}
     assert own == OWN_SETTINGS
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +14,14 @@ from effiseg.comparison.given_teachers import COMPLEXITY_SIZE, given_teacher_row
 from effiseg.comparison.plan import (
     PlannedRun,
     changed_settings,
-    check_same_settings,
+    check_all_same_settings,
     pinned,
     planned_runs,
     row_config,
 )
 from effiseg.comparison.samples import save_samples_of_rows
 from effiseg.comparison.speed import add_latency
+from effiseg.comparison.step_times import StepTimes, equal_time, with_steps
 from effiseg.config.comparison import BASELINE_ROW, AblationConfig, teacher_row
 from effiseg.config.data import parse_image_size
 from effiseg.config.parsing import settings_dict
@@ -77,12 +79,17 @@ def ablate(
         raise RunError(f"{folder.path}: exists and is not a comparison; choose another --out")
     shared = changed_settings(config) if shared is None else shared
     plan = [pinned(planned, spec) for planned in planned_runs(config, shared)]
-    for planned in plan:
-        check_same_settings(planned)
     reference = row_config(config, shared, BASELINE_ROW)
+    if config.budget == "epochs":
+        check_all_same_settings(plan)
     given = given_teacher_rows(config, spec, plan, reference, folder, message)
     if resolve_device(config.device) == "cpu":
         keep_freed_memory()
+    times = None
+    if config.budget == "time":
+        plan, times = equal_time(plan, reference, spec, folder, message)
+        reference = with_steps(reference, times.rows[BASELINE_ROW].steps, times.steps_per_epoch)
+        check_all_same_settings(plan)
     write_yaml(folder.settings, settings_dict(config))
     done: list[tuple[PlannedRun, EvaluationResult]] = []
     for number, planned in enumerate(plan, 1):
@@ -102,7 +109,7 @@ def ablate(
                 f"--accumulate {error.accumulate}"
             ) from None
         done.append((planned, _evaluation_of(planned.run, config, spec)))
-        result = summarize(config, spec, reference, done, given, complete=number == len(plan), command=command)
+        result = summarize(config, spec, reference, done, given, times, complete=number == len(plan), command=command)
         _write_outputs(result, folder)
     warn_of_weak_teacher(result, message)
     models = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
@@ -180,6 +187,7 @@ def summarize(
     reference: TrainConfig,
     done: list[tuple[PlannedRun, EvaluationResult]],
     given: list[AblationRow],
+    times: StepTimes | None = None,
     *,
     complete: bool,
     command: str | None,
@@ -192,11 +200,15 @@ def summarize(
         reference: what the baseline trains with, whether or not it is among the rows.
         done: finished runs and their evaluations.
         given: the rows of teachers that were not trained here.
+        times: the rows' step times, of a comparison at equal time.
         complete: whether no run is left to train.
         command: the command line to record; None takes the process's own.
     """
     names = list(dict.fromkeys(planned.row for planned, _ in done))
     rows = [_summarize_row(name, [(p, e) for p, e in done if p.row == name], reference) for name in names]
+    for row in rows:
+        timed = None if times is None else times.rows.get(row.name)
+        row.step_seconds = _step_seconds(row, done) if timed is None else timed.seconds
     rows = [*given, *rows]
     baseline = next((row for row in rows if row.name == BASELINE_ROW), None)
     for row in rows:
@@ -220,6 +232,8 @@ def summarize(
             "chance_miou": chance_miou(done[0][1]),
             "given_teacher": config.teacher,
             "init": None if reference.init is None else Path(reference.init).name,
+            "budget": config.budget,
+            **({} if times is None else {"budget_seconds": times.budget_seconds, "budget_load": times.load_average}),
             "epochs": reference.epochs,
             "teacher_epochs": config.teacher_epochs or reference.epochs,
             "batch_size": reference.batch_size,
@@ -242,11 +256,26 @@ def _summarize_row(name: str, group: list[tuple[PlannedRun, EvaluationResult]], 
     evaluations = [evaluation for _, evaluation in group]
     own, base = flatten(settings_dict(config)), flatten(settings_dict(reference))
     runs = [_ablation_run(planned, evaluation) for planned, evaluation in group]
-    settings = {k: v for k, v in own.items() if k not in _BOOKKEEPING and base.get(k) != v}
+    # At equal time rows have lengths of their own, which have a column.
+    kept = _BOOKKEEPING | ({"steps", "epochs"} if reference.steps is not None else set())
+    settings = {k: v for k, v in own.items() if k not in kept and base.get(k) != v}
     if pictures := read_json(group[0][0].run.results).get("unlabeled_images"):
         settings["unlabeled_images"] = pictures  # as many as were shown, whoever named them
     row = AblationRow.over_seeds(name, config.recipe, evaluations, runs, settings)
     return with_complexity(row, config.model, len(evaluations[0].names))
+
+
+def _step_seconds(row: AblationRow, done: list[tuple[PlannedRun, EvaluationResult]]) -> float | None:
+    """Seconds of a step of a row that was trained here, as its epochs say: the median over them and its seeds."""
+    found = []
+    for planned in (planned for planned, _ in done if planned.row == row.name):
+        before = 0.0
+        for epoch in planned.run.read_metrics():
+            steps, before = (epoch["step"] or 0) - before, epoch["step"] or 0
+            pictures = planned.config.batch_size + (epoch.get("unlabeled_images") or 0) / max(steps, 1)
+            if rate := epoch.get("images_per_second"):
+                found.append(pictures / rate)
+    return statistics.median(found) if found else None
 
 
 def _ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> AblationRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
     if teacher is None:
         own: dict[str, Any] = {"epochs": config.teacher_epochs, "init": config.teacher_init}
         given = {key: value for key, value in own.items() if value is not None}
+        if config.teacher_epochs is not None:
+            given["steps"] = None
         if alike and config.teacher_init is None and config.teacher_recipe == AblationConfig.teacher_recipe:
             given |= _size_of_teacher(config, shared)
         add(TEACHER_ROW, config.teacher_recipe, config.seeds[0], **given)
@@ -111,7 +114,17 @@ def row_config(config: AblationConfig, shared: dict[str, Any], recipe: str, **ow
     return made if made.distillation.enabled else replace(made, unlabeled=[])
 
 
-def check_same_settings(planned: PlannedRun) -> None:
+def check_all_same_settings(plan: Sequence[PlannedRun]) -> None:
+    """Refuse a folder that holds a run of the plan with other settings.
+
+    Raises:
+        RunError: the first such run, with one differing setting.
+    """
+    for planned in plan:
+        _check_same_settings(planned)
+
+
+def _check_same_settings(planned: PlannedRun) -> None:
     """Refuse a folder that holds this run with other settings.
 
     Raises:
@@ -122,7 +135,9 @@ def check_same_settings(planned: PlannedRun) -> None:
         return
     there = flatten(settings_dict(read_settings(TrainConfig, run.config)))
     wanted = flatten(settings_dict(planned.config))
-    differing = [key for key in wanted if key != "out" and there.get(key) != wanted[key]]
+    # Where steps are given, a run writes down the epochs that they begin.
+    own = {"out"} if planned.config.steps is None else {"out", "epochs"}
+    differing = [key for key in wanted if key not in own and there.get(key) != wanted[key]]
     if differing:
         key = differing[0]
         raise RunError(

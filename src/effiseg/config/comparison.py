@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
@@ -32,6 +33,10 @@ def teacher_row(number: int) -> str:
 class AblationConfig(TrainConfig):
     """Settings of one comparison: its own, and any training setting, which then holds for every row."""
 
+    budget: Literal["epochs", "time"] = "epochs"
+    """Length of the rows: epochs gives all the same number of steps. time gives each as many as fit into the time of
+    the baseline, by step times that are measured before any row, so let nothing else run; the teacher's forward
+    counts."""
     split: str = "val"
     """Split on which the rows are compared, with their last weights."""
     recipes: list[str] = field(default_factory=lambda: list(_PAPER))
@@ -64,6 +69,8 @@ class AblationConfig(TrainConfig):
             raise UsageError(f"recipes must be one or more of different names; found {', '.join(self.recipes)}")
         if any(re.fullmatch(rf"{TEACHER_ROW}(_\d+)?", row) for row in rows):
             raise UsageError("the teacher is a row already; leave it out of recipes")
+        if self.budget == "time" and self.devices > 1:
+            raise UsageError(f"budget time measures the steps of one process; found devices {self.devices}: take 1")
         if self.early_stop_epochs is not None or self.select != "last":
             raise UsageError("a comparison trains every row equally long and takes its last weights: "
                              "early_stop_epochs and select cannot be set")  # fmt: skip

@@ -30,6 +30,7 @@ class _TrainingKeywords(TypedDict, total=False):
     init: PathLike | None
     init_digest: str | None
     epochs: int | None
+    steps: int | None
     batch_size: int | None
     accumulate: int | None
     image_size: ImageSize | None
@@ -81,6 +82,7 @@ class AblationKeywords(_TrainingKeywords, total=False):
     loss: str | Mapping[str, Any] | None
     recipes: Sequence[PathLike] | None
     seeds: Sequence[int] | None
+    budget: Literal["epochs", "time"] | None
     split: str | None
     teacher_recipe: PathLike | None
     teacher_epochs: int | None

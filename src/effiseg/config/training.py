@@ -102,6 +102,8 @@ class TrainConfig:
     """Fingerprint of the weights of `init`, which a run writes down; where it is given, other weights are refused."""
     epochs: int = 100
     """Passes over the training split."""
+    steps: int | None = None
+    """Optimizer steps of the run, in place of `epochs`; the last epoch may be cut short."""
     batch_size: int = 8
     """Images per optimizer step, over all devices and accumulated batches."""
     accumulate: int = 1
@@ -175,6 +177,7 @@ class TrainConfig:
             self,
             {
                 "epochs": COUNT,
+                "steps": COUNT,
                 "images_per_epoch": COUNT,
                 "batch_size": COUNT,
                 "accumulate": COUNT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from effiseg.files import write_text
 from effiseg.report.row_titles import is_teacher, row_title
@@ -48,9 +49,12 @@ def results_table(result: AblationResult, label: Callable[[str], str] = row_titl
         Column("Δ", "delta", "higher"),
         Column("FPS", "fps", "higher"),
         Column("Latency (ms)", "latency_ms", "lower"),
+        Column("Steps", "steps"),
+        Column("Step (s)", "step_seconds"),
         Column("Training (min)", "train_minutes"),
     ]
-    rows = [_results_cells(row, label(row.name)) for row in result.rows]
+    own_steps = result.settings.get("budget") == "time"
+    rows = [_results_cells(row, label(row.name), own_steps=own_steps) for row in result.rows]
     rows = mark_best(columns, rows, [not is_teacher(row.name) for row in result.rows])
     # A column without any value says nothing.
     kept = [i for i in range(len(columns)) if i == 0 or any(row[i].value is not None for row in rows)]
@@ -64,8 +68,9 @@ def results_table(result: AblationResult, label: Callable[[str], str] = row_titl
     )
 
 
-def _results_cells(row: AblationRow, title: str) -> list[Cell]:
-    """One row's cells, in the order of the columns."""
+def _results_cells(row: AblationRow, title: str, *, own_steps: bool) -> list[Cell]:
+    """One row's cells, in the order of the columns; its steps where rows have steps of their own."""
+    steps = next((run.steps for run in row.runs), None) if own_steps else None
     minutes = None if row.train_seconds is None else row.train_seconds / 60
     return [
         text_cell(title, row.name),
@@ -77,6 +82,8 @@ def _results_cells(row: AblationRow, title: str) -> list[Cell]:
         Cell("", None) if row.delta is None else number_cell(row.delta, "+.2f"),
         number_cell(row.fps),
         number_cell(row.latency_ms, ".1f"),
+        number_cell(steps, "d"),
+        number_cell(row.step_seconds, ".3f"),
         number_cell(minutes, ".1f"),
     ]
 
@@ -128,6 +135,20 @@ def _evaluation_words(result: AblationResult) -> list[str]:
     ]
 
 
+def _budget_words(settings: dict[str, Any]) -> list[str]:
+    """What is equal among the rows; nothing in files of earlier versions."""
+    match settings.get("budget"):
+        case "epochs":
+            return ["Budget: epochs, so all rows have the same number of steps."]
+        case "time" if "budget_seconds" in settings:
+            return [
+                f"Budget: time, {settings['budget_seconds']:.0f} s of steps a row, the baseline's over "
+                f"{settings['epochs']} epochs: each row has as many steps as fit, by the median of 20 after 5, "
+                "measured in turns before any row; the teacher's forward counts, its own training does not."
+            ]
+    return []
+
+
 def _training_words(result: AblationResult) -> list[str]:
     s = result.settings
     if not {"image_size", "epochs", "batch_size"} <= set(s):
@@ -142,4 +163,5 @@ def _training_words(result: AblationResult) -> list[str]:
     words += f", augmentation {s.get('augment')}, {s.get('precision')} on {s.get('device')};"
     words += f" last weights{'' if s.get('ema_decay') is None else ' (moving average)'};"
     words += f" seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-    return [words + (" (mean, sample sd)." if len(seeds) > 1 else ": one seed, so no spread is known.")]
+    words += " (mean, sample sd)." if len(seeds) > 1 else ": one seed, so no spread is known."
+    return [words, *_budget_words(s)]

@@ -15,7 +15,7 @@ from effiseg.errors import ResourceError
 from effiseg.run_folder import RunFolder
 from effiseg.training.segmentation_task import SegmentationTask
 
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _NO_MEMORY = re.compile(
     r"out of memory|(can't|Cannot) allocate memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED|\bMemoryError\b|bad_alloc"
     r"|could not create a primitive$"  # what oneDNN says of it on the CPU
@@ -94,7 +94,7 @@ def largest_fitting(
 def _fits(task: SegmentationTask, config: TrainConfig, device: torch.device, images: int, ratio: float) -> bool:
     """Whether two passes and the optimizer's two averages find room: the second forward has gradients beside it."""
     mixed = config.precision != "float32"
-    precision = torch.autocast(device.type, _AUTOCAST[config.precision]) if mixed else nullcontext()
+    precision = torch.autocast(device.type, AUTOCAST[config.precision]) if mixed else nullcontext()
     averages: list[torch.Tensor] = []
     try:
         averages += [torch.zeros_like(w) for w in task.parameters() if w.requires_grad for _ in range(2)]

@@ -182,7 +182,7 @@ class RunKeeper(L.Callback):
         if self.progress.is_due():  # reading the loss makes a GPU wait
             self.progress.step(self.state.step, self.epoch_number, float(task.latest_terms["loss"]))
         self.timing.end("other")
-        epoch_ends = self.state.step % self.schedule.steps_per_epoch == 0
+        epoch_ends = self.schedule.ends_epoch(self.state.step)
         if trainer.is_global_zero and (advice := self.loader_judge.after_step(self.timing, epoch_ends=epoch_ends)):
             self.progress.say(advice)
         if epoch_ends:
@@ -195,7 +195,7 @@ class RunKeeper(L.Callback):
             self.finite.before_saving(task, self.state.step)
             self.save(trainer, task)
             self.timing.begin()
-        if stop or self.state.stopped_early:
+        if stop or self.state.stopped_early or self.state.step >= self.schedule.total_steps:
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -238,7 +238,8 @@ class RunKeeper(L.Callback):
 
     def stop_before_training(self, trainer: L.Trainer) -> None:
         """Keep Lightning's loop from starting when a signal came already, or the evaluation made up for ends it."""
-        if self.state.stopped_early or any(self.agreed(trainer, self.signal_received)):
+        ended = self.state.stopped_early or self.state.step >= self.schedule.total_steps
+        if ended or any(self.agreed(trainer, self.signal_received)):
             trainer.should_stop = True
 
     def finish_epoch(self, trainer: L.Trainer, task: SegmentationTask) -> None:
@@ -293,7 +294,7 @@ class RunKeeper(L.Callback):
 
     def epoch_row(self, trainer: L.Trainer) -> dict[str, float | int | None]:
         """The finished epoch's means over its passes and over all processes."""
-        passes = self.schedule.steps_per_epoch * self.schedule.accumulate
+        passes = self.schedule.steps_of_epoch(self.state.step) * self.schedule.accumulate
         means = {name: self.process_mean(trainer, total) / passes for name, total in self.sums.items()}
         assert self.timing is not None
         now = self.timing.seconds()

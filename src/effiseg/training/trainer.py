@@ -51,7 +51,7 @@ from effiseg.training.interruption import SignalWatch
 from effiseg.training.model_card import model_card
 from effiseg.training.run_checks import check_config, check_objects, check_transfer
 from effiseg.training.run_keeper import RunKeeper
-from effiseg.training.schedule import Schedule
+from effiseg.training.schedule import Schedule, with_epochs_of_steps
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.tapering import taper
 from effiseg.training.teacher import evaluations_of_teachers, load_teachers
@@ -162,6 +162,7 @@ def _set_up(config: TrainConfig, run: RunFolder, python_data: PythonData | None,
         check_custom_loss(loss, spec.num_classes, spec.ignore_index)
     data = SegmentationDataModule(config, spec)
     data.setup("fit")
+    config = data.config = with_epochs_of_steps(config, data.batches_per_epoch)
     spec = data.spec_as_listed
     teachers = load_teachers(config, spec)
     results = evaluations_of_teachers(teachers, config, spec, run)
@@ -216,7 +217,7 @@ def _carry_on(run: RunFolder, setup: _Setup, watch: SignalWatch) -> RunFolder:
     """Train a run whose folder holds its settings from where it stands to its end."""
     setup.write(run)
     config, spec, data = setup.config, setup.spec, setup.data
-    schedule = Schedule(config.epochs, data.batches_per_epoch // config.accumulate, config.accumulate)
+    schedule = Schedule(config.epochs, data.batches_per_epoch // config.accumulate, config.accumulate, config.steps)
     torch.manual_seed(config.seed)
     student = build_student(config, spec)
     if setup.initial is not None:
