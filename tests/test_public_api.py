@@ -19,7 +19,8 @@ PUBLIC = {
         "focal_loss", "focal_tversky_loss", "ohem_loss", "tversky_loss",
     ],
     "effiseg.distillation": [
-        "Distiller", "WeightedTerm", "cosine_feature_loss", "kl_distillation_loss", "patch_embedding_loss",
+        "Distiller", "ExportedTeacher", "SegFormerTeacher", "Teacher", "WeightedTeacher", "WeightedTerm",
+        "cosine_feature_loss", "kl_distillation_loss", "patch_embedding_loss",
     ],
 }  # fmt: skip
 
