@@ -3,7 +3,7 @@
 #   make test      the tests, under 10 minutes on two cores
 #   make test-all  also the heavy ones
 #   make test-312  the tests on Python 3.12, in an environment of their own, where that is installed
-#   make lint      ruff and strict types
+#   make lint      ruff, strict types, and no pin of a release that is known to be bad
 #   make install   the environment with all extras and the test oracles
 
 PYTHON ?= python3
@@ -34,6 +34,7 @@ lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/check_pins.py
 
 install: $(DEVELOPMENT)
 

@@ -82,6 +82,12 @@ def test_json_that_grows_or_is_none_is_one_line(text: str, message: str, tmp_pat
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a\x85b", "\x85", "a\u2028b", "a\tb\r\n", "\ufeffa", "\x1b[31m"])
+def test_characters_that_yaml_takes_for_line_ends_are_read_as_they_were_written(name: str, tmp_path: Path) -> None:
+    write_yaml(tmp_path / "a.yaml", {name: name})
+    assert read_yaml(tmp_path / "a.yaml") == {name: name}
+
+
 def test_a_path_that_is_no_utf8_is_read_as_it_was_written(tmp_path: Path) -> None:
     value = {"data": os.fsdecode(b"caf\xe9/d.yaml")}
     write_yaml(tmp_path / "a.yaml", value)

@@ -21,7 +21,7 @@ import yaml
 
 from effiseg.environment import available_memory
 from effiseg.errors import EffisegError, ResourceError, UsageError
-from effiseg.plain_yaml import PlainLoader, refuse_hidden_growth
+from effiseg.plain_yaml import PlainDumper, PlainLoader, refuse_hidden_growth
 
 _KEPT_BYTES = 200
 """Of a file's name in that of its temporary file."""
@@ -168,6 +168,23 @@ def require_room(folder: Path, needed: int, what: str) -> None:
             )
 
 
+def require_place(path: str | os.PathLike[str]) -> None:
+    """Refuse a name that no file can get, before the work whose outcome it is to hold; nothing is made.
+
+    Raises:
+        ResourceError: a folder has that name, a part of the path is a file, or its folder cannot be written.
+    """
+    target = Path(path).absolute()
+    with writing(path):
+        folder = next(parent for parent in target.parents if parent.exists())
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def partial_prefix(target: Path) -> str:
     """How the name of a temporary file or folder for `target` begins; it says which process writes it."""
     # Names have at most 255 bytes, and the target's may have them all.
@@ -268,7 +285,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 def write_yaml(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as YAML in the order given, atomically."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.dump(value, Dumper=PlainDumper, sort_keys=False, allow_unicode=True))
 
 
 def read_text(path: str | os.PathLike[str], limit: int = SETTINGS_BYTES) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from effiseg.errors import is_shown
+
 _MOST_NODES = 1_000_000
 _MOST_DIGITS = 300
 
@@ -36,6 +38,18 @@ for _kind in ("int", "float"):
     PlainLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _number)
 for _kind in ("timestamp", "binary", "set", "omap", "pairs"):
     PlainLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _refused)
+
+
+class PlainDumper(yaml.SafeDumper):
+    """Writes what `PlainLoader` reads back: control characters, other line ends among them, as escapes."""
+
+
+def _text(dumper: PlainDumper, value: str) -> yaml.ScalarNode:
+    style = None if all(map(is_shown, value)) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+PlainDumper.add_representer(str, _text)
 
 
 def refuse_hidden_growth(root: yaml.Node) -> None:

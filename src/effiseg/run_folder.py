@@ -215,6 +215,8 @@ def resolve_model(argument: str | os.PathLike[str]) -> str:
     text = os.fspath(argument)
     path = Path(text).expanduser()
     expected = f"a run folder, a model folder (config.json + model.safetensors), a Hub id (org/name), {MODEL_SUFFIXES}"
+    if not text:  # which Path takes for the working directory
+        raise ModelError(f"MODEL must be {expected}; found nothing")
     if path.is_dir():
         run = RunFolder(path)
         if (path / "config.json").is_file():

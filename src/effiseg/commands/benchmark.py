@@ -28,8 +28,10 @@ def run(argv: list[str]) -> int:
     """Parse, measure, print the table, write the JSON file."""
     options = parse(argv)
     from effiseg.benchmark.run import run_benchmark
-    from effiseg.files import write_json
+    from effiseg.files import require_place, write_json
 
+    if options.json is not None:
+        require_place(options.json)
     with progress_bar("measuring") as progress:
         result = run_benchmark(options, shlex.join(["effiseg", "benchmark", *argv]), progress)
     print_result(result)

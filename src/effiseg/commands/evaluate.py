@@ -37,9 +37,11 @@ def run(argv: list[str]) -> int:
     from effiseg.allocator import keep_freed_memory
     from effiseg.api.models import evaluate_as
     from effiseg.environment import describe_environment, resolve_device
-    from effiseg.files import write_json
+    from effiseg.files import require_place, write_json
     from effiseg.run_folder import is_exported
 
+    if options.json is not None:
+        require_place(options.json)
     if options.model is not None and (is_exported(options.model) or resolve_device(options.device) == "cpu"):
         keep_freed_memory()
     with progress_bar(f"evaluating {options.split}") as progress:

@@ -148,7 +148,7 @@ def _check_ablation(config: AblationConfig) -> None:
     if not config.out:
         raise UsageError("--out is missing: give the folder of the comparison")
     if config.latency_size is not None:
-        parse_image_size(config.latency_size)
+        parse_image_size(config.latency_size, "latency_size")
 
 
 def train_planned(planned: PlannedRun) -> None:

@@ -27,7 +27,7 @@ class TransferConfig:
     """Also train from random weights, to compare with."""
 
     def __post_init__(self) -> None:
-        parse_image_size(self.image_size)
+        parse_image_size(self.image_size, "transfer.image_size")
         if self.data is None and self.data_root is not None:
             raise UsageError("transfer.data_root is the folder of transfer.data; give that too")
         check_ranges(self, {"batch_size": COUNT, "steps": COUNT}, "transfer.")

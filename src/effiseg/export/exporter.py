@@ -13,6 +13,7 @@ from typing import Any
 from effiseg.config.export import ExportConfig
 from effiseg.config.parsing import settings_dict
 from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.data.samples import list_samples
 from effiseg.engines.capture import LEAST_DYNAMIC_SIDE
 from effiseg.engines.engine import FileEngine
 from effiseg.engines.record import ExportRecord, digests, report_path
@@ -86,6 +87,8 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
     for size in _sizes(input_size, model):
         require_memory(IMAGES, size)
     spec = None if config.data is None else load_dataset_spec(config.data, config.data_root)
+    if spec is not None:
+        list_samples(spec, config.split)  # a split that is not there is said before the work
     model.eval()
     with _staged(config.out) as staged:
         require_room(staged.parent, sum(parameter.nbytes for parameter in model.parameters()), "exported weights")

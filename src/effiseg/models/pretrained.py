@@ -157,6 +157,8 @@ def from_pretrained(folder: str | Path) -> SegFormer:
         raise ModelError(str(error)) from None
     if not isinstance(config, dict):
         raise ModelError(f"{config_path}: must hold a JSON object; found {type(config).__name__}")
+    if not isinstance(config.get("effiseg") or {}, dict):
+        raise ModelError(f"{config_path}: effiseg must be a section; found {config['effiseg']!r}")
     weights = read_weights(path)
     model = build_model(config, weights, config_path)
     _load_strictly(model, weights, path)
