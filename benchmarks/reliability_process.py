@@ -87,9 +87,7 @@ def run_command(
             watch(number, seconds)
         time.sleep(0.1 if watch is not None else 0.01)
     _signal_all(number, signal.SIGKILL)  # loader processes of one that was killed
-    return Outcome(
-        code, time.monotonic() - started, max(0.0, peak - before), said.read_text("utf-8", "replace"), hung
-    )
+    return Outcome(code, time.monotonic() - started, max(0.0, peak - before), said.read_text("utf-8", "replace"), hung)
 
 
 def _become_command(words: list[str], said: Path, file_bytes: int | None) -> None:

@@ -177,12 +177,10 @@ def require_place(path: str | os.PathLike[str]) -> None:
     target = Path(path).absolute()
     with writing(path):
         folder = next(parent for parent in target.parents if parent.exists())
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not folder.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        faults = {errno.EISDIR: target.is_dir(), errno.ENOTDIR: not folder.is_dir(), errno.EACCES: not writable}
+        for number in (number for number, is_there in faults.items() if is_there):
+            raise OSError(number, os.strerror(number))
 
 
 def partial_prefix(target: Path) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(120)  # what is not refused would train for an hour
+
 NONE_SUCH = "nowhere: no such folder; MODEL must be a run folder"
 EVALUATE = (
     ("evaluate", "--data is missing"),

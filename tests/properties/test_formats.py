@@ -25,8 +25,10 @@ MASKS = st.tuples(SIDES, SIDES).flatmap(lambda shape: arrays(np.bool_, shape))
 CORNERS = st.lists(st.tuples(st.integers(-6, 18), st.integers(-6, 18)), min_size=3, max_size=6)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False) | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["id", "counts", "size", "name", "height", "width"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "counts", "size", "name", "height", "width"]), inner, max_size=4)
+    ),
     max_leaves=9,
 )
 
@@ -84,7 +86,7 @@ def test_a_polygon_moves_with_its_corners_and_has_no_direction(fill, corners, ri
     here = drawn(points, (25, 25))
     assert np.array_equal(here, drawn(points[::-1], (25, 25)))
     assert np.array_equal(here, drawn(np.roll(points, 1, axis=0), (25, 25)))
-    assert np.array_equal(here, drawn(points + [right, down], (30, 30))[down : down + 25, right : right + 25])
+    assert np.array_equal(here, drawn(points + np.array((right, down)), (30, 30))[down : down + 25, right : right + 25])
 
 
 @given(st.lists(st.integers(-6, 18), min_size=8, max_size=8))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -117,5 +116,3 @@ def test_focal_without_focus_is_cross_entropy(case: tuple[Tensor, Tensor, Tensor
     (labelled := target != 255)
     if labelled.any():
         close(cross_entropy_loss(logits, target), F.cross_entropy(logits, target, ignore_index=255))
-
-

@@ -13,7 +13,7 @@ from effiseg.data.classes import Classes
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.names import clean_id
 from effiseg.data.reading import map_labels
-from effiseg.errors import DataError, printable
+from effiseg.errors import DataError, UsageError, printable
 from effiseg.files import parse_json, parse_yaml, read_json, read_yaml, write_json, write_yaml
 from effiseg.models.metadata import ModelMetadata
 from effiseg.prediction.raw_ids import raw_id_table
@@ -65,7 +65,10 @@ def test_a_range_is_its_values(tmp_path: Path, first: int, more: int, target: in
     assert load_dataset_spec(file).label_mapping == expected
 
 
-@given(st.lists(st.integers(0, 254), min_size=3, max_size=3, unique=True), arrays(np.uint8, (4, 4), elements=st.sampled_from([0, 1, 2])))
+@given(
+    st.lists(st.integers(0, 254), min_size=3, max_size=3, unique=True),
+    arrays(np.uint8, (4, 4), elements=st.sampled_from([0, 1, 2])),
+)
 def test_raw_ids_lead_back_to_the_classes(values: list[int], labels: np.ndarray) -> None:
     mapping = {value: index for index, value in enumerate(values)}
     raw = raw_id_table(ModelMetadata(names=NAMES, label_mapping=mapping))[labels]
@@ -99,14 +102,14 @@ def test_any_text_is_plain_values_or_one_error(text: str) -> None:
     for parse in (parse_json, parse_yaml):
         try:
             parse(text, "f")
-        except DataError:
-            raise
-        except Exception as error:
-            assert type(error).__name__ == "UsageError"
+        except UsageError as error:
             assert "\n" not in str(error)
 
 
-@given(st.text(min_size=1, max_size=300) | st.binary(min_size=1, max_size=300).map(lambda raw: raw.decode("utf-8", "surrogateescape")))
+@given(
+    st.text(min_size=1, max_size=300)
+    | st.binary(min_size=1, max_size=300).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+)
 def test_an_id_is_one_part_of_a_path(name: str) -> None:
     cleaned = clean_id(name)
     assert cleaned.strip(".")

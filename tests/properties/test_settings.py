@@ -129,5 +129,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return "x".join(map(str, value))
     return str(value) if isinstance(value, Path) else value
-
-
