@@ -116,6 +116,8 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
     _refuse_repeated_keys(source)
     _check_keys(source, values)
     if "drawn" in values:
+        if data_root is not None:
+            raise DataError(f"data set {data}: is drawn and has no folder; leave --data_root {data_root} out")
         return _drawn_spec(source, values)
     names = _names(source, values)
     ignore_index = _ignore_index(source, values, len(names))
