@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)  # what is not refused would train for an hour
-
 DATA = (
     "train: images/train\nmask_format: coco\nbackground: road\nannotations: {train: a.json}\nnames: [road, car, sky]\n"
 )

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)  # what is not refused would train for an hour
-
 DOORS = (
     "data check {here}/data.yaml",
     "data stats {here}/data.yaml",

@@ -13,8 +13,6 @@ from PIL import Image
 
 from effiseg.cli import main
 
-pytestmark = pytest.mark.timeout(120)  # what is not refused would train for an hour
-
 DOORS = ("data stats {here}/pairs/data.yaml", "data convert {here}/pairs/data.yaml --out {out}")
 
 

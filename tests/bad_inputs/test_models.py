@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)  # what is not refused would train for an hour
-
 NONE_SUCH = "nowhere: no such folder; MODEL must be a run folder"
 EVALUATE = (
     ("evaluate", "--data is missing"),

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)  # what is not refused would train for an hour
-
 WORDS = (
     ("report", "PATHS is missing"),
     ("report --out {out}", "PATHS is missing"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)  # what is not refused would train for an hour
-
 WORDS = (
     ("train", "--data is missing"),
     ("train --data {data}", "--out is missing"),
