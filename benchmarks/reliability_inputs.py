@@ -83,10 +83,11 @@ def _kinds(place: Place, scratch: Path) -> dict[str, tuple[Path, list[str | Path
     shutil.copytree(place.model, model)
     (scratch / "settings.yaml").write_text("epochs: 1\noptimizer: {lr: 6e-4, betas: [0.9, 0.999]}\nseed: 3\n")
     results = scratch / "results.json"
-    for words in (
-        ["train", "--data", place.data, *SMALL, "--epochs", "1", "--out", run],
-        ["evaluate", model, "--data", place.data, "--workers", "0", "--json", results],
-    ):
+    commands: tuple[tuple[str | Path, ...], ...] = (
+        ("train", "--data", place.data, *SMALL, "--epochs", "1", "--out", run),
+        ("evaluate", model, "--data", place.data, "--workers", "0", "--json", results),
+    )
+    for words in commands:
         outcome = run_command(words, scratch)
         assert outcome.code == 0, outcome.error
     (run / "results.json").unlink()

@@ -18,16 +18,15 @@ _SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 def measure_kills(place: Place, count: int) -> dict[str, Any]:
     """Stop trainings, conversions and predictions at random moments, `count` times in all, and start them again."""
     generator, scratch = Random(0), place.new("kills")
-    parts = {
-        "train": lambda: _train(place, scratch, count - 2 * (count // 4), generator),
-        "data convert": lambda: _files(place, scratch, "convert", count // 4, generator),
-        "predict": lambda: _files(place, scratch, "predict", count // 4, generator),
+    return {
+        "train": _train(place, scratch, count - 2 * (count // 4), generator),
+        "data convert": _files(place, scratch, "convert", count // 4, generator),
+        "predict": _files(place, scratch, "predict", count // 4, generator),
     }
-    return {name: measure() for name, measure in parts.items()}
 
 
 def _train(place: Place, scratch: Path, count: int, generator: Random) -> dict[str, Any]:
-    words = ["train", "--data", place.data, *TRAIN]
+    words: list[str | Path] = ["train", "--data", place.data, *TRAIN]
     whole = run_command([*words, "--out", scratch / "whole"], scratch)
     assert whole.code == 0, whole.error
     found: dict[str, Any] = {"kills": 0, "runs": 0, "not_equal": 0, "leftovers": 0, "faults": []}
@@ -35,7 +34,8 @@ def _train(place: Place, scratch: Path, count: int, generator: Random) -> dict[s
         out = scratch / f"run{found['runs']}"
         killed = True
         while killed:
-            again = ["train", "--resume", out] if (out / "config.yaml").is_file() else [*words, "--out", out]
+            begun = (out / "config.yaml").is_file()
+            again: list[str | Path] = ["train", "--resume", out] if begun else [*words, "--out", out]
             chosen = _SIGNALS[found["kills"] % len(_SIGNALS)]
             moment = generator.uniform(0, 1.1 * whole.seconds)
             outcome = run_command(again, scratch, stop=(moment, chosen) if found["kills"] < count else None)
