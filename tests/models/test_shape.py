@@ -82,6 +82,11 @@ def test_names_are_those_of_the_table_and_tell_other_shapes_apart() -> None:
     assert SegFormer(other, 2).variant == other.name
 
 
+def test_sides_that_files_of_any_size_take() -> None:
+    assert [SHAPES[name].least_dynamic_side for name in ("n", "s", "b0", "b5")] == [128, 128, 64, 64]
+    assert replace(SHAPES["b0"], reductions=(16, 4, 2, 1)).least_dynamic_side == 128
+
+
 def test_the_small_sizes_cost_less_from_step_to_step() -> None:
     work = [complexity(name, 19, (512, 1024)) for name in ("n", "s", "b0")]
     totals = [row.gmacs_composed + row.gmacs_attention for row in work]

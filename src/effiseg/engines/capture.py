@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from effiseg.config.engine import Output
-from effiseg.engines.record import INPUT_NAME
+from effiseg.engines.record import INPUT_NAME, ExportRecord
 
-LEAST_DYNAMIC_SIDE = 64
-"""Below it the coarsest map has a side of 1, which torch.export takes for a broadcast."""
 AXES = ("batch", "height", "width")
 
 
@@ -37,18 +35,18 @@ class _Deployed(nn.Module):
         return answer.float() if answer.is_floating_point() else answer
 
 
-def capture(network: nn.Module, input_size: tuple[int, int] | None, batch_size: int | None) -> ExportedProgram:
+def capture(network: nn.Module, record: ExportRecord) -> ExportedProgram:
     """The network as torch.export captures it.
 
     Args:
         network: (B, H, W, 3) uint8 to a tensor, on the CPU.
-        input_size: (height, width), or None for any.
-        batch_size: images of one pass, or None for any number; None whenever the size is.
+        record: says the sizes and numbers of images that it is to take.
     """
+    input_size, batch_size, least = record.input_size, record.batch_size, record.least_side
     assert input_size is not None or batch_size is None
-    height, width = input_size or (2 * LEAST_DYNAMIC_SIDE, 3 * LEAST_DYNAMIC_SIDE)
+    height, width = input_size or (2 * least, 3 * least)
     example = torch.zeros(batch_size or 2, height, width, 3, dtype=torch.uint8)
-    sides = {1: Dim(AXES[1], min=LEAST_DYNAMIC_SIDE), 2: Dim(AXES[2], min=LEAST_DYNAMIC_SIDE)}
+    sides = {1: Dim(AXES[1], min=least), 2: Dim(AXES[2], min=least)}
     axes = ({0: Dim(AXES[0])} if batch_size is None else {}) | (sides if input_size is None else {})
     with quiet():
         return torch.export.export(_Deployed(network).eval(), (example,), dynamic_shapes={INPUT_NAME: axes or None})

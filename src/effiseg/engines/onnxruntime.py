@@ -53,7 +53,7 @@ class _OnnxRuntime(FileEngine):
         onnx = require_package("onnx", _EXTRA, "export to ONNX")
         require_package("onnxscript", _EXTRA, "export to ONNX")
         network = network.half() if record.precision == "float16" else network
-        program = capture(network, record.input_size, record.batch_size)
+        program = capture(network, record)
         with quiet():
             exported = torch.onnx.export(
                 program, (), dynamo=True, opset_version=_OPSET, input_names=[INPUT_NAME],

@@ -155,7 +155,7 @@ def _convert(network: nn.Module, record: ExportRecord) -> Any:
     from effiseg.engines.capture import capture, quiet
 
     openvino = import_openvino("export to OpenVINO")
-    program = capture(network, record.input_size, record.batch_size)
+    program = capture(network, record)
     height, width = record.input_size or (-1, -1)
     with quiet():
         model = openvino.convert_model(program, input=[record.batch_size or -1, height, width, 3])

@@ -36,9 +36,11 @@ class ExportRecord:
     precision: Precision
     """Its precision. bfloat16 and float16 concern weights or arithmetic; input and output keep their type."""
     input_size: tuple[int, int] | None
-    """(height, width) that it takes; None: any from 64 on."""
+    """(height, width) that it takes; None: any from `least_side` on."""
     output_stride: int = 4
     """Pixels of the input, along one axis, that one logit stands for: 4 or 8."""
+    least_side: int = 64
+    """Smallest side of its input, where that may be any."""
     batch_size: int | None = None
     """Images of one pass; None: any number."""
     model: str = ""

@@ -27,7 +27,7 @@ class _TorchExport(FileFormat):
 
         from effiseg.engines.capture import capture, quiet
 
-        program = capture(network, record.input_size, record.batch_size)
+        program = capture(network, record)
         extra = {f"{PREFIX}.{name}": text for name, text in record.to_properties().items()}
         archive = io.BytesIO()  # torch aborts the process where it cannot write to a file
         with quiet():

@@ -14,7 +14,6 @@ from effiseg.config.export import ExportConfig
 from effiseg.config.parsing import settings_dict
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.samples import list_samples
-from effiseg.engines.capture import LEAST_DYNAMIC_SIDE
 from effiseg.engines.engine import FileEngine
 from effiseg.engines.record import ExportRecord, digests, report_path
 from effiseg.environment import describe_environment, require_memory
@@ -132,5 +131,6 @@ def _sizes(input_size: tuple[int, int] | None, model: SegFormer) -> list[tuple[i
     """Where a file is checked: at its size, or at the model's own and an odd one."""
     if input_size is not None:
         return [input_size]
-    height, width = (max(LEAST_DYNAMIC_SIDE, side) for side in model.metadata.image_size or _ANY_SIZE)
-    return [(height, width), (3 * height // 4 | 1, 2 * width // 3 | 1)]
+    least = model.shape.least_dynamic_side
+    height, width = (max(least, side) for side in model.metadata.image_size or _ANY_SIZE)
+    return [(height, width), (max(least, 3 * height // 4) | 1, max(least, 2 * width // 3) | 1)]

@@ -32,7 +32,7 @@ def write_file(
         model: on any device.
         path: the file, with the format's suffix; overwritten.
         file_format: one of `effiseg.engines.FORMATS`.
-        input_size: (height, width); None: any from 64 on, and any batch.
+        input_size: (height, width); None: any from 64 on (n and s: 128), and any batch.
         batch_size: images of one pass.
         precision: one of the format's, but not int8, see `quantization.quantize`.
         output: logits at a quarter or an eighth of the input's size, or labels at its size.
@@ -67,6 +67,7 @@ def describe(
         precision=precision,
         input_size=input_size,
         output_stride=model.output_stride,
+        least_side=model.shape.least_dynamic_side,
         batch_size=None if input_size is None else batch_size,
         model=f"SegFormer {model.variant}, patch norm {model.patch_norm}, block norm {model.block_norm}",
         source=source,

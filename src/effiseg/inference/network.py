@@ -28,7 +28,6 @@ Predict = Callable[[Tensor], Tensor]
 labels."""
 ModelSource = SegFormer | str | os.PathLike[str]
 """A model, or what the commands take as MODEL."""
-_EXPORTED_LEAST_SIDE = 64  # an exported file of any size, see `ExportRecord.input_size`
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def exported_network(model: LoadedModel, source: str = "the model") -> Network:
         record.output,
         record.output_stride,
         record.input_size,
-        _EXPORTED_LEAST_SIDE,
+        record.least_side,
         "cpu",
         source,
         model.engine,

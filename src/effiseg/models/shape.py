@@ -92,6 +92,13 @@ class Shape:
         return ", ".join(f"{name} {text}" for name, text in words.items() if text != usual[name])
 
     @property
+    def least_dynamic_side(self) -> int:
+        """Smallest side of the input of a file of any size, pixels: below it some map that attention reads has a side
+        of 1, which torch.export takes for a broadcast."""
+        strides = zip(TOTAL_STRIDES, self.reductions, strict=True)
+        return 2 * max(stride * reduction for stride, reduction in strides)
+
+    @property
     def head_stages(self) -> range:
         """The stages, from 0, whose maps the decode head reads, finest first."""
         return range(TOTAL_STRIDES.index(self.output_stride), STAGES)
