@@ -23,7 +23,7 @@ from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.transforms import PADDING_COLOUR, TrainingTransform
 from effiseg.data.unlabeled import UnlabeledImages, UnlabeledKey, UnlabeledOrder
 from effiseg.data.unlabeled_samples import list_unlabeled
-from effiseg.errors import DataError, UsageError
+from effiseg.errors import DataError, ResourceError, UsageError
 
 
 @pytest.fixture
@@ -173,6 +173,11 @@ def test_an_empty_folder_is_refused(data: Path, tmp_path: Path) -> None:
         module(data, unlabeled=[str(tmp_path / "nothing")])
     with pytest.raises(DataError, match=r"unlabeled must lead to images; found neither a folder nor a match for .*no"):
         module(data, unlabeled=[str(tmp_path / "no")])
+
+
+def test_a_ratio_that_memory_cannot_hold_is_refused(data: Path) -> None:
+    with pytest.raises(ResourceError, match=r"images of 32x64 in one pass need .* GB of memory or more"):
+        module(data, unlabeled_ratio=1e9)
 
 
 def test_notices(data: Path) -> None:

@@ -27,6 +27,7 @@ from effiseg.data.sample import Sample
 from effiseg.data.samples import check_samples, list_for_training
 from effiseg.data.unlabeled import MixedDataset, UnlabeledDataset, UnlabeledOrder, collate_mixed
 from effiseg.data.unlabeled_samples import list_unlabeled
+from effiseg.environment import require_memory
 from effiseg.errors import UsageError
 from effiseg.progress import progress_bar
 
@@ -192,6 +193,7 @@ class SegmentationDataModule(L.LightningDataModule):
 
         Raises:
             DataError: as `list_unlabeled` and `Sample.check`.
+            ResourceError: a pass with them that memory cannot hold.
         """
         config = self.config
         named = config.unlabeled or list(self.spec.unlabeled)
@@ -203,6 +205,7 @@ class SegmentationDataModule(L.LightningDataModule):
                 "leaves them out"
             )
             return []
+        require_memory(config.batch_size_per_pass + config.unlabeled_per_pass, config.input_size, config.device)
         samples = list_unlabeled(self.spec, config.unlabeled)
         check_samples(self.spec, samples[: config.unlabeled_per_pass])
         overlap = describe_overlap(self.spec, samples, val, "the unlabeled pictures")
