@@ -135,6 +135,7 @@ def test_refused_flags(words: list[str], found: str) -> None:
         ({"model": {"vairant": "b1"}}, "own.yaml: unknown key 'model.vairant'; did you mean 'model.variant'?"),
         ({"optimiser": {"lr": 1e-3}}, "did you mean 'optimizer.lr'?"),
         ({"epochs": "three"}, "--epochs: Expected an int"),
+        ({"out": "a\0b"}, "--out: Expected a text without null characters"),
         ({"epochs": [3]}, "--epochs"),
         ({"loss": {"name": "dicefocal"}}, "--loss.name: Expected one of 'cross_entropy'"),
         ({"loss": "dice"}, "loss"),

@@ -30,6 +30,8 @@ from effiseg.errors import UsageError
         (TrainConfig, "devices", 0, "devices must be at least 1; found 0"),
         (TrainConfig, "devices", 3, "batch_size 8 must be a multiple of accumulate × devices = 1 × 3"),
         (TrainConfig, "workers", -1, "workers must be at least 0; found -1"),
+        (TrainConfig, "workers", 10**9, "workers must be at most 256; found 1000000000"),
+        (TrainConfig, "devices", 257, "devices must be at most 256; found 257"),
         (TrainConfig, "seed", -1, "seed must be at least 0"),
         (TrainConfig, "seed", 2**63, "seed must be at least 0 and less than 9223372036854775808"),
         (TrainConfig, "validate_every", -1, "validate_every must be at least 0"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from effiseg.config.engine import EngineName, Output, Precision
-from effiseg.config.ranges import COUNT, check_ranges
+from effiseg.config.ranges import COUNT, check_processes, check_ranges
 from effiseg.config.training import Device
 
 
@@ -49,3 +49,4 @@ class BenchmarkConfig:
     def __post_init__(self) -> None:
         self.engine, self.precision = list(dict.fromkeys(self.engine)), list(dict.fromkeys(self.precision))
         check_ranges(self, dict.fromkeys(("batch_size", "threads", "rounds", "passes", "warmup"), COUNT))
+        check_processes(self, "threads")

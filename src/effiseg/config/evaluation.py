@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from effiseg.config.framing import FramingConfig
-from effiseg.config.ranges import NOT_NEGATIVE, check_ranges
+from effiseg.config.ranges import NOT_NEGATIVE, check_processes, check_ranges
 from effiseg.config.training import Protocol
 from effiseg.errors import UsageError
 
@@ -32,6 +32,7 @@ class EvaluationConfig(FramingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(self, {"workers": NOT_NEGATIVE})
+        check_processes(self, "workers")
         if (self.model is None) == (self.predictions is None):
             found = "neither" if self.model is None else "both"
             raise UsageError(f"give either MODEL or --predictions DIR; found {found}")

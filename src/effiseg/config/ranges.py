@@ -14,6 +14,7 @@ POSITIVE: Interval = (0, math.inf, False, False)
 COUNT: Interval = (1, math.inf, True, False)
 SHARE: Interval = (0, 1, True, True)
 BELOW_ONE: Interval = (0, 1, True, False)
+_MOST_PROCESSES = 256
 
 
 def check_ranges(settings: object, intervals: Mapping[str, Interval], prefix: str = "") -> None:
@@ -41,6 +42,21 @@ def check_ranges(settings: object, intervals: Mapping[str, Interval], prefix: st
                 else:
                     rule += f" and at most {most}" if with_most else f" and less than {most}"
                 raise UsageError(f"{prefix}{name} must be {rule}; found {value}")
+
+
+def check_processes(settings: object, *names: str) -> None:
+    """Refuse more processes or threads than any machine has use for; the system gives each memory before it works.
+
+    Args:
+        settings: a dataclass.
+        names: its fields; None stands for a number of ours.
+
+    Raises:
+        UsageError: the first field that holds too many.
+    """
+    for name in names:
+        if (getattr(settings, name) or 0) > _MOST_PROCESSES:
+            raise UsageError(f"{name} must be at most {_MOST_PROCESSES}; found {getattr(settings, name)}")
 
 
 def check_length(settings: object, name: str, count: int, what: str, prefix: str = "") -> None:

@@ -9,7 +9,16 @@ from typing import ClassVar, Literal
 from effiseg.config.data import AugmentationConfig, AugmentPreset, Resize, parse_image_size
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig
-from effiseg.config.ranges import BELOW_ONE, COUNT, NOT_NEGATIVE, POSITIVE, SHARE, check_length, check_ranges
+from effiseg.config.ranges import (
+    BELOW_ONE,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    check_length,
+    check_processes,
+    check_ranges,
+)
 from effiseg.config.taper import TaperConfig
 from effiseg.config.transfer import TransferConfig
 from effiseg.errors import UsageError
@@ -193,6 +202,7 @@ class TrainConfig:
                 "teacher_weights": POSITIVE,
             },
         )
+        check_processes(self, "workers", "devices")
         self._check_taper()
         self.teacher = one_or_several(self.teachers)
         if self.teacher_weights is not None:

@@ -150,6 +150,8 @@ def _one_or_several(alternatives: tuple[Any, ...]) -> bool:
 
 
 def _read_scalar(hint: Any, value: Any, name: str) -> Any:
+    if isinstance(value, str) and "\0" in value:  # no system has such a path
+        _refuse(name, "a text without null characters", value)
     if hint is bool:
         found = _WORDS.get(value.lower()) if isinstance(value, str) else value
         return found if isinstance(found, bool) else _refuse(name, "true or false", value)
