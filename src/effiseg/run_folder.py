@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from effiseg.engines import MODEL_SUFFIXES, engine_of, format_of
+from effiseg.engines import FILE_ENGINES, MODEL_SUFFIXES, engine_of, format_of
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import read_text, write_text
 from effiseg.models.folder import CHECKPOINT_SUFFIXES, CONFIG_FILE
@@ -249,8 +249,10 @@ def _instead_of(weights: Path) -> str:
         return f", a checkpoint of a run; give the run: {shlex.quote(str(owner))}"
     if (weights.parent / CONFIG_FILE).is_file():
         return f" of a model folder; give the folder: {shlex.quote(str(weights.parent))}"
-    if (graph := weights.with_suffix(".xml")).is_file():
-        return f" of OpenVINO's weights; give the file beside it: {shlex.quote(str(graph))}"
+    for engine in FILE_ENGINES:
+        graph = weights.with_suffix(engine.suffix)
+        if graph.is_file() and weights in engine.parts(graph):
+            return f" of {engine.title}'s weights; give the file beside it: {shlex.quote(str(graph))}"
     command = f"effiseg convert {shlex.quote(str(weights))} --out DIR"
     return f" of weights; make a model folder of it, and give that: `{command}`"
 

@@ -19,7 +19,8 @@ from effiseg.config.export import ExportConfig
 from effiseg.engines import format_named, load_exported
 from effiseg.engines.engine import FileFormat
 from effiseg.engines.record import INPUT_LAYOUT, ExportRecord
-from effiseg.errors import ModelError
+from effiseg.errors import ModelError, UsageError
+from effiseg.export.checks import format_to_write
 from effiseg.export.exporter import export_model
 from effiseg.models.best_class import best_class
 from effiseg.models.segformer import SegFormer
@@ -53,6 +54,31 @@ def test_logits_of_one_size(file_format: ExportFormat, exported: Callable[..., P
     loaded.close()
 
 
+@pytest.mark.parametrize("opset", [18, 23])
+def test_other_sets_of_operators(opset: int, exported: Callable[..., Path], small_model: SegFormer) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = exported("onnx", image_size=SIZE, opset=opset)
+    assert [entry.version for entry in onnx.load(path).opset_import if entry.domain == ""] == [opset]
+    loaded = load_exported(path, threads=1)
+    images = images_of(SIZE, 1)
+    expected = reference(small_model, images)
+    assert np.abs(loaded(images) - expected).max() <= 1e-5 * np.ptp(expected)
+    assert loaded.record.opset == opset
+
+
+@pytest.mark.parametrize(
+    ("name", "opset", "said"),
+    [
+        ("m.onnx", 17, "--opset must be from 18 to 23, .* found 17"),
+        ("m.onnx", 24, "found 24"),
+        ("m.xml", 20, "--opset is for --format onnx; found openvino"),
+    ],
+)
+def test_a_set_of_operators_that_is_not_written(name: str, opset: int, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        format_to_write(ExportConfig(Path(name), opset=opset))
+
+
 @pytest.mark.parametrize("file_format", ["onnx", pytest.param("openvino", marks=pytest.mark.heavy)])
 def test_labels_of_any_size(file_format: ExportFormat, exported: Callable[..., Path], small_model: SegFormer) -> None:
     path = exported(file_format, dynamic=True, output="labels")
@@ -64,6 +90,9 @@ def test_labels_of_any_size(file_format: ExportFormat, exported: Callable[..., P
         assert labels.shape == expected.shape
         assert labels.dtype == np.uint8
         assert (labels == expected).mean() >= 0.9999
+    for size in ((63, 96), (96, 32)):
+        with pytest.raises(ModelError, match=rf"takes images with sides from 64 on; found {size[0]}x{size[1]}"):
+            loaded(images_of(size, 1))
     report = json.loads(path.with_name(path.name + ".json").read_text())
     assert [check["image_size"] for check in report["verification"]["sizes"]] == [[64, 64], [49, 43]]
 

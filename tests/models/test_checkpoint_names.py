@@ -5,18 +5,21 @@ The names are written down once more here, from the publishers' side, so that a 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from effiseg.errors import ModelError
 from effiseg.models.checkpoint_names import own_names, own_names_of
+from effiseg.models.classic_names import classic_name
 from effiseg.models.initial_weights import PUBLISHED_EPS, read_initial_weights
-from effiseg.models.pretrained import classic_name, save_pretrained
+from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
 
 CLASSES = 5
@@ -317,6 +320,17 @@ def test_classes_that_a_checkpoint_names(classic: dict[str, Tensor], tmp_path: P
     read = read_initial_weights(str(tmp_path / "weights.pth"))
     assert read.names == ("a", "b", "c", "d", "e")
     assert read.palette == (((1, 2, 3),) * 5 if "PALETTE" in str(meta) else None)
+
+
+def test_numbers_of_numpy_and_parsed_options_are_plain_values(
+    classic: dict[str, Tensor], model: SegFormer, tmp_path: Path
+) -> None:
+    aside = {"best": np.float32(71.5), "epoch": np.int64(3), "args": argparse.Namespace(lr=np.float64(1e-3))}
+    meta = {"CLASSES": ("a", "b", "c", "d", "e"), "PALETTE": np.full((5, 3), 7, np.uint8)}
+    torch.save({"state_dict": classic, "meta": meta, **aside}, tmp_path / "weights.pth")
+    read = read_initial_weights(str(tmp_path / "weights.pth"))
+    assert_equals(read.weights, model, encoder_only=False)
+    assert (read.names, read.palette) == (("a", "b", "c", "d", "e"), ((7, 7, 7),) * 5)
 
 
 def test_classes_of_another_number_are_none(classic: dict[str, Tensor], tmp_path: Path) -> None:

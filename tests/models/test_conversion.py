@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import effiseg
 from effiseg.commands.convert import run
 from effiseg.errors import DataError, ModelError, UsageError
 from effiseg.inference.predictor import Predictor
+from effiseg.models.classic_names import classic_name
 from effiseg.models.conversion import as_segformer
-from effiseg.models.pretrained import classic_name, from_pretrained, save_pretrained
+from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
@@ -121,3 +123,13 @@ def test_a_model_folder_is_copied_with_what_it_says(model: SegFormer, tmp_path: 
     save_pretrained(model, tmp_path / "model")
     made = effiseg.convert_model(tmp_path / "model", tmp_path / "made")
     assert made.model.metadata == from_pretrained(tmp_path / "model").metadata
+
+
+def test_a_folder_under_transformers_names_in_memory_is_read(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is the oracle")
+    theirs = transformers.SegformerForSemanticSegmentation(transformers.SegformerConfig(num_labels=3)).eval()
+    theirs.save_pretrained(tmp_path)
+    expected = from_pretrained(tmp_path)
+    save_file({f"model.{name}": value for name, value in theirs.state_dict().items()}, tmp_path / "model.safetensors")
+    found = from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.state_dict().items())

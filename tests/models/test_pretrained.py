@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from effiseg.errors import ModelError
+from effiseg.models.classic_names import classic_name
 from effiseg.models.metadata import ModelMetadata
-from effiseg.models.pretrained import classic_name, from_pretrained, save_pretrained
+from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
 
 METADATA = ModelMetadata(
@@ -128,7 +129,7 @@ def test_a_pickle_is_never_opened(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     said = refusal(folder)
     assert "found only the pickle pytorch_model.bin, which is never opened" in said
-    assert "save_pretrained" in said
+    assert f"`effiseg convert {folder} --out DIR`" in said
 
 
 def test_missing_and_broken_weights_are_refused(folder: Path) -> None:

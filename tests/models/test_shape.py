@@ -14,8 +14,9 @@ from torch import nn
 from effiseg.benchmark.complexity import complexity
 from effiseg.errors import ModelError
 from effiseg.inspection.norm_layers import norm_layers
+from effiseg.models.classic_names import classic_name
 from effiseg.models.fuse import fuse
-from effiseg.models.pretrained import classic_name, from_pretrained, save_pretrained
+from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.models.shape import SHAPES, Shape, shape_of
 

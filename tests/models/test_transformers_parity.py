@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from effiseg.models.pretrained import classic_name, from_pretrained, save_pretrained
+from effiseg.models.classic_names import classic_name
+from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.models.shape import SHAPES
 

@@ -13,13 +13,16 @@ from effiseg.run_folder import is_exported, resolve_model
 
 # What works is imported where it works: evaluating and exporting need nothing of training.
 if TYPE_CHECKING:
+    from torch import nn
+
     from effiseg.data.dataset_spec import DatasetSpec
     from effiseg.data.python_data import PythonData
     from effiseg.models.segformer import SegFormer
 
 
-Model: TypeAlias = "PathLike | SegFormer"
-"""A network, or what the commands take as MODEL: a run, a model folder, a transformers folder, a Hub id, a file."""
+Model: TypeAlias = "PathLike | nn.Module"
+"""A SegFormer, ours or transformers', or what the commands take as MODEL: a run, a model folder, a transformers folder,
+a Hub id, a file."""
 Data: TypeAlias = "PathLike | PythonData"
 """A data set's YAML file, a preset's name together with `data_root`, or a `PythonData`."""
 

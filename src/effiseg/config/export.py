@@ -24,6 +24,8 @@ class ExportConfig:
     """Take any batch, height and width (from 64 on; n and s: 128) instead of one image of one size."""
     precision: Precision = "float32"
     """Precision of the file, as far as its format can. int8: quantized after calibration on data."""
+    opset: int | None = None
+    """Version of the set of operators, of a format that has several (docs/deployment.md); null: the usual one."""
     output: Output = "logits"
     """logits at a quarter of the input's size (n and s: an eighth), or labels at its size."""
     data: str | None = None

@@ -169,6 +169,7 @@ class ExportKeywords(DataKeywords, total=False):
     image_size: ImageSize | None
     dynamic: bool
     precision: Precision
+    opset: int | None
     output: Output
     data: PathLike | None
     split: str

@@ -95,6 +95,10 @@ class FileFormat(ABC):
     """Precisions of a file."""
     half: ClassVar[Precision | None] = None
     """That of the precisions which halves the weights."""
+    opsets: ClassVar[range | None] = None
+    """Sets of ONNX's operators that it can be written in; None where it has none."""
+    usual_opset: ClassVar[int | None] = None
+    """The one of them that is written where none is asked for."""
     never_opened: ClassVar[str] = ""
     """Why such a file cannot stand for a MODEL; empty where it can."""
     pointwise: ClassVar[PointwiseForm] = "linear"
@@ -224,6 +228,11 @@ def _as_images(images: Images, record: ExportRecord, source: Path) -> Pixels:
         raise ModelError(
             f"{source}: was exported for images of {height}x{width}; found {array.shape[1]}x{array.shape[2]}; "
             "export it with --dynamic to take any size"
+        )
+    if record.input_size is None and min(array.shape[1:3]) < record.least_side:
+        raise ModelError(
+            f"{source}: takes images with sides from {record.least_side} on; found {array.shape[1]}x{array.shape[2]}: "
+            "pad them, or export it for their size with --image_size"
         )
     return np.ascontiguousarray(array)
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from effiseg.models.segformer import SegFormer
 
-_OPSET = 20
-"""Has GELU and LayerNormalization as operators; ONNX Runtime reads it since 1.17."""
 _EXTRA = "onnx"
 _NUMBER_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 _ERRORS_ONLY = 3  # ONNX Runtime's log levels: 0 verbose … 4 fatal
@@ -40,6 +38,8 @@ class _OnnxRuntime(FileEngine):
     packages = ("onnx", "onnxscript", "onnxruntime")
     precisions = ("float32", "float16", "int8")
     half = "float16"
+    opsets = range(18, 24)
+    usual_opset = 20  # has GELU and LayerNormalization as operators; ONNX Runtime reads it since 1.17
     missing: ClassVar[Mapping[Precision, str]] = {"bfloat16": "ONNX Runtime has no bfloat16 on the CPU"}
     pointwise = "conv"
     attention = "matmul"
@@ -56,7 +56,7 @@ class _OnnxRuntime(FileEngine):
         program = capture(network, record)
         with quiet():
             exported = torch.onnx.export(
-                program, (), dynamo=True, opset_version=_OPSET, input_names=[INPUT_NAME],
+                program, (), dynamo=True, opset_version=record.opset or self.usual_opset, input_names=[INPUT_NAME],
                 output_names=[record.output], verbose=False,
             )  # fmt: skip
         assert exported is not None

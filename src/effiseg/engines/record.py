@@ -43,6 +43,8 @@ class ExportRecord:
     """Smallest side of its input, where that may be any."""
     batch_size: int | None = None
     """Images of one pass; None: any number."""
+    opset: int | None = None
+    """Its set of operators, of ONNX."""
     model: str = ""
     """The network: variant, patch norm and block norm."""
     source: str = ""
@@ -100,8 +102,8 @@ class ExportRecord:
         """
         size = self.input_size or (None, None)
         if self.output == "logits":
-            quarter = tuple(None if side is None else -(-side // 4) for side in size)
-            expected, number = (self.batch_size, self.metadata.num_classes, *quarter), "float32"
+            cells = tuple(None if side is None else -(-side // self.output_stride) for side in size)
+            expected, number = (self.batch_size, self.metadata.num_classes, *cells), "float32"
         else:
             expected, number = (self.batch_size, *size), "uint8"
         found = f"{source}: the record inside must say what the network is"

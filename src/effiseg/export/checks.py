@@ -30,4 +30,12 @@ def format_to_write(config: ExportConfig) -> FileFormat:
             f"--precision {config.precision} is for --format {able}; found {found.format}, "
             f"which has {', '.join(found.precisions)}"
         )
+    if config.opset is not None and found.opsets is None:
+        able = " and ".join(known.format for known in FORMATS if known.opsets is not None)
+        raise UsageError(f"--opset is for --format {able}; found {found.format}")
+    if config.opset is not None and found.opsets is not None and config.opset not in found.opsets:
+        raise UsageError(
+            f"--opset must be from {found.opsets[0]} to {found.opsets[-1]}, which {found.format} is written in and run "
+            f"here; found {config.opset}"
+        )
     return found

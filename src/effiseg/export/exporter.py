@@ -91,7 +91,10 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
     model.eval()
     with _staged(config.out) as staged:
         require_room(staged.parent, sum(parameter.nbytes for parameter in model.parameters()), "exported weights")
-        form: dict[str, Any] = {"input_size": input_size, "output": config.output, "source": source}
+        form: dict[str, Any] = {
+            "input_size": input_size, "output": config.output, "source": source,
+            "opset": config.opset or file_format.usual_opset,
+        }  # fmt: skip
         quantization = None
         if config.precision == "int8":
             assert spec is not None

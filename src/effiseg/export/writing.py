@@ -25,6 +25,7 @@ def write_file(
     precision: Precision = "float32",
     output: Output = "logits",
     source: str = "",
+    opset: int | None = None,
 ) -> ExportRecord:
     """Write a model in the deploy form that the format's engine likes, unchecked; `exporter.export_model` checks.
 
@@ -37,6 +38,7 @@ def write_file(
         precision: one of the format's, but not int8, see `quantization.quantize`.
         output: logits at a quarter or an eighth of the input's size, or labels at its size.
         source: where the model came from, for the record.
+        opset: one of the format's sets of operators; None: its usual one.
 
     Returns:
         What the file says of itself.
@@ -45,7 +47,13 @@ def write_file(
         UsageError: a package of the format is not installed.
     """
     record = describe(
-        model, precision=precision, input_size=input_size, batch_size=batch_size, output=output, source=source
+        model,
+        precision=precision,
+        input_size=input_size,
+        batch_size=batch_size,
+        output=output,
+        source=source,
+        opset=opset,
     )
     file_format.write(file_format.deploy_form(model, output), Path(path), record)
     return record
@@ -59,6 +67,7 @@ def describe(
     batch_size: int | None = 1,
     output: Output = "logits",
     source: str = "",
+    opset: int | None = None,
 ) -> ExportRecord:
     """The record of a file of this model; the arguments are those of `write_file`."""
     return ExportRecord(
@@ -71,6 +80,7 @@ def describe(
         batch_size=None if input_size is None else batch_size,
         model=f"SegFormer {model.variant}, patch norm {model.patch_norm}, block norm {model.block_norm}",
         source=source,
+        opset=opset,
         versions=_versions(),
     )
 

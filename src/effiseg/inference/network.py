@@ -26,8 +26,8 @@ from effiseg.run_folder import resolve_model
 Predict = Callable[[Tensor], Tensor]
 """(B, 3, h, w) uint8 images → (B, K, ⌈h/stride⌉, ⌈w/stride⌉) logits of any floating dtype, or (B, h, w) uint8
 labels."""
-ModelSource = SegFormer | str | os.PathLike[str]
-"""A model, or what the commands take as MODEL."""
+ModelSource = nn.Module | str | os.PathLike[str]
+"""A SegFormer, transformers' SegformerForSemanticSegmentation, or what the commands take as MODEL."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def load_network(
     """Load a model; torch runs its deploy form (`fuse`), an exported file runs in its own engine.
 
     Args:
-        model: a SegFormer, of which a copy is made, or a MODEL.
+        model: a SegFormer, ours or transformers', of which a copy is made, or a MODEL.
         engine: what runs a model that is no file, default torch; a file's own is given by its suffix.
         device: auto, cpu or cuda; exported files run on the CPU.
         threads: threads of an exported file's engine; default: torch's number.

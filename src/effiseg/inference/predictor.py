@@ -50,8 +50,8 @@ class Predictor:
     Images are resized, padded and normalized as in evaluation, and labels come back at each image's own size.
 
     Args:
-        model: a SegFormer, or what the commands take as MODEL: run folder, model folder, transformers folder, Hub
-            id, or a file that `effiseg export` wrote.
+        model: a SegFormer, ours or transformers', or what the commands take as MODEL: run folder, model folder,
+            transformers folder, Hub id, or a file that `effiseg export` wrote.
         engine: what runs a model that is no file, default torch; a file's own is given by its suffix.
         runtime: the former name of `engine`, accepted for one release.
         device: auto (a GPU where there is one), cpu or cuda; exported files run on the CPU.

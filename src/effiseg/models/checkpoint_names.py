@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from effiseg.errors import ModelError
-from effiseg.models.pretrained import CLASSIC_BLOCK_NAMES
+from effiseg.models.classic_names import CLASSIC_BLOCK_NAMES
 
 _LAST_STAGE = 3
 

@@ -23,6 +23,8 @@ from torch import Tensor
 from effiseg.config.model import Norm
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import atomic_path, read_json, write_json
+from effiseg.models.checkpoint_names import own_names
+from effiseg.models.classic_names import classic_name
 from effiseg.models.folder import (
     CONFIG_FILE,
     NESTED_PROCESSOR_FILE,
@@ -66,43 +68,6 @@ SHAPE_FIELDS = {
 """Fields of a shape and what transformers' config calls them; where it says nothing, those of B0 hold."""
 OWN_SHAPE_FIELDS = ("stages", "output_stride")
 """Fields of a shape that it does not have; the section `effiseg` says them where they are not SegFormer's."""
-
-CLASSIC_NAMES = (
-    (
-        r"encoder\.stages\.(\d)\.patch_embedding\.norm\.",
-        r"segformer.encoder.patch_embeddings.\1.layer_norm.",
-    ),
-    (r"encoder\.stages\.(\d)\.patch_embedding\.", r"segformer.encoder.patch_embeddings.\1."),
-    (r"encoder\.stages\.(\d)\.norm\.", r"segformer.encoder.layer_norm.\1."),
-    (r"encoder\.stages\.(\d)\.blocks\.", r"segformer.encoder.block.\1."),
-)
-"""Beginnings of our parameter names and what transformers' files call them."""
-
-CLASSIC_BLOCK_NAMES = {
-    "norm1": "layer_norm_1",
-    "norm2": "layer_norm_2",
-    "attention.query": "attention.self.query",
-    "attention.key": "attention.self.key",
-    "attention.value": "attention.self.value",
-    "attention.output": "attention.output.dense",
-    "attention.reduction": "attention.self.sr",
-    "attention.reduction_norm": "attention.self.layer_norm",
-    "mlp.fc1": "mlp.dense1",
-    "mlp.dwconv": "mlp.dwconv.dwconv",
-    "mlp.fc2": "mlp.dense2",
-}
-"""Layers of a block: our names and theirs."""
-
-
-def classic_name(name: str) -> str:
-    """The name transformers' files give to the parameter or buffer that we call `name`."""
-    for pattern, beginning in CLASSIC_NAMES:
-        renamed, count = re.subn("^" + pattern, beginning, name)
-        if count:
-            name = renamed
-            break
-    block = re.fullmatch(r"(segformer\.encoder\.block\.\d+\.\d+\.)(.+)\.(weight|bias|alpha)", name)
-    return name if block is None else f"{block[1]}{CLASSIC_BLOCK_NAMES.get(block[2], block[2])}.{block[3]}"
 
 
 def save_pretrained(model: SegFormer, folder: str | Path) -> None:
@@ -159,11 +124,25 @@ def from_pretrained(folder: str | Path) -> SegFormer:
         raise ModelError(f"{config_path}: must hold a JSON object; found {type(config).__name__}")
     if not isinstance(config.get("effiseg") or {}, dict):
         raise ModelError(f"{config_path}: effiseg must be a section; found {config['effiseg']!r}")
-    weights = read_weights(path)
+    weights = _in_file_names(read_weights(path))
     model = build_model(config, weights, config_path)
     _load_strictly(model, weights, path)
     model.metadata = read_metadata(config, model.num_classes, path)
     return model.eval()
+
+
+def _in_file_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the names that files have, where they were saved under those of transformers 5 in memory.
+
+    What else they may be is left as it is, for the errors that name it.
+    """
+    if classic_name("encoder.stages.0.patch_embedding.proj.weight") in weights:
+        return weights
+    try:
+        named = own_names(weights)
+    except ModelError:
+        return weights
+    return weights if named.unused else {classic_name(name): tensor for name, tensor in named.weights.items()}
 
 
 def model_config(model: SegFormer) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -134,7 +136,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if path.suffix.lower() == ".safetensors":
         return Checkpoint({"": _read_safetensors(path)})
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_plain_values()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
             f"{path}: holds more than tensors and plain values, which would run code, and is not opened; load it where "
@@ -146,6 +149,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(content, Mapping):
         raise ModelError(f"{path}: must hold names and tensors; found {type(content).__name__}")
     return Checkpoint(dict(_networks(content)), _found(content, _NAMES_OF_CLASSES, _names), _found_palette(content))
+
+
+def _plain_values() -> list[Any]:
+    """What NumPy's numbers and arrays, and parsed options, are pickled by; none of it runs what a file says."""
+    makers = []
+    for value in (np.float64(0), np.zeros(1)):
+        maker: Any = value.__reduce__()[0]
+        # NumPy 2 writes another module than NumPy 1 did.
+        makers += [(maker, f"numpy.{core}.multiarray.{maker.__name__}") for core in ("core", "_core")]
+    kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")]
+    return [*makers, np.ndarray, np.dtype, *kinds, argparse.Namespace]
 
 
 def _networks(content: Mapping[Any, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -182,6 +196,7 @@ def _names(value: Any) -> tuple[str, ...] | None:
 
 def _found_palette(content: Mapping[Any, Any]) -> tuple[tuple[int, int, int], ...] | None:
     def colors(value: Any) -> tuple[tuple[int, ...], ...] | None:
+        value = value.tolist() if isinstance(value, np.ndarray) else value
         rows = value if isinstance(value, list | tuple) else ()
         whole = all(
             isinstance(row, list | tuple)
