@@ -15,6 +15,7 @@ from effiseg.environment import available_memory
 from effiseg.errors import ModelError, UsageError
 from effiseg.files import parse_json, read_json
 from effiseg.models.metadata import ModelMetadata
+from effiseg.models.shape import OUTPUT_STRIDES
 from effiseg.serialization import from_plain
 
 INPUT_NAME = "images"
@@ -100,6 +101,8 @@ class ExportRecord:
         Raises:
             ModelError: it does not fit.
         """
+        if self.output_stride not in OUTPUT_STRIDES:
+            raise ModelError(f"{source}: output_stride must be 4 or 8; found {self.output_stride}")
         size = self.input_size or (None, None)
         if self.output == "logits":
             cells = tuple(None if side is None else -(-side // self.output_stride) for side in size)

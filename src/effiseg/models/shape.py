@@ -16,6 +16,8 @@ PATCH_SIZES = (7, 3, 3, 3)
 STRIDES = (4, 2, 2, 2)
 TOTAL_STRIDES = (4, 8, 16, 32)
 """Pixels of the image, along one axis, that one place of a stage's map stands for."""
+OUTPUT_STRIDES = TOTAL_STRIDES[:2]
+"""Pixels that one logit may stand for."""
 Four = tuple[int, int, int, int]
 
 
@@ -67,7 +69,7 @@ class Shape:
         kinds = get_args(StageKind)
         if not isinstance(self.stages, tuple) or len(self.stages) != STAGES or not set(self.stages) <= set(kinds):
             raise ModelError(f"stages must be {STAGES} of {', '.join(kinds)}; found {_text(self.stages)}")
-        if self.output_stride not in TOTAL_STRIDES[:2]:
+        if self.output_stride not in OUTPUT_STRIDES:
             raise ModelError(f"output_stride must be 4 or 8; found {self.output_stride}")
         for number, (kind, width, heads, reduction) in enumerate(
             zip(self.stages, self.embed_dims, self.heads, self.reductions, strict=True), start=1
