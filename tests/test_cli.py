@@ -77,7 +77,7 @@ def test_unknown_option_is_one_line(command: str, capsys: pytest.CaptureFixture[
     assert error.strip().count("\n") == 0
 
 
-@pytest.mark.parametrize("how", ["folder", "elsewhere"])
+@pytest.mark.parametrize("how", ["folder", "elsewhere", "n" * 300])
 def test_a_fault_of_ours_is_one_line_that_says_where_its_traceback_lies(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,7 +87,7 @@ def test_a_fault_of_ours_is_one_line_that_says_where_its_traceback_lies(
     monkeypatch.setattr("effiseg.commands.data_check.run", run)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    out = tmp_path if how == "folder" else tmp_path / "missing"
+    out = tmp_path if how == "folder" else tmp_path / how
     assert main(["data", "check", "--out", str(out)]) == 70
     line = capsys.readouterr().err
     assert line.startswith("effiseg data check: a fault of effiseg's own (ValueError: a bug of two lines); ")

@@ -136,12 +136,13 @@ def _keep_traceback(text: str, argv: list[str]) -> str | None:
     outs += [word.removeprefix("--out=") for word in argv if word.startswith("--out=")]
     for out in outs:
         file = Path(out) / "traceback.txt"
-        if file.parent.is_dir():
-            try:
-                file.write_text(text, encoding="utf-8", errors="backslashreplace")
-            except OSError:
+        try:
+            if not file.parent.is_dir():
                 continue
-            return printable(str(file))
+            file.write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            continue
+        return printable(str(file))
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="effiseg-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"

@@ -95,6 +95,7 @@ EXPORT = (
     ("export {model} --out {here}/x.onnx --calibration_images 0", "calibration_images must be at least 1; found 0"),
     ("export {model} --out {here}/x.onnx --evaluation_images 0", "evaluation_images must be at least 1; found 0"),
     ("export {model} --out {data}/x.onnx", "cannot be written ("),
+    (f"export {{model}} --out {'n' * 300}.xml", "cannot be written (File name too long)"),
 )
 OTHERS = (
     ("benchmark", "MODELS is missing"),
@@ -136,6 +137,7 @@ CONFIGS: tuple[tuple[dict[str, Any] | str, str], ...] = (
     ({"model_type": "bert"}, "config.json: "),
     ({"hidden_sizes": [1, 2, 3]}, "config.json: "),
     ({"hidden_sizes": [10**9] * 4}, "config.json: "),
+    ({"depths": [10**6] * 4}, "config.json: depths must be 4 whole numbers from 1 to 128"),
     ({"depths": [2, 2, 2, -2]}, "config.json: "),
     ({"depths": "2222"}, "config.json: "),
     ({"id2label": {"0": "a"}}, ""),

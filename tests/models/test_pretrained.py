@@ -144,7 +144,7 @@ def test_missing_and_broken_weights_are_refused(folder: Path) -> None:
     ("fields", "said"),
     [
         ({"model_type": "bert"}, "must be segformer or effiseg_segformer; found 'bert'"),
-        ({"depths": [2, 2, 2]}, "depths must be 4 whole numbers from 1 on; found 2/2/2"),
+        ({"depths": [2, 2, 2]}, "depths must be 4 whole numbers from 1 to 128; found 2/2/2"),
         ({"patch_sizes": [3, 3, 3, 3]}, "has patch_sizes [7, 3, 3, 3]; found [3, 3, 3, 3]"),
         ({"hidden_act": "relu"}, "has hidden_act gelu; found relu"),
         ({"id2label": {"0": "road"}}, "id2label must name all 2 classes"),

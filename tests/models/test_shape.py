@@ -161,7 +161,7 @@ def test_a_shape_that_is_not_that_of_the_weights_is_refused(tmp_path: Path, chan
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [
-        ({"embed_dims": (16, 32, 64)}, "embed_dims must be 4 whole numbers from 1 on; found 16/32/64"),
+        ({"embed_dims": (16, 32, 64)}, "embed_dims must be 4 whole numbers from 1 to 16384; found 16/32/64"),
         ({"depths": (0, 1, 1, 1)}, "depths must be 4 whole numbers"),
         ({"stages": ("conv",) * 4}, "must be 1 in a stage without attention; stage 1: 1, 8"),
         ({"stages": ("conv", "pool", "conv", "conv")}, "stages must be 4 of attention, conv"),

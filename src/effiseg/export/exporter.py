@@ -21,7 +21,7 @@ from effiseg.export.checks import format_to_write
 from effiseg.export.quantization import quantize
 from effiseg.export.verification import IMAGES, Verification, check_verification, verify
 from effiseg.export.writing import write_file
-from effiseg.files import make_folder, partial_prefix, require_room, write_json, writing
+from effiseg.files import make_folder, partial_prefix, require_place, require_room, write_json, writing
 from effiseg.inference.framing import known_size
 from effiseg.models.segformer import SegFormer
 
@@ -79,6 +79,7 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
         DataError: the data set breaks a rule.
     """
     file_format = format_to_write(config)
+    require_place(config.out)
     input_size = None
     if not config.dynamic:
         fix = "give --image_size HEIGHTxWIDTH or --dynamic"

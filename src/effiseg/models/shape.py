@@ -21,12 +21,16 @@ OUTPUT_STRIDES = TOTAL_STRIDES[:2]
 Four = tuple[int, int, int, int]
 
 
-def _are_counts(values: object) -> bool:
-    """Whether it is a whole number from 1 on for each stage; what a config file says may be anything."""
+_MOST_BLOCKS, _MOST_CHANNELS = 128, 2**14
+"""Bounds of a stage: a network beyond them would be built for minutes, or overflow, before its weights are compared."""
+
+
+def _are_counts(values: object, most: int) -> bool:
+    """Whether it is a whole number from 1 to `most` for each stage; what a config file says may be anything."""
     return (
         isinstance(values, tuple)
         and len(values) == STAGES
-        and all(type(value) is int and value >= 1 for value in values)
+        and all(type(value) is int and 1 <= value <= most for value in values)
     )
 
 
@@ -62,10 +66,13 @@ class Shape:
 
     def __post_init__(self) -> None:
         for name in ("embed_dims", "depths", "heads", "reductions", "mlp_ratios"):
-            if not _are_counts(getattr(self, name)):
-                raise ModelError(f"{name} must be {STAGES} whole numbers from 1 on; found {_text(getattr(self, name))}")
-        if not _are_counts((self.decoder_width,) * STAGES):
-            raise ModelError(f"decoder_width must be a whole number from 1 on; found {self.decoder_width}")
+            most, value = _MOST_BLOCKS if name == "depths" else _MOST_CHANNELS, getattr(self, name)
+            if not _are_counts(value, most):
+                raise ModelError(f"{name} must be {STAGES} whole numbers from 1 to {most}; found {_text(value)}")
+        if not _are_counts((self.decoder_width,) * STAGES, _MOST_CHANNELS):
+            raise ModelError(
+                f"decoder_width must be a whole number from 1 to {_MOST_CHANNELS}; found {self.decoder_width}"
+            )
         kinds = get_args(StageKind)
         if not isinstance(self.stages, tuple) or len(self.stages) != STAGES or not set(self.stages) <= set(kinds):
             raise ModelError(f"stages must be {STAGES} of {', '.join(kinds)}; found {_text(self.stages)}")
