@@ -103,7 +103,7 @@ class Shape:
     @property
     def least_dynamic_side(self) -> int:
         """Smallest side of the input of a file of any size, pixels: below it some map that attention reads has a side
-        of 1, which torch.export takes for a broadcast."""
+        of 1, which a captured graph takes for a broadcast."""
         strides = zip(TOTAL_STRIDES, self.reductions, strict=True)
         return 2 * max(stride * reduction for stride, reduction in strides)
 
