@@ -76,7 +76,7 @@ def test_raw_ids_lead_back_to_the_classes(values: list[int], labels: np.ndarray)
 
 
 @given(
-    st.lists(TEXT.filter(str.strip), min_size=1, max_size=4, unique=True), st.none() | MAPPINGS,
+    st.lists(TEXT.filter(str.strip), min_size=3, max_size=5, unique=True), st.none() | MAPPINGS,
     st.none() | st.tuples(st.integers(32, 999), st.integers(32, 999)),
     st.tuples(*[st.floats(0, 1)] * 3), st.tuples(*[st.floats(0.01, 2)] * 3),
 )  # fmt: skip
