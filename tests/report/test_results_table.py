@@ -107,6 +107,7 @@ def test_the_protocol_stands_beside_the_numbers() -> None:
     [
         ({"complete": False}, "Unfinished: more runs are to come."),
         ({"teacher_epochs": 30}, "10 epochs (teacher 30)"),
+        ({"steps": 250}, "(keep_ratio), 250 steps of batch 4, augmentation"),
         ({"ema_decay": 0.99}, "last weights (moving average)"),
         ({"latency_size": "64x64"}, "FPS at 64x64, batch 1, PyTorch eager, unfused, A CPU, 2 threads"),
         ({"latency_size": "64x64", "device": "cuda"}, "unfused, A GPU"),

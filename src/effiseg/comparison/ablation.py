@@ -235,6 +235,7 @@ def summarize(
             "budget": config.budget,
             **({} if times is None else {"budget_seconds": times.budget_seconds, "budget_load": times.load_average}),
             "epochs": reference.epochs,
+            "steps": config.steps,
             "teacher_epochs": config.teacher_epochs or reference.epochs,
             "batch_size": reference.batch_size,
             "image_size": reference.image_size,

@@ -157,9 +157,11 @@ def _training_words(result: AblationResult) -> list[str]:
     steps = sorted({run.steps for row in result.rows if not is_teacher(row.name) for run in row.runs if run.steps})
     teacher = s.get("teacher_epochs", s["epochs"])
     start = "scratch" if s.get("init") is None else f"the weights {s['init']}"
-    words = f"Trained from {start} at {s['image_size']} ({s.get('resize')}), {s['epochs']} epochs"
+    length = f"{s['epochs']} epochs" if s.get("steps") is None else f"{s['steps']} steps"
+    words = f"Trained from {start} at {s['image_size']} ({s.get('resize')}), {length}"
     words += f" (teacher {teacher})" if teacher != s["epochs"] else ""
-    words += f" of batch {s['batch_size']}" + (f" ({steps[0]} steps)" if len(steps) == 1 else "")
+    words += f" of batch {s['batch_size']}"
+    words += f" ({steps[0]} steps)" if len(steps) == 1 and s.get("steps") is None else ""
     words += f", augmentation {s.get('augment')}, {s.get('precision')} on {s.get('device')};"
     words += f" last weights{'' if s.get('ema_decay') is None else ' (moving average)'};"
     words += f" seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
