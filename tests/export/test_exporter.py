@@ -79,6 +79,22 @@ def test_a_set_of_operators_that_is_not_written(name: str, opset: int, said: str
         format_to_write(ExportConfig(Path(name), opset=opset))
 
 
+@pytest.mark.parametrize(("file_format", "dynamic"), [("onnx", True), ("openvino", False)])
+def test_logits_at_an_eighth(file_format: ExportFormat, dynamic: bool, tmp_path: Path) -> None:
+    pytest.importorskip("openvino" if file_format == "openvino" else "onnxruntime")
+    model = SegFormer("n", 4).eval()
+    size = {} if dynamic else {"image_size": SIZE}
+    path = tmp_path / f"n{format_named(file_format).suffix}"
+    export_model(model, ExportConfig(path, file_format, dynamic=dynamic, **size), "runs/n")  # type: ignore[arg-type]
+    loaded = load_exported(path, threads=1)
+    assert (loaded.record.output_stride, loaded.record.least_side) == (8, 128)
+    images = images_of((136, 170) if dynamic else SIZE, 2)
+    logits, expected = loaded(images), reference(model, images)
+    assert logits.shape == expected.shape == (2, 4, *((17, 22) if dynamic else (8, 12)))
+    assert np.abs(logits - expected).max() <= 1e-5 * np.ptp(expected)
+    loaded.close()
+
+
 @pytest.mark.parametrize("file_format", ["onnx", pytest.param("openvino", marks=pytest.mark.heavy)])
 def test_labels_of_any_size(file_format: ExportFormat, exported: Callable[..., Path], small_model: SegFormer) -> None:
     path = exported(file_format, dynamic=True, output="labels")
