@@ -87,7 +87,7 @@ def test_logits_at_an_eighth(file_format: ExportFormat, dynamic: bool, tmp_path:
     path = tmp_path / f"n{format_named(file_format).suffix}"
     export_model(model, ExportConfig(path, file_format, dynamic=dynamic, **size), "runs/n")  # type: ignore[arg-type]
     loaded = load_exported(path, threads=1)
-    assert (loaded.record.output_stride, loaded.record.least_side) == (8, 128)
+    assert (loaded.record.output_stride, loaded.record.least_side) == (8, 64)
     images = images_of((136, 170) if dynamic else SIZE, 2)
     logits, expected = loaded(images), reference(model, images)
     assert logits.shape == expected.shape == (2, 4, *((17, 22) if dynamic else (8, 12)))

@@ -21,7 +21,7 @@ class ExportConfig:
     image_size: tuple[int, int] | None = None
     """Size of the input; null: the model's own, unless `dynamic`."""
     dynamic: bool = False
-    """Take any batch, height and width (from 64 on; n and s: 128) instead of one image of one size."""
+    """Take any batch, height and width (from 64 on) instead of one image of one size."""
     precision: Precision = "float32"
     """Precision of the file, as far as its format can. int8: quantized after calibration on data."""
     opset: int | None = None

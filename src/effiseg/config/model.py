@@ -24,7 +24,7 @@ class ModelConfig:
     """The network: its size and its normalizations."""
 
     variant: Variant = "b0"
-    """Size of the network: n and s (2.2 and 3.3 M parameters, answers at an eighth of the input's size), or SegFormer's
+    """Size of the network: n and s (2.6 and 3.3 M parameters, answers at an eighth of the input's size), or SegFormer's
     b0 (3.7 M) to b5 (85 M)."""
     patch_norm: Norm = "layer_norm"
     """Normalization after the four overlap patch embeddings."""

@@ -33,7 +33,7 @@ def write_file(
         model: on any device.
         path: the file, with the format's suffix; overwritten.
         file_format: one of `effiseg.engines.FORMATS`.
-        input_size: (height, width); None: any from 64 on (n and s: 128), and any batch.
+        input_size: (height, width); None: any from the shape's `least_dynamic_side` on, and any batch.
         batch_size: images of one pass.
         precision: one of the format's, but not int8, see `quantization.quantize`.
         output: logits at a quarter or an eighth of the input's size, or labels at its size.

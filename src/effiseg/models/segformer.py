@@ -26,7 +26,7 @@ class SegFormer(nn.Module):
     α = 0.5.
 
     Args:
-        variant: "n" (2.2 M parameters) to "b5" (85 M), see `shape.SHAPES`, or a shape without a name.
+        variant: "n" (2.6 M parameters) to "b5" (85 M), see `shape.SHAPES`, or a shape without a name.
         num_classes: K.
         patch_norm: norm after the overlap patch embeddings: "layer_norm", "dyt", "dyl" or "derf".
         block_norm: all other norms of the encoder. The decode head and stages of convolutions keep their BatchNorms.

@@ -113,20 +113,10 @@ class Shape:
         return range(TOTAL_STRIDES.index(self.output_stride), STAGES)
 
 
-_CONV_FIRST: tuple[StageKind, StageKind, StageKind, StageKind] = ("conv", "attention", "attention", "attention")
+_CONV_BUT_LAST: tuple[StageKind, StageKind, StageKind, StageKind] = ("conv", "conv", "conv", "attention")
 SHAPES: Mapping[Variant, Shape] = {
-    "n": Shape(
-        (16, 48, 96, 192),
-        (2, 2, 2, 2),
-        (1, 1, 3, 6),
-        (1, 8, 4, 1),
-        stages=_CONV_FIRST,
-        decoder_width=128,
-        output_stride=8,
-    ),
-    "s": Shape(
-        (32, 64, 128, 256), (2, 2, 2, 2), (1, 2, 4, 8), (1, 8, 2, 1), (2, 4, 4, 4), _CONV_FIRST, 192, output_stride=8
-    ),
+    "n": Shape((24, 64, 128, 256), (1, 2, 3, 2), (1, 1, 1, 8), (1, 1, 1, 1), (2, 3, 4, 4), _CONV_BUT_LAST, 128, 8),
+    "s": Shape((32, 64, 160, 256), (2, 3, 4, 2), (1, 1, 1, 8), (1, 1, 1, 1), (2, 4, 4, 4), _CONV_BUT_LAST, 192, 8),
     "b0": Shape((32, 64, 160, 256), (2, 2, 2, 2)),
     "b1": Shape((64, 128, 320, 512), (2, 2, 2, 2)),
     "b2": Shape((64, 128, 320, 512), (3, 4, 6, 3), decoder_width=768),
