@@ -100,7 +100,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         if refusal is None:
             raise
         reason = refusal.strerror or str(refusal)
-        elsewhere = refusal.filename not in (None, os.fspath(path)) and ".partial" not in str(refusal.filename)
+        place = path if refusal.filename is None else refusal.filename
+        elsewhere = Path(os.fsdecode(place)).absolute() != Path(path).absolute() and ".partial" not in str(place)
         raise ResourceError(
             f"{path}: cannot be written ({reason}{f': {refusal.filename}' if elsewhere else ''}); "
             f"{_REMEDIES.get(refusal.errno or 0, 'write to another folder')}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from effiseg.config.model import Variant
 from effiseg.config.parsing import make_settings
 from effiseg.config.training import TrainConfig
 from effiseg.environment import describe_environment
@@ -24,9 +25,10 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("starter")
 
 
-def test_the_first_steps_of_b0_are_those_written_down(script: Any) -> None:
+@pytest.mark.parametrize("size", ["n", "b0"])
+def test_the_first_steps_are_those_written_down(script: Any, size: Variant) -> None:
     """Bit for bit where torch and processor are the stated ones and one thread adds; nearly elsewhere."""
-    told = starter_provenance("b0")
+    told = starter_provenance(size)
     config = make_settings(TrainConfig, ("provenance", {**told["settings"], "workers": 0}))
     torch.set_num_threads(1)
     found = script.first_losses(config, len(told["first_losses"]))

@@ -265,8 +265,8 @@ def test_what_a_run_leaves(teacher_run: Path) -> None:
     names = {name for name in everything if not name.startswith(("report/", "samples/"))}
     assert {
         "config.yaml", "environment.json", "class_statistics.json", "metrics.csv", "checkpoints/last.ckpt",
-        "checkpoints/best.ckpt", "model/config.json", "model/model.safetensors", "model/README.md", "results.json",
-        "validation.json", ".lock",
+        "checkpoints/best.ckpt", "model/config.json", "model/preprocessor_config.json", "model/model.safetensors",
+        "model/README.md", "results.json", "validation.json", ".lock",
     } == names  # fmt: skip
     results = json.loads((teacher_run / "results.json").read_text())
     assert (results["epochs"], results["steps"]) == (12, 36)
