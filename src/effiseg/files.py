@@ -99,11 +99,10 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         refusal = _refusal(error, Path(path).parent)
         if refusal is None:
             raise
-        reason = refusal.strerror or str(refusal)
-        place = path if refusal.filename is None else refusal.filename
-        elsewhere = Path(os.fsdecode(place)).absolute() != Path(path).absolute() and ".partial" not in str(place)
+        place = os.fsdecode(refusal.filename or path)
+        elsewhere = Path(place).absolute() != Path(path).absolute() and ".partial" not in place
         raise ResourceError(
-            f"{path}: cannot be written ({reason}{f': {refusal.filename}' if elsewhere else ''}); "
+            f"{path}: cannot be written ({refusal.strerror or refusal}{f': {place}' if elsewhere else ''}); "
             f"{_REMEDIES.get(refusal.errno or 0, 'write to another folder')}"
         ) from error
 

@@ -15,10 +15,11 @@ def expected(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return wide.argmax(1).to(torch.uint8)
 
 
+@pytest.mark.parametrize("classes_last", [True, False])
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
-def test_interpolation_then_argmax(kind: torch.dtype) -> None:
+def test_interpolation_then_argmax(kind: torch.dtype, classes_last: bool) -> None:
     torch.manual_seed(0)
     logits = torch.randn(2, 5, 9, 13).to(kind)
-    labels = best_class(logits, (35, 51))
+    labels = best_class(logits, (35, 51), classes_last=classes_last)
     assert labels.dtype == torch.uint8
     assert torch.equal(labels, expected(logits, (35, 51)))

@@ -107,13 +107,21 @@ class FileFormat(ABC):
     """See `pointwise`."""
     head: ClassVar[PointwiseForm | None] = None
     """See `pointwise`."""
+    classes_last: ClassVar[bool] = True
+    """See `pointwise`."""
 
     def deploy_form(self, model: SegFormer, output: Output) -> nn.Module:
         """The fused network, (B, H, W, 3) uint8 in, float32, on the CPU."""
         from effiseg.models.fuse import fuse
 
         fused = fuse(
-            model, input="uint8", output=output, pointwise=self.pointwise, attention=self.attention, head=self.head
+            model,
+            input="uint8",
+            output=output,
+            pointwise=self.pointwise,
+            attention=self.attention,
+            head=self.head,
+            classes_last=self.classes_last,
         )
         return fused.cpu().float()
 

@@ -30,7 +30,7 @@ _RUNNING = "running an OpenVINO file"
 
 class _OpenVino(FileEngine):
     """It likes matrix products in the encoder, and 1x1 convolutions in the head: it enlarges channels-first maps there,
-    and would transpose each to meet a matrix product.
+    and would transpose each to meet a matrix product. For the same reason it seeks the best class over the first axis.
 
     OpenVINO computes in bfloat16 by default where the processor can; here it computes in what the file says.
     """
@@ -47,6 +47,7 @@ class _OpenVino(FileEngine):
     missing: ClassVar[Mapping[Precision, str]] = {"float16": "OpenVINO computes in float32 or bfloat16 on the CPU"}
     pointwise = "linear"
     head = "conv"
+    classes_last = False
 
     def write(self, network: nn.Module, path: Path, record: ExportRecord) -> None:
         """See `FileFormat.write`."""

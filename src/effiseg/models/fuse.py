@@ -62,6 +62,7 @@ class FusedSegFormer(nn.Module):
         input: "normalized" or "uint8", see `forward`.
         output: "logits" or "labels", see `forward`.
         pointwise: "linear" or "conv", how pointwise maps are computed.
+        classes_last: how labels are sought, see `best_class`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class FusedSegFormer(nn.Module):
         input: InputForm,
         output: Output,
         pointwise: PointwiseForm,
+        classes_last: bool,
     ) -> None:
         super().__init__()
         self.shape, self.variant, self.output_stride = source.shape, source.variant, source.output_stride
@@ -80,6 +82,7 @@ class FusedSegFormer(nn.Module):
         self.input: InputForm = input
         self.output: Output = output
         self.pointwise: PointwiseForm = pointwise
+        self.classes_last = classes_last
         self.stages = nn.ModuleList(stages)
         self.head = head
         self.register_buffer("mean", 255 * torch.tensor(self.metadata.mean, dtype=torch.float64), persistent=False)
@@ -105,7 +108,7 @@ class FusedSegFormer(nn.Module):
             x = stage(x)
             maps.append(x)
         logits: Tensor = self.head([maps[stage] for stage in self.shape.head_stages])
-        return logits if self.output == "logits" else best_class(logits, size)
+        return logits if self.output == "logits" else best_class(logits, size, classes_last=self.classes_last)
 
     def _read(self, images: Tensor) -> Tensor:
         """The images as a map of three channels, ready for the first convolution."""
@@ -129,6 +132,7 @@ def fuse(
     pointwise: PointwiseForm | None = None,
     attention: AttentionForm = "sdpa",
     head: PointwiseForm | None = None,
+    classes_last: bool = True,
 ) -> FusedSegFormer:
     """The deploy form of a model: the same logits up to rounding, from less work.
 
@@ -143,6 +147,7 @@ def fuse(
             depends on what runs them, see `effiseg/engines`. Default: `torch_form` of the model's device.
         attention: "sdpa" uses torch's fused attention; "matmul" writes it as two products and a softmax.
         head: the same choice as `pointwise`, for the decode head alone; default: as `pointwise`.
+        classes_last: how labels are sought, see `best_class`.
 
     Returns:
         A module in evaluation mode on the model's device and of its dtype.
@@ -179,7 +184,7 @@ def fuse(
         affines.append(affine)
     read = [affines[stage] for stage in model.shape.head_stages]
     fused_head = folding.head(model.decode_head, read, head or pointwise)
-    fused_model = FusedSegFormer(stages, fused_head, model, input, output, pointwise).eval()
+    fused_model = FusedSegFormer(stages, fused_head, model, input, output, pointwise, classes_last).eval()
     return fused_model.to(weight.device, weight.dtype)
 
 
