@@ -122,6 +122,7 @@ def test_the_systems_refusal_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys
 def test_a_second_interrupt_prints_no_traceback() -> None:
     code = (
         "import atexit, os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background may ignore it\n"
         "import effiseg.commands.data_check as command\n"
         "from effiseg.cli import main\n"
         "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"

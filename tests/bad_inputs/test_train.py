@@ -109,7 +109,7 @@ TRAIN = (
     ("--distillation.kl_weight -1", "distillation.kl_weight must be at least 0; found -1.0"),
     ("--distillation.feature_stage_weights 1,1,1", "distillation.feature_stage_weights needs four numbers"),
     ("--init nowhere", "nowhere: no such folder; MODEL must be a run folder"),
-    ("--init starter --model.variant b5", "--init starter: there are starting weights for b0, b1; found"),
+    ("--init starter --model.variant b5", "--init starter: there are starting weights for n, b0, b1; found"),
     ("--init_digest abc", "init_digest is the fingerprint of init's weights; give --init too"),
     ("--init {model} --init_digest abc --image_size 32x64", "the weights have changed since they were written down"),
     ("--taper.norms all", "taper.norms all turns LayerNorms into model.patch_norm: set it to dyt or dyl"),

@@ -97,6 +97,7 @@ def _runs(process: int) -> bool:
 CUT_OFF = """
 import multiprocessing.process, signal
 from effiseg.data.parallel import map_in_processes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that it is ignored
 start = multiprocessing.process.BaseProcess.start
 def cut_off(process):
     start(process)
