@@ -7,7 +7,6 @@ import json
 import math
 import shutil
 import statistics
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,14 +165,6 @@ def test_the_mean_leaves_out_what_is_absent() -> None:
 
 
 # One real miniature: baseline, tanh_linear and kd, two seeds, a given teacher
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from effiseg.comparison import ablation, step_times
 from effiseg.comparison.ablation import ablate
@@ -51,14 +50,6 @@ class Clock:
         slow = self.turns.count(row) % 3 == 1
         self.turns.append(row)
         self.now += 10 * seconds if slow else seconds
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
