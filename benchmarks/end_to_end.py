@@ -57,8 +57,6 @@ TASKS = ("predict", "evaluate")
 TARGET = 4.5
 """Images a second of both commands over the plain loop's, at both sizes."""
 WARM_UP = 4
-WORKERS = 2
-"""Loader processes, as `effiseg evaluate` has them by default."""
 LEAST_EQUAL_LABELS = 0.999
 """Share of pixels on which both sides must agree where nothing is resized: of two equal logits either may win."""
 
@@ -262,7 +260,7 @@ def effiseg_evaluate(setting: Setting) -> Callable[[int], float]:
     spec = load_dataset_spec(setting.data, setting.data_root)
 
     def run(count: int) -> float:
-        result = evaluate(network, framing, spec, setting.split, boundary=True, most_images=count, workers=WORKERS)
+        result = evaluate(network, framing, spec, setting.split, boundary=True, most_images=count, workers=None)
         return result.miou or 0.0
 
     return run

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "effiseg"
 # A name may import itself and whatever stands in an earlier layer; names of one layer never import each other.
 LAYERS = [
     {"errors", "version"},
-    {"nested", "plain_yaml", "environment", "allocator", "serialization", "measures", "progress"},
+    {"nested", "plain_yaml", "environment", "allocator", "serialization", "measures", "progress", "lookahead"},
     {"files", "results"},
     {"config"},
     {"scenes"},

@@ -96,12 +96,10 @@ def evaluate_as(
     if model is None:
         assert config.predictions is not None
         model = PredictionFolder(config.predictions)
-    predicted = isinstance(model, PredictionFolder)
-    workers = config.workers if config.workers is not None else 0 if predicted else 2
     source = model if isinstance(model, PredictionFolder) else load_network(model, device=config.device)
     return score(
         source, framing, spec, config.split, protocol=config.protocol, boundary=config.protocol == "full",
-        workers=workers, progress=progress,
+        workers=config.workers, progress=progress,
     )  # fmt: skip
 
 

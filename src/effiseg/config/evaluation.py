@@ -27,7 +27,8 @@ class EvaluationConfig(FramingConfig):
     protocol: Protocol = "full"
     """full: labels at their original size. quarter: labels reduced to a quarter of the network's input."""
     workers: int | None = None
-    """Loader processes, 0 for none; null: 2. With predictions threads; null: one a core."""
+    """Loader processes; 0: threads of this process. null: 0 for files on the CPU, else 2. With predictions threads;
+    null: one a core."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

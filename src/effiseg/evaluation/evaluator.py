@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from effiseg.inference.framed_network import Frame, FramedNetwork
 from effiseg.inference.framing import Framing
 from effiseg.inference.label_map import label_map
 from effiseg.inference.network import Network
+from effiseg.lookahead import submitted_ahead, threads_ahead
 from effiseg.metrics.boundary import boundary_counts
 from effiseg.metrics.confusion_matrix import ConfusionMatrix
 from effiseg.models.metadata import ModelMetadata, plain_name
@@ -41,6 +41,7 @@ from effiseg.results import EvaluationResult
 QUARTER = 4
 """Pixels of the input, along one axis, that one label of the protocol quarter stands for."""
 _CONTOUR_THREADS = 4  # beside the network, which needs the cores too
+_READING_THREADS = 2
 
 
 def evaluate(
@@ -52,7 +53,7 @@ def evaluate(
     protocol: Protocol = "full",
     boundary: bool = False,
     most_images: int | None = None,
-    workers: int = 0,
+    workers: int | None = 0,
     cache: SampleCache | None = None,
     progress: Callable[[int, int], None] | None = None,
     across_processes: bool = False,
@@ -72,7 +73,9 @@ def evaluate(
             paper's published code; coarser logits are brought there as those of "full".
         boundary: also take boundary IoU, where `protocol` is "full" and there is one process.
         most_images: take only so many, spread evenly over the split; None: all.
-        workers: loader processes, 0 decodes in this one; of a folder threads, 0 takes one a core.
+        workers: loader processes; with 0, threads of this one read files, and it reads itself what is no file or lies
+            in the cache. None: 0 for files where the network is on the CPU, else 2. Of a folder threads, 0 and None
+            take one a core.
         cache: where decoded pairs are kept, for evaluation at this input size; not in mode slide.
         progress: called with (images done, images in all) of this process.
         across_processes: every process of `torch.distributed` takes its part of the split and gets the whole
@@ -102,6 +105,7 @@ def evaluate(
         threads = workers or available_cores()
     else:
         framed = FramedNetwork(source, framing)
+        workers = _default_workers(samples, source.device) if workers is None else workers
         comparisons = compare(framed, samples, spec, protocol=protocol, workers=workers, cache=cache)
         described = {"model": source.source, "form": source.form, **framed.framing.described()}
         device = source.device
@@ -109,7 +113,7 @@ def evaluate(
     matrix = ConfusionMatrix(spec.num_classes, spec.ignore_index, device)
     scores: dict[str, ImageScore] = {}
     near_contours = np.zeros((3, spec.num_classes), np.int64)
-    with torch.inference_mode(), answered(workers):
+    with torch.inference_mode(), answered(workers or 0):
         for found, near in _finished(comparisons, spec, boundary, threads):
             scores[found.id] = score_image(matrix.update(found.prediction, found.target))
             near_contours += near
@@ -153,7 +157,7 @@ def compare(
     assert framing.resize is not None
     window = None if framing.windows is None else framing.windows.size
     dataset = EvaluationDataset(samples, spec, framing.image_size, framing.resize, cache, window)
-    return _compared_batches(framed, _loader(dataset, framing.images_per_pass, workers), protocol)
+    return _compared_batches(framed, _batches(dataset, framing.images_per_pass, workers), protocol)
 
 
 def _compared_batches(
@@ -194,14 +198,9 @@ def _finished(
     if threads == 0:
         yield from map(finish, comparisons)
         return
-    waiting: deque[Future[tuple[Compared, npt.NDArray[np.int64] | int]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for comparison in comparisons:
-            waiting.append(pool.submit(finish, comparison))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    with threads_ahead(threads) as pool:
+        for _, finished in submitted_ahead(pool, finish, comparisons, 2 * threads):
+            yield finished.result()
 
 
 def check_classes(model: SegFormer | Network, spec: DatasetSpec, source: str = "the model") -> None:
@@ -229,7 +228,10 @@ def check_classes(model: SegFormer | Network, spec: DatasetSpec, source: str = "
             )
 
 
-def _loader(dataset: EvaluationDataset, batch_size: int, workers: int) -> DataLoader[list[EvaluationSample]]:
+def _batches(dataset: EvaluationDataset, batch_size: int, workers: int) -> Iterable[list[EvaluationSample]]:
+    """The samples in their order, a pass's at a time."""
+    if workers == 0 and dataset.cache is None and _are_files(dataset.samples):
+        return _read_in_threads(dataset, batch_size)
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=batch_size,
@@ -239,6 +241,23 @@ def _loader(dataset: EvaluationDataset, batch_size: int, workers: int) -> DataLo
         generator=torch.Generator(),  # a loader draws its workers' seed: not from the training's random state
     )
     return loader
+
+
+def _read_in_threads(dataset: EvaluationDataset, batch_size: int) -> Iterator[list[EvaluationSample]]:
+    with threads_ahead(_READING_THREADS) as pool:
+        samples = submitted_ahead(pool, dataset.__getitem__, range(len(dataset)), _READING_THREADS + batch_size)
+        while batch := [sample.result() for _, sample in islice(samples, batch_size)]:
+            yield batch
+
+
+def _default_workers(samples: Sequence[Sample], device: torch.device | str) -> int:
+    """Threads share the processor with a network on it for less than processes do, which take their time to start."""
+    return 0 if torch.device(device).type == "cpu" and _are_files(samples) else 2
+
+
+def _are_files(samples: Sequence[Sample]) -> bool:
+    """Whether threads can read them; a user's own data set may not bear it, and drawing holds Python's lock."""
+    return all(sample.files for sample in samples)
 
 
 def _nearest(label: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import TypeVar
 
 from effiseg.errors import DataError
 from effiseg.inference.predictor import Predictor, Prepared
 from effiseg.inference.segmentation import Segmentation
+from effiseg.lookahead import submitted_ahead, threads_ahead
 
 Item = TypeVar("Item")
 
@@ -43,7 +43,7 @@ def run_pipeline(
         Whatever `write` raises.
     """
     images = predictor.images_per_pass
-    with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(threads) as writers:
+    with threads_ahead(threads) as readers, threads_ahead(threads) as writers:
         writing: deque[Future[None]] = deque()
 
         def label(part: list[tuple[Item, Prepared]]) -> None:
@@ -54,35 +54,20 @@ def run_pipeline(
                     writing.popleft().result()
                 done()
 
-        try:
-            part: list[tuple[Item, Prepared]] = []
-            for item, reading in _submitted_ahead(readers, read, items, threads + images):
-                try:
-                    prepared = reading.result()
-                except DataError as error:
-                    failed(item, error)
-                    done()
-                    continue
-                if prepared is None:
-                    break
-                part.append((item, prepared))
-                if len(part) == images:
-                    label(part)
-                    part = []
-            label(part)
-            while writing:
-                writing.popleft().result()
-        finally:
-            readers.shutdown(wait=False, cancel_futures=True)
-            writers.shutdown(wait=False, cancel_futures=True)
-
-
-def _submitted_ahead(
-    pool: ThreadPoolExecutor, read: Callable[[Item], Prepared | None], items: Iterable[Item], ahead: int
-) -> Iterator[tuple[Item, Future[Prepared | None]]]:
-    """Items in their order with their futures, of which `ahead` are under way."""
-    rest = iter(items)
-    waiting = deque((item, pool.submit(read, item)) for item in islice(rest, ahead))
-    while waiting:
-        yield waiting.popleft()
-        waiting.extend((item, pool.submit(read, item)) for item in islice(rest, 1))
+        part: list[tuple[Item, Prepared]] = []
+        for item, reading in submitted_ahead(readers, read, items, threads + images):
+            try:
+                prepared = reading.result()
+            except DataError as error:
+                failed(item, error)
+                done()
+                continue
+            if prepared is None:
+                break
+            part.append((item, prepared))
+            if len(part) == images:
+                label(part)
+                part = []
+        label(part)
+        while writing:
+            writing.popleft().result()
