@@ -5,25 +5,20 @@ The format: https://cocodataset.org/#format-data.
 
 from __future__ import annotations
 
-import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from effiseg.data.coco_names import CocoName, parse_name
+from effiseg.data.annotation_file import complaint, parse_once, read_json_annotations
 from effiseg.data.image_file import pixel_limit
 from effiseg.data.label_drawing import Region, RunLengths
+from effiseg.data.listed_names import ListedName, parse_name
 from effiseg.data.mask_errors import AnnotationError
-from effiseg.data.regular_file import open_regular
 from effiseg.data.yaml_values import is_integer
-from effiseg.errors import DataError
-from effiseg.files import json_limit, parse_json
 
 Id = int | str
 """A number that a COCO file gives to an image, category or annotation; some tools write text."""
@@ -34,7 +29,7 @@ class CocoImage(NamedTuple):
 
     id: Id
     """The file's number for it."""
-    name: CocoName
+    name: ListedName
     """Its name, with folders perhaps."""
     shape: tuple[int, int]
     """(height, width)."""
@@ -81,16 +76,11 @@ def load_annotations(file: str | Path, least_corners: int = 3) -> CocoAnnotation
     Raises:
         AnnotationError: it cannot be read, or is not of that format.
     """
-    try:
-        state = os.stat(file)  # noqa: PTH116 - for every image
-    except OSError as error:
-        raise AnnotationError(f"{file}: annotations cannot be read ({error.strerror})") from None
-    return _load(str(file), state.st_mtime_ns, state.st_size, least_corners)
+    return parse_once(_load, file, least_corners)
 
 
-@lru_cache(maxsize=8)
-def _load(file: str, _changed: int, _size: int, least_corners: int) -> CocoAnnotations:
-    content = _read(file)
+def _load(file: str, least_corners: int) -> CocoAnnotations:
+    content = read_json_annotations(file)
     parts = [content.get(key) if isinstance(content, dict) else None for key in ("images", "annotations", "categories")]
     if not all(isinstance(part, list) for part in parts):
         raise AnnotationError(f"{file}: a COCO file holds the lists images, annotations and categories; found others")
@@ -110,31 +100,16 @@ def _load(file: str, _changed: int, _size: int, least_corners: int) -> CocoAnnot
     return CocoAnnotations(file, _categories(file, parts[2] or []), images, regions)
 
 
-def _read(file: str) -> Any:
-    try:
-        with open_regular(file, "annotations") as stream:
-            data = stream.read(json_limit() + 1)
-    except DataError as error:
-        raise AnnotationError(str(error)) from None
-    except OSError as error:
-        raise AnnotationError(f"{file}: annotations cannot be read ({error.strerror})") from None
-    if len(data) > json_limit():
-        raise AnnotationError(
-            f"{file}: annotations of more than {json_limit() / 1e9:.1f} GB do not fit into memory here"
-        )
-    return parse_json(data, f"{file}: annotations", AnnotationError)
-
-
 def _image(file: str, entry: Any) -> CocoImage:
     match entry:
         case {"id": number, "file_name": str(name), "height": height, "width": width}:
             number, height, width, parsed = _id(number), _id(height), _id(width), parse_name(name)
             if number is not None and parsed is not None and is_integer(height) and is_integer(width):
                 if height * width > pixel_limit():
-                    raise _complaint(file, f"an image has at most {pixel_limit()} pixels", entry)
+                    raise complaint(file, f"an image has at most {pixel_limit()} pixels", entry)
                 if height > 0 and width > 0:
                     return CocoImage(number, parsed, (height, width))
-    raise _complaint(file, "an image has id, file_name, height and width", entry)
+    raise complaint(file, "an image has id, file_name, height and width", entry)
 
 
 def _categories(file: str, entries: list[Any]) -> dict[int, str]:
@@ -144,9 +119,9 @@ def _categories(file: str, entries: list[Any]) -> dict[int, str]:
             case {"id": number, "name": str(name)} if is_integer(number := _id(number)):
                 if categories.setdefault(number, name) != name:
                     rule = f"a category has one name; {number} is called {categories[number]!r} too"
-                    raise _complaint(file, rule, entry)
+                    raise complaint(file, rule, entry)
             case _:
-                raise _complaint(file, "a category has id, a number, and name", entry)
+                raise complaint(file, "a category has id, a number, and name", entry)
     return categories
 
 
@@ -158,7 +133,7 @@ def _region(file: str, entry: Any, images: Mapping[Id, CocoImage], least_corners
             region = None if number is None else _pixels(file, entry, segmentation, images.get(number), least_corners)
             if number is not None and is_integer(category) and region is not None:
                 return number, CocoRegion(entry.get("id"), category, region)
-    raise _complaint(file, "an annotation has image_id, category_id, segmentation (polygons or runs)", entry)
+    raise complaint(file, "an annotation has image_id, category_id, segmentation (polygons or runs)", entry)
 
 
 def _pixels(file: str, entry: Any, segmentation: Any, image: CocoImage | None, least_corners: int) -> Region | None:
@@ -168,26 +143,26 @@ def _pixels(file: str, entry: Any, segmentation: Any, image: CocoImage | None, l
             try:
                 numbers = [np.array(polygon, dtype=np.float64).reshape(-1) for polygon in polygons]
             except (ValueError, TypeError, OverflowError):
-                raise _complaint(file, "a polygon is a flat list of x and y in turns", entry) from None
+                raise complaint(file, "a polygon is a flat list of x and y in turns", entry) from None
             for polygon, flat in zip(polygons, numbers, strict=True):
                 if image is not None and _looks_like_runs(flat, image.shape):
-                    raise _complaint(
+                    raise complaint(
                         file, 'run lengths are {"counts": …, "size": [height, width]}, not a polygon', entry
                     )
                 if not isinstance(polygon, list) or len(flat) != len(polygon) or len(flat) % 2:
-                    raise _complaint(file, "a polygon is a flat list of x and y in turns", entry)
+                    raise complaint(file, "a polygon is a flat list of x and y in turns", entry)
                 if len(flat) < 2 * least_corners:
                     rule = f"a polygon has at least {least_corners} corners, {2 * least_corners} numbers"
-                    raise _complaint(file, rule, entry)
+                    raise complaint(file, rule, entry)
                 if not np.isfinite(flat).all():
-                    raise _complaint(file, "a polygon's coordinates are finite", entry)
+                    raise complaint(file, "a polygon's coordinates are finite", entry)
             return Region(tuple(flat.reshape(-1, 2).astype(np.float32) for flat in numbers))
         case {"counts": list() | str() as counts, "size": [height, width]} if is_integer(height) and is_integer(width):
             if isinstance(counts, str) or all(map(is_integer, counts)):
                 try:
                     packed = counts if isinstance(counts, str) else np.array(counts, dtype=np.int64)
                 except OverflowError:
-                    raise _complaint(file, "the runs fill the image", entry) from None
+                    raise complaint(file, "the runs fill the image", entry) from None
                 return Region(RunLengths(packed, (height, width)))
     return None
 
@@ -213,9 +188,3 @@ def _id(value: Any) -> Any:
             return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else value
         case _:
             return None
-
-
-def _complaint(file: str, rule: str, entry: Any) -> AnnotationError:
-    """The error for an entry of the file."""
-    shown = json.dumps(entry, ensure_ascii=False)
-    return AnnotationError(f"{file}: {rule}; found {shown[:100] + '…' if len(shown) > 100 else shown}")

@@ -23,6 +23,8 @@ from effiseg.data.formats import FORMAT_KEYS, parse_masks
 from effiseg.data.formats.base import MaskFormat
 from effiseg.data.formats.index import IndexMasks
 from effiseg.data.label_mapping import parse_label_mapping
+from effiseg.data.recognition import recognize
+from effiseg.data.roboflow_description import complete_roboflow
 from effiseg.data.sample import Sample
 from effiseg.data.yaml_values import Colour, colours, is_integer, optional_text
 from effiseg.errors import DataError, UsageError
@@ -47,6 +49,7 @@ _OWN_KEYS = (
 )
 # Ultralytics keys without a meaning here: nc is checked against names, the others are passed over. `download`
 # may hold a script; it is never run.
+_ANNOTATION_SUFFIXES = (".xml", ".json", ".csv", ".txt")
 _DRAWN_KEYS = {"drawn", "names", "palette", "label_mapping", "ignore_index"}
 _TOLERATED_KEYS = ("nc", "download", "channels")
 
@@ -63,7 +66,7 @@ class DatasetSpec(Classes):
     """train, val, test → folders, globs and .txt lists as written; only the splits that the file names."""
     masks_dir: tuple[str, ...] = ("labels",)
     """Path parts that replace `images_dir` of an image to give its mask: the first that exists. "*" stands for
-    the part that is replaced."""
+    the part that is replaced. Empty: masks lie beside their images."""
     images_dir: tuple[str, ...] = ("images",)
     """The path parts that `masks_dir` replaces, as "images" or "images/10k"; the first that an image's path has."""
     image_suffix: str | None = None
@@ -114,6 +117,7 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
     if is_preset and data_root is None and "drawn" not in values:
         raise DataError(f"data set {data}: a preset does not know where your copy lies; add --data_root FOLDER")
     _refuse_repeated_keys(source)
+    values = complete_roboflow(source, values, (*SPLITS, "unlabeled"))
     _check_keys(source, values)
     if "drawn" in values:
         if data_root is not None:
@@ -122,12 +126,14 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
     names = _names(source, values)
     ignore_index = _ignore_index(source, values, len(names))
     splits = _splits(source, values)
+    masks = parse_masks(source, values, names, ignore_index, tuple(splits))
+    beside = masks.lies_beside and values.get("masks_dir") is None
     return DatasetSpec(
         name=source.stem,
         source=source,
         root=_root(source, values, data_root),
         splits=splits,
-        masks_dir=_folders(source, values, "masks_dir", "labels"),
+        masks_dir=() if beside else _folders(source, values, "masks_dir", masks.folders[1]),
         names=names,
         ignore_index=ignore_index,
         label_mapping=parse_label_mapping(source, values, len(names), ignore_index),
@@ -135,8 +141,8 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
         mask_suffix=optional_text(source, values, "mask_suffix"),
         palette=_palette(source, values, len(names)),
         palette_is_written=values.get("palette") is not None,
-        images_dir=_folders(source, values, "images_dir", "images"),
-        masks=parse_masks(source, values, names, ignore_index, tuple(splits)),
+        images_dir=_folders(source, values, "images_dir", masks.folders[0]),
+        masks=masks,
         unlabeled=_entries(source, "unlabeled", values["unlabeled"]) if values.get("unlabeled") is not None else (),
     )
 
@@ -231,11 +237,13 @@ def _find_source(data: str | Path) -> tuple[Path, bool]:
         return Path(str(resources.files("effiseg.data") / "presets" / f"{data}.yaml")), True
     path = Path(data).expanduser()
     if path.is_file():
+        if path.suffix.lower() in _ANNOTATION_SUFFIXES and (hint := recognize(path.parent)) is not None:
+            raise DataError(f"data set {data}: must be a YAML file; {hint}")
         return path, False
     known = f"presets: {', '.join(presets)}"
     if path.is_dir():
         inside = sorted(entry.name for entry in path.iterdir() if entry.suffix in (".yaml", ".yml"))
-        hint = f"did you mean {path / inside[0]}?" if inside else "write one (see docs/datasets.md)"
+        hint = f"did you mean {path / inside[0]}?" if inside else recognize(path) or "write one (see docs/datasets.md)"
         raise DataError(f"data set {data}: must be a YAML file or a preset, found a folder; {hint} ({known})")
     close = difflib.get_close_matches(str(data), presets, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""

@@ -57,7 +57,7 @@ class FileSample(Sample):
     @property
     def files(self) -> tuple[Path, ...]:
         """The image too: polygons are drawn at its size."""
-        return self.image, self.mask
+        return self.image, self.mask, *self.masks.files_beside(self.mask)
 
     @property
     def key(self) -> str:

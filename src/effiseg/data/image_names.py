@@ -50,7 +50,12 @@ def images_of(
                 f"{spec.source}: {split} must lead to images; found neither a folder nor a match for "
                 f"{target} (correct {split}, path or --data_root)"
             )
-    images = [pair for pair in found if _strip_suffix(os.path.basename(pair[0]), spec.image_suffix) is not None]
+    images = [
+        pair
+        for pair in found
+        if _strip_suffix(os.path.basename(pair[0]), spec.image_suffix) is not None
+        and not pair[0].endswith(spec.masks.mask_endings)
+    ]
     if not images:
         wanted = f"names ending in {spec.image_suffix}" if spec.image_suffix else "files " + ", ".join(IMAGE_EXTENSIONS)
         raise DataError(f"{target}: {split} must hold images ({wanted}); found none among {len(found)} image files")

@@ -2,7 +2,7 @@
 
 Paths are strings and folders are listed once here, so that 100 000 pairs take seconds.
 """
-# ruff: noqa: PTH112, PTH118, PTH120, PTH122, PTH208
+# ruff: noqa: PTH112, PTH118, PTH119, PTH120, PTH122, PTH208
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.faults import ListingNotes
 from effiseg.data.names import is_hidden
+from effiseg.data.recognition import recognize
 from effiseg.errors import DataError
 
 
@@ -32,9 +33,7 @@ class MaskNames:
         if image_folder in self.notes.walked:
             self.notes.mask_folders[folder] = image_folder
         names = self.names_in(folder)
-        suffix = self.spec.mask_suffix or ""
-        extensions = self.spec.masks.extensions
-        candidates = [stem + suffix] if "." in suffix else [stem + suffix + extension for extension in extensions]
+        candidates = self.spec.masks.mask_names(os.path.basename(image), stem, self.spec.mask_suffix or "")
         for candidate in candidates:
             if candidate in names:
                 return os.path.join(folder, candidate)
@@ -58,6 +57,8 @@ class MaskNames:
 
     def _hint(self, folder: str, stem: str) -> str:
         names = self.names_in(folder)
+        if self.spec.masks.holds_indices and (known := recognize(self.spec.root)) is not None:
+            return known
         if not names:
             return f"folder {folder} is missing or empty (masks_dir is {' or '.join(self.spec.masks_dir)!r})"
         if self.spec.masks.where_missing is not None:
@@ -72,6 +73,8 @@ class MaskNames:
         return f"the folder holds {len(names)} other files, as {min(names)}: add the mask or remove the image"
 
     def _folder_of(self, image_folder: str) -> str:
+        if not self.spec.masks_dir:
+            return image_folder
         parts = Path(image_folder).parts
         for images_dir in self.spec.images_dir:
             replaced = Path(images_dir).parts

@@ -53,6 +53,14 @@ _MESSAGES: dict[Kind, tuple[str, str]] = {
         "coordinates should be pixels; those of {} lie between 0 and 1",
         "multiply them by the image's width and height",
     ),
+    "box_annotation": (
+        "a box should cover its object exactly; {} are drawn as rectangles",
+        "where they were only set around objects, draw polygons or remove them",
+    ),
+    "flat_annotation": (
+        "an annotation should have an area; {} are points, lines or the like, and are passed over",
+        "draw polygons, or remove them",
+    ),
     "orphan_annotation": (
         "an annotation should belong to a listed image; {} name an image_id that no image has",
         "add the images, or remove the annotations",

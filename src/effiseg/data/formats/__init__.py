@@ -8,12 +8,29 @@ from typing import Any, get_args
 from effiseg.data.formats.base import MaskFormat, MaskKeys, parse_choice
 from effiseg.data.formats.coco import CocoMasks
 from effiseg.data.formats.color import ColorMasks
+from effiseg.data.formats.cvat import CvatMasks
+from effiseg.data.formats.datumaro import DatumaroMasks
 from effiseg.data.formats.index import IndexMasks
+from effiseg.data.formats.label_studio import LabelStudioMasks
+from effiseg.data.formats.labelme import LabelmeMasks
+from effiseg.data.formats.roboflow import RoboflowMasks
+from effiseg.data.formats.supervisely import SuperviselyMasks
 from effiseg.data.formats.yolo import YoloMasks
 from effiseg.data.orientation import MaskOrientation
 from effiseg.errors import DataError
 
-FORMATS: tuple[type[MaskFormat], ...] = (IndexMasks, ColorMasks, CocoMasks, YoloMasks)
+FORMATS: tuple[type[MaskFormat], ...] = (
+    IndexMasks,
+    ColorMasks,
+    CocoMasks,
+    YoloMasks,
+    CvatMasks,
+    LabelStudioMasks,
+    LabelmeMasks,
+    SuperviselyMasks,
+    RoboflowMasks,
+    DatumaroMasks,
+)
 """Every format; the first is the default."""
 FORMAT_KEYS = ("mask_format", "mask_orientation", *dict.fromkeys(key for known in FORMATS for key in known.keys))
 """The keys of a data set's YAML file that say what its masks are."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from effiseg.data.classes import IGNORE_LABEL, Classes
+from effiseg.data.folder_contents import FolderContents, Recognized
 from effiseg.data.image_file import ImageHeader
 from effiseg.data.oddities import Oddity
 from effiseg.data.orientation import MaskOrientation, fit_labels
@@ -80,6 +81,12 @@ class MaskFormat(ABC):
     """Advice to who gives a key of another format."""
     extensions: ClassVar[tuple[str, ...]] = _MASK_EXTENSIONS
     """Ends of mask names, where mask_suffix says nothing else."""
+    lies_beside: ClassVar[bool] = False
+    """Whether a mask lies in its image's own folder, where masks_dir says nothing else."""
+    folders: ClassVar[tuple[str, str]] = ("images", "labels")
+    """Defaults of images_dir and masks_dir."""
+    mask_endings: ClassVar[tuple[str, ...]] = ()
+    """Ends of the names of masks that lie beside images and would be taken for some."""
     holds_indices: ClassVar[bool] = False
     """Whether a mask is a file of one integer a pixel, which label_mapping or nothing else makes a class."""
     where_missing: ClassVar[str | None] = None
@@ -96,6 +103,12 @@ class MaskFormat(ABC):
         Raises:
             DataError: a key breaks a rule.
         """
+
+    @classmethod
+    def recognize(cls, contents: FolderContents) -> Recognized | None:
+        """The description of a folder of this format; None where it is of another, or this one leaves no marks."""
+        del contents
+        return None
 
     @abstractmethod
     def read_stored(self, sample: MaskedImage, classes: Classes) -> Labels | None:
@@ -132,6 +145,22 @@ class MaskFormat(ABC):
             DataError: as `read`.
         """
         return None
+
+    def mask_names(self, image: str, stem: str, suffix: str) -> list[str]:
+        """Names that the mask of an image may have, the likeliest first.
+
+        Args:
+            image: the image's name.
+            stem: the part of it that a mask shares.
+            suffix: mask_suffix, or nothing.
+        """
+        del image
+        return [stem + suffix] if "." in suffix else [stem + suffix + extension for extension in self.extensions]
+
+    def files_beside(self, mask: Path) -> tuple[Path, ...]:
+        """Files besides the mask that decide what its labels are."""
+        del mask
+        return ()
 
     @property
     def indices_are_stated(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from effiseg.data.classes import Classes
+from effiseg.data.folder_contents import FolderContents, Recognized
 from effiseg.data.formats.base import MaskedImage, MaskFormat, MaskKeys
 from effiseg.data.mask_errors import MaskColorError
 from effiseg.data.reading import Labels, read_colors
@@ -58,6 +60,22 @@ class ColorMasks(MaskFormat):
                 )
             seen.add(color)
         return cls(ignored=ignored, ignores_others=others, orientation=keys.orientation)
+
+    @classmethod
+    def recognize(cls, contents: FolderContents) -> Recognized | None:
+        """CVAT's "Segmentation mask 1.1": colors that a table names."""
+        for file in contents.named("labelmap.txt"):
+            lines = [line for line in contents.head(file).splitlines() if line.strip() and not line.startswith("#")]
+            rows = [re.match(r"([^:]+):(\d+),(\d+),(\d+):", line) for line in lines]
+            found = {row[1]: [int(row[place]) for place in (2, 3, 4)] for row in rows if row}
+            if len(found) < 2 or len(found) < len(lines):
+                continue
+            lists = [str(each) for each in contents.named(".txt") if each.parent.name == "Segmentation"]
+            folders = {"images_dir": "JPEGImages", "masks_dir": "SegmentationClass"}
+            keys = {"mask_format": cls.name, "train": lists[0] if lists else folders["images_dir"], **folders}
+            named = {"names": list(found), "palette": list(found.values())}
+            return Recognized("CVAT's Segmentation mask 1.1 (labelmap.txt)", {**keys, **named})
+        return None
 
     def read_stored(self, sample: MaskedImage, classes: Classes) -> Labels:
         """Only the very colors of the palette count.

@@ -11,19 +11,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from effiseg.data.classes import Classes
-from effiseg.data.formats.base import MaskedImage, MaskFormat, MaskKeys, parse_background, parse_border
+from effiseg.data.formats.base import MaskedImage, MaskKeys
+from effiseg.data.formats.drawn import DrawnMasks
 from effiseg.data.image_file import ImageHeader
-from effiseg.data.label_drawing import DRAWING_RULES, Region, draw_regions, region_oddities
+from effiseg.data.label_drawing import Region, draw_regions, region_oddities
 from effiseg.data.oddities import Oddity
 from effiseg.data.orientation import turn_labels
-from effiseg.data.polygons import PolygonBorder
 from effiseg.data.reading import Labels
 from effiseg.data.regular_file import read_data_text
 from effiseg.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
-class YoloMasks(MaskFormat):
+class YoloMasks(DrawnMasks):
     """A text file of polygons for each image."""
 
     name: ClassVar[str] = "yolo"
@@ -31,15 +31,10 @@ class YoloMasks(MaskFormat):
     extensions: ClassVar[tuple[str, ...]] = (".txt",)
     where_missing: ClassVar[str | None] = "where nothing is to be seen, the file is empty"
 
-    background: int
-    """The label of pixels in no polygon, a class or ignore_index."""
-    border: PolygonBorder = "centers"
-    """Which pixels at their border belong to polygons."""
-
     @classmethod
     def parse(cls, keys: MaskKeys) -> YoloMasks:
-        """See `parse_background`."""
-        return cls(background=parse_background(keys, cls.name), border=parse_border(keys), orientation=keys.orientation)
+        """See `DrawnMasks`."""
+        return cls(**cls.drawn_keys(keys))
 
     def read_stored(self, sample: MaskedImage, classes: Classes) -> None:
         """Shares of a size have no size."""
@@ -82,7 +77,7 @@ class YoloMasks(MaskFormat):
 
     def content_key(self, classes: Classes) -> dict[str, Any]:
         """Class numbers are indices."""
-        return {"classes": classes.num_classes, "background": self.background, "drawing": [DRAWING_RULES, self.border]}
+        return {"classes": classes.num_classes, **self.drawing_key()}
 
 
 def _regions(mask: Path, shape: tuple[int, int]) -> Iterator[tuple[int, int, Region]]:

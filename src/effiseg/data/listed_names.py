@@ -1,4 +1,4 @@
-"""Which image file a COCO file means by a name that another machine may have written."""
+"""Which image file an annotation file means by a name that another machine may have written."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _EXACT = 1_000_000
 """Weight of an agreement in place over one in order; no path has so many folders."""
 
 
-class CocoName(NamedTuple):
-    """A file_name."""
+class ListedName(NamedTuple):
+    """A name that an annotation file gives to an image."""
 
     path: str
     """As it is written, with plain slashes."""
@@ -33,8 +33,8 @@ class CocoName(NamedTuple):
     """Whether it begins with a root, a drive, an address or "..": its folders may then be another machine's."""
 
 
-def parse_name(written: str) -> CocoName | None:
-    """The parts of a file_name; None where it names no file."""
+def parse_name(written: str) -> ListedName | None:
+    """The parts of a name; None where it names no file."""
     path = written.replace("\\", "/")
     foreign = False
     if address := re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
@@ -44,10 +44,12 @@ def parse_name(written: str) -> CocoName | None:
     path = posixpath.normpath(path)
     foreign = foreign or path.startswith("../")
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
-    return CocoName(path, tuple(parts[:-1]), parts[-1], foreign) if parts else None
+    return ListedName(path, tuple(parts[:-1]), parts[-1], foreign) if parts else None
 
 
-def match_names(names: Sequence[CocoName], images: Iterable[str], root: Path, file: str, split: str) -> dict[str, int]:
+def match_names(
+    names: Sequence[ListedName], images: Iterable[str], root: Path, file: str, split: str
+) -> dict[str, int]:
     """Which of the names each image is called by; images that none of them means are left out.
 
     Folders that a name carries must end the image's path, or occur in it in their order; more of them count for more.
@@ -56,10 +58,10 @@ def match_names(names: Sequence[CocoName], images: Iterable[str], root: Path, fi
     `_Folders.contradict`); another machine's folders help where they end a path.
 
     Args:
-        names: those that the COCO file lists.
+        names: those that the file lists.
         images: paths of the images found.
         root: the data set's folder; folders above it agree with nothing unless folders below it do too.
-        file: the COCO file, for errors.
+        file: the annotation file, for errors.
         split: the split, for errors.
 
     Returns:
@@ -82,7 +84,7 @@ def match_names(names: Sequence[CocoName], images: Iterable[str], root: Path, fi
     return found
 
 
-def agrees_in_its_last_part_alone(name: CocoName, image: str, root: Path) -> bool:
+def agrees_in_its_last_part_alone(name: ListedName, image: str, root: Path) -> bool:
     """Whether a name of another machine has folders, and none of them is one of the image's below `root`."""
     return name.is_foreign and bool(name.folders) and not set(name.folders) & set(_split_folders(image, root)[1])
 
@@ -95,7 +97,7 @@ class _Folders:
         root: the data set's folder.
     """
 
-    def __init__(self, names: Sequence[CocoName], root: Path) -> None:
+    def __init__(self, names: Sequence[ListedName], root: Path) -> None:
         self.root = root
         distinct = {name.folders for name in names}
         self._listed_ends = {folders[start:] for folders in distinct for start in range(len(folders))}
@@ -105,7 +107,7 @@ class _Folders:
         """Folders of an image above the data set's folder, that included, and below it."""
         return _split_folders(image, self.root)
 
-    def contradict(self, name: CocoName, image: str) -> bool:
+    def contradict(self, name: ListedName, image: str) -> bool:
         """Whether a name of another machine says that it means another image.
 
         It does where other names are listed in the image's own folder; where one of its folders lies beside the
@@ -138,7 +140,7 @@ def _holds_images(folder: str) -> bool:
 
 
 def _match_last(
-    names: Sequence[CocoName], listed: list[int], images: list[str], folders: _Folders, file: str, split: str
+    names: Sequence[ListedName], listed: list[int], images: list[str], folders: _Folders, file: str, split: str
 ) -> dict[str, int]:
     """`match_names` among names and images of one last part."""
     claims: dict[int, list[tuple[int, str]]] = defaultdict(list)
@@ -177,7 +179,7 @@ def _split_folders(image: str, root: Path) -> tuple[tuple[str, ...], tuple[str, 
     return (above, parts[len(above) :]) if parts[: len(above)] == above else ((), parts)
 
 
-def _agreement(name: CocoName, image: str, known: _Folders) -> int:
+def _agreement(name: ListedName, image: str, known: _Folders) -> int:
     """How well a name's folders agree with an image's; 0: they say nothing; negative: they say it is another."""
     above, below = known.of(image)
     folders, path = name.folders, above + below
@@ -207,7 +209,7 @@ def _in_order(wanted: Sequence[str], parts: Sequence[str]) -> bool:
     return all(part in rest for part in wanted)
 
 
-def _two_images(name: CocoName, first: str, second: str, file: str, split: str) -> AnnotationError:
+def _two_images(name: ListedName, first: str, second: str, file: str, split: str) -> AnnotationError:
     return AnnotationError(
         f"{file}: image {name.path!r} must mean one file of {split}; found {first} and {second}; "
         "write the folder into file_name, or remove one"

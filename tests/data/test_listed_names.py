@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from effiseg.data.coco_names import folded_name, match_names, parse_name
+from effiseg.data.listed_names import folded_name, match_names, parse_name
 from effiseg.errors import DataError
 
 ROOT = Path("/data/cam1/set")
