@@ -3,7 +3,8 @@
 #   make test      the tests, under 10 minutes on two cores
 #   make test-all  also the heavy ones
 #   make test-312  the tests on Python 3.12, in an environment of their own, where that is installed
-#   make lint      ruff, strict types, and no pin of a release that is known to be bad
+#   make lint      ruff, strict types, no pin of a release that is known to be bad, and the documentation
+#   make docs      the documentation as a site, in build/site; warnings are errors
 #   make install   the environment with all extras and the test oracles
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 DEMO ?= demo
 
-.PHONY: demo test test-all test-312 lint install
+.PHONY: demo test test-all test-312 lint docs install
 
 demo: $(RUNTIME)
 	$(BIN)/effiseg demo --out $(DEMO)
@@ -30,11 +31,14 @@ test-312:
 	@if $(PYTHON312) -c "" 2>/dev/null; then $(MAKE) test PYTHON=$(PYTHON312) VENV=.venv-312; \
 	else echo "make test-312: no Python 3.12 answers to $(PYTHON312); nothing was tested on it"; fi
 
-lint: $(DEVELOPMENT)
+lint: $(DEVELOPMENT) docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python .ci/check_pins.py
+
+docs: $(DEVELOPMENT)
+	$(BIN)/mkdocs build --strict --quiet
 
 install: $(DEVELOPMENT)
 
@@ -48,5 +52,5 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[all]" --group dev
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[all]" --group dev --group docs
 	touch $(RUNTIME) $@

@@ -25,8 +25,8 @@ def declarations() -> dict[str, Requirement]:
     """Distribution → its requirement, of the product, its extras and its development."""
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = tables["project"]
-    groups = [project["dependencies"], *project["optional-dependencies"].values(), tables["dependency-groups"]["dev"]]
-    found = [Requirement(line) for group in groups for line in group]
+    groups = [*project["optional-dependencies"].values(), *tables["dependency-groups"].values()]
+    found = [Requirement(line) for group in [project["dependencies"], *groups] for line in group]
     return {canonicalize_name(requirement.name): requirement for requirement in found if requirement.name != "effiseg"}
 
 
