@@ -339,6 +339,10 @@ class BenchmarkRow:
     """The row of the same network in transformers, same engine, precision and output; null where there is none."""
     speedup: float | None = None
     """fps over the counterpart's."""
+    published_miou: float | None = None
+    """mIoU published for its size, percent; null unless sizes are compared before they are trained."""
+    on_front: bool | None = None
+    """Whether no row under the same conditions is at least as accurate, as published, and faster."""
     operators: list[dict[str, Any]] = field(default_factory=list)
     """The operators that take most time: type, ms of one pass and share (0..1); only where they were asked for."""
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from effiseg.benchmark.family import fitted
 from effiseg.comparison.ablation import ablate
+from effiseg.comparison.plan import changed_settings
 from effiseg.comparison.samples import save_run_samples
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import read_settings
@@ -19,6 +22,7 @@ from effiseg.files import read_json
 from effiseg.losses.custom import Loss
 from effiseg.models.pretrained import from_pretrained
 from effiseg.models.segformer import SegFormer
+from effiseg.nested import merge_settings
 from effiseg.report.figures.style import FORMATS
 from effiseg.report.page import write_report
 from effiseg.report.results_table import results_table
@@ -227,7 +231,7 @@ def start_run(config: TrainConfig, *, data: PythonData | None = None, loss: Loss
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
         Interrupted: a signal came; the run can be resumed.
     """
-    return _rounded_off(trainer.train(config, python_data=data, loss=loss), data)
+    return _rounded_off(trainer.train(fitted(config), python_data=data, loss=loss), data)
 
 
 def resume_run(folder: str | os.PathLike[str], *, data: PythonData | None = None, loss: Loss | None = None) -> Run:
@@ -260,9 +264,28 @@ def compare(
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
         Interrupted: a signal came; the same call goes on from there.
     """
+    config, shared = _fitted_comparison(config, shared, message)
     ablate(config, shared, command=command, message=message)
     report_at_end(config.out)
     return Comparison(config.out)
+
+
+def _fitted_comparison(
+    config: AblationConfig, shared: dict[str, Any] | None, message: Callable[[str], None]
+) -> tuple[AblationConfig, dict[str, Any] | None]:
+    """The settings with the size that `latency` asks for; of a comparison that was begun, with the size it has."""
+    if config.latency is None:
+        return config, shared
+    folder = ComparisonFolder(config.out)
+    if folder.settings.is_file():
+        begun = read_settings(AblationConfig, folder.settings)
+        asked = ("latency", "engine", "image_size")
+        if all(getattr(begun, name) == getattr(config, name) for name in asked):
+            model = replace(config.model, variant=begun.model.variant)
+            config = replace(config, model=model, latency_found=begun.latency_found)
+    config = fitted(config, message=message)
+    found = {"model": {"variant": config.model.variant}, "latency_found": config.latency_found}
+    return config, merge_settings(changed_settings(config) if shared is None else shared, found)
 
 
 def report_at_end(folder: str | os.PathLike[str], *, quick: bool = False) -> Path | None:

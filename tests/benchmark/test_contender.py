@@ -28,10 +28,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return str(parent / "plain"), str(parent / "tanh")
 
 
+def _named(*models: str) -> list[tuple[str, str]]:
+    """Models that the user names by their places."""
+    return [(model, model) for model in models]
+
+
 def test_every_engine_precision_and_counterpart(folders: tuple[str, str]) -> None:
     plain, _ = folders
     found, skipped = contenders_of(
-        [plain], ["torch", "onnxruntime"], ["float32", "bfloat16"], COMMON, against_transformers=True
+        _named(plain), ["torch", "onnxruntime"], ["float32", "bfloat16"], COMMON, against_transformers=True
     )
     assert [(c.software, c.engine, c.precision) for c in found] == [
         (software, *rest)
@@ -43,7 +48,7 @@ def test_every_engine_precision_and_counterpart(folders: tuple[str, str]) -> Non
 
 
 def test_norms_that_transformers_has_not(folders: tuple[str, str]) -> None:
-    found, skipped = contenders_of([folders[1]], ["torch"], ["float32"], COMMON, against_transformers=True)
+    found, skipped = contenders_of(_named(folders[1]), ["torch"], ["float32"], COMMON, against_transformers=True)
     assert [c.software for c in found] == ["effiseg"]
     assert "other norms" in skipped[0].reason
 
@@ -75,9 +80,9 @@ def test_what_cannot_be(changes: dict[str, Any], reason: str) -> None:
 
 def test_mistakes(folders: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="asked for twice"):
-        contenders_of([folders[0], folders[0]], ["torch"], ["float32"], COMMON)
+        contenders_of(_named(folders[0], folders[0]), ["torch"], ["float32"], COMMON)
     with pytest.raises(UsageError, match=r"nothing to measure: .*int8"):
-        contenders_of([folders[0]], ["torch"], ["int8"], COMMON)
+        contenders_of(_named(folders[0]), ["torch"], ["int8"], COMMON)
     for model in ("nowhere", str(tmp_path / "no.onnx")):
         with pytest.raises(EffisegError, match="no such f"):
-            contenders_of([model], ["torch"], ["float32"], COMMON)
+            contenders_of(_named(model), ["torch"], ["float32"], COMMON)

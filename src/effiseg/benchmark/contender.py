@@ -84,7 +84,7 @@ class Skipped:
 
 
 def contenders_of(
-    models: Sequence[str],
+    models: Sequence[tuple[str, str]],
     engines: Sequence[EngineName],
     precisions: Sequence[Precision],
     common: Mapping[str, Any],
@@ -94,7 +94,7 @@ def contenders_of(
     """Every model in every engine and precision, and transformers' counterpart of each where it is asked for.
 
     Args:
-        models: run folders, model folders, Hub ids or exported files; a file runs in its own engine alone.
+        models: names and run folders, model folders, Hub ids or exported files; a file runs in its own engine alone.
         engines: what runs the models that are folders.
         precisions: what is computed in; a file may leave no choice.
         common: image_size, batch_size, device, threads and output of all.
@@ -109,12 +109,12 @@ def contenders_of(
     """
     found: list[Contender] = []
     skipped: list[Skipped] = []
-    for model in models:
-        own = engine_of(model)
+    for model, place in models:
+        own = engine_of(place)
         if own is not None:
-            choices = _file_contenders(model, own, precisions, common)
+            choices = _file_contenders(place, own, precisions, common)
         else:
-            source = resolve_model(model)
+            source = resolve_model(place)
             choices = [
                 Contender(model=model, source=source, engine=engine, precision=precision, **common)
                 for engine in engines

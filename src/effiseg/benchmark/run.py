@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from effiseg.benchmark.contender import contenders_of
+from effiseg.benchmark.family import mark_front, write_untrained
 from effiseg.benchmark.latency import Schedule, measure, speedups
 from effiseg.config.benchmark import BenchmarkConfig
 from effiseg.config.parsing import settings_dict
@@ -30,12 +34,20 @@ def run_benchmark(config: BenchmarkConfig, command: str, progress: Progress | No
         "device": resolve_device(config.device),
         "output": config.output,
     }
-    contenders, skipped = contenders_of(
-        config.models, config.engine, config.precision, common, against_transformers=config.against is not None
-    )
+    models = [(model, model) for model in config.models]
     schedule = Schedule(rounds=config.rounds, passes=config.passes, warmup=config.warmup)
-    rows = measure(contenders, schedule, progress=progress)
+    with TemporaryDirectory(prefix="effiseg-variants-") as folder:
+        untrained = write_untrained(config.sizes, Path(folder)) if config.variants else []
+        contenders, skipped = contenders_of(
+            [*models, *((each.name, each.folder) for each in untrained)],
+            config.engine,
+            config.precision,
+            common,
+            against_transformers=config.against is not None,
+        )
+        rows = measure(contenders, schedule, progress=progress)
     speedups(rows)
+    mark_front(rows, {each.name: each.size for each in untrained})
     return BenchmarkResult(
         rows=rows,
         skipped={entry.name: entry.reason for entry in skipped},

@@ -67,6 +67,7 @@ def print_result(result: BenchmarkResult) -> None:
     # A table cut to the width of a pipe or a narrow window would hide its figures.
     console.width = max(console.width, WIDTH)
     compared = any(row.speedup is not None for row in result.rows)
+    published = any(row.published_miou is not None for row in result.rows)
     table = Table(box=box.SIMPLE)
     table.add_column("contender", no_wrap=True)
     headings = [
@@ -80,7 +81,9 @@ def print_result(result: BenchmarkResult) -> None:
         "file MB",
         "same labels",
     ]
-    for heading in [*headings, *(["× transformers"] if compared else [])]:
+    headings += ["× transformers"] if compared else []
+    headings += ["published mIoU", "front"] if published else []
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     models = {row.model for row in result.rows}
     if len(models) == 1:
@@ -88,8 +91,16 @@ def print_result(result: BenchmarkResult) -> None:
     for row in result.rows:
         # One model's name would only repeat itself down the table.
         name = row.name.removeprefix(f"{row.model} ") if len(models) == 1 else row.name
-        table.add_row(name, *cells(row), *([number(row.speedup)] if compared else []))
+        further = [number(row.speedup)] if compared else []
+        further += [number(row.published_miou), "✓" if row.on_front else ""] if published else []
+        table.add_row(name, *cells(row), *further)
     console.print(table, markup=False)
+    if published:
+        console.print(
+            "published mIoU: CamVid, test, from the starter, 192x256 (docs/results/camvid-192x256-cpu-starter); front: "
+            "none in the same engine and precision is at least as accurate and faster",
+            markup=False,
+        )
     for name, reason in result.skipped.items():
         console.print(f"left out: {name}: {reason}", markup=False)
     console.print(conditions(result), markup=False)

@@ -54,6 +54,7 @@ def planned_runs(config: AblationConfig, shared: dict[str, Any]) -> list[Planned
     # Another size of network cannot start from the rows' weights, but it can start as they do.
     alike = shared.get("init", config.init) in (None, *INIT_WORDS)
     for_teacher = {key: value for key, value in shared.items() if key != "init_digest" and (alike or key != "init")}
+    for_teacher = nest({key: value for key, value in flatten(for_teacher).items() if key != "model.variant"})
 
     def add(row: str, recipe: str, seed: int, **own: Any) -> None:
         settings = for_teacher if row == TEACHER_ROW else shared

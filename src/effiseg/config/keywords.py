@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict
 from effiseg.config.data import AugmentPreset, Resize
 from effiseg.config.engine import EngineName, ExportFormat, Output, Precision
 from effiseg.config.framing import Mode
+from effiseg.config.model import Variant
 from effiseg.config.prediction import Existing, Saved
 from effiseg.config.training import Cache, Device, Protocol, SamplerName, TrainingPrecision
 
@@ -29,6 +30,9 @@ class _TrainingKeywords(TypedDict, total=False):
     teacher_weights: Sequence[float] | None
     init: PathLike | None
     init_digest: str | None
+    latency: str | float | None
+    engine: EngineName | None
+    latency_found: str | None
     epochs: int | None
     steps: int | None
     batch_size: int | None
@@ -180,6 +184,8 @@ class ExportKeywords(DataKeywords, total=False):
 class BenchmarkKeywords(TypedDict, total=False):
     """Settings of `effiseg.run_benchmark` beside its models."""
 
+    variants: bool
+    sizes: Variant | Sequence[Variant]
     image_size: ImageSize
     batch_size: int
     device: Device

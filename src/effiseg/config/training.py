@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from effiseg.config.data import AugmentationConfig, AugmentPreset, Resize, parse_image_size
+from effiseg.config.engine import EngineName
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig
 from effiseg.config.ranges import (
@@ -109,6 +111,14 @@ class TrainConfig:
     weights (.pth, .safetensors) under the names of NVlabs, mmsegmentation or transformers."""
     init_digest: str | None = None
     """Fingerprint of the weights of `init`, which a run writes down; where it is given, other weights are refused."""
+    latency: str | None = None
+    """Longest time for one image on this machine, as 25ms: the most accurate size, by the published table, that is as
+    fast takes the place of model.variant. Sizes are timed with random weights before the run."""
+    engine: EngineName = "torch"
+    """What runs the networks that `latency` times."""
+    latency_found: str | None = None
+    """What `latency` found: size, milliseconds and machine, which a run writes down; where it is given, nothing is
+    timed."""
     epochs: int = 100
     """Passes over the training split."""
     steps: int | None = None
@@ -179,6 +189,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         parse_image_size(self.image_size)
+        if self.latency is not None and parse_milliseconds(self.latency) <= 0:
+            raise UsageError(f"latency must be more than 0 ms; found {self.latency}")
         self.augmentation.filled_from(self.augment)
         if self.init_digest is not None and self.init in (None, "auto", "scratch"):
             raise UsageError("init_digest is the fingerprint of init's weights; give --init too, or leave it out")
@@ -254,6 +266,11 @@ class TrainConfig:
             )
 
     @property
+    def latency_ms(self) -> float | None:
+        """`latency` in milliseconds."""
+        return None if self.latency is None else parse_milliseconds(self.latency)
+
+    @property
     def teachers(self) -> list[str]:
         """All teachers; empty where there is none."""
         given = self.teacher or []
@@ -275,6 +292,18 @@ class TrainConfig:
         count = unlabeled_count(self.unlabeled_ratio, self.batch_size_per_pass)
         assert count is not None
         return count
+
+
+def parse_milliseconds(text: str) -> float:
+    """A time such as 25ms, 25 or 0.5s in milliseconds.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s)?", text.strip())
+    if match is None:
+        raise UsageError(f"latency must be a time such as 25ms or 0.5s; found {text!r}")
+    return float(match[1]) * (1000 if match[2] == "s" else 1)
 
 
 def unlabeled_count(ratio: float, images: int) -> int | None:
