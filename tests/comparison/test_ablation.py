@@ -56,7 +56,7 @@ def settings(data: Path, out: Path, **own: Any) -> AblationConfig:
 def test_the_teacher_comes_first_and_serves_all_seeds(colour_data: Path, tmp_path: Path) -> None:
     config = settings(colour_data, tmp_path, seeds=[3, 5], teacher_epochs=9, init="scratch")
     plan = planned_runs(config, SHARED)
-    students = ["baseline", "tanh", "tanh_linear", "kd", "dice_focal", "combined"]
+    students = ["baseline", "tanh", "tanh_linear", "kd", "dice_focal", "combined_paper", "combined"]
     expected = [("teacher", 3), *((name, seed) for seed in (3, 5) for name in students)]
     assert [(planned.row, planned.seed) for planned in plan] == expected
     assert [planned.config.seed for planned in plan] == [seed for _, seed in expected]
@@ -67,7 +67,7 @@ def test_the_teacher_comes_first_and_serves_all_seeds(colour_data: Path, tmp_pat
     assert plan[0].config.teacher is None
     for planned in plan[1:]:
         assert planned.config.epochs == 2
-        distils = planned.row in ("kd", "combined")
+        distils = planned.row in ("kd", "combined_paper", "combined")
         assert planned.config.teacher == (str(plan[0].run.path) if distils else None)
         assert planned.config.distillation.enabled == distils
 
@@ -87,8 +87,8 @@ def test_shared_settings_reach_every_row_and_nothing_else_differs(colour_data: P
         "loss": {"class_weights": "none"},
         "model": {"norm_eps": 1e-6},
     }
-    own = {"split": "test", "recipes": ["baseline", "combined"], "seed": 8, "teacher": "x", "out": "y"}
-    plan = planned_runs(settings(colour_data, tmp_path, recipes=["baseline", "combined"]), shared | own)
+    own = {"split": "test", "recipes": ["baseline", "combined_paper"], "seed": 8, "teacher": "x", "out": "y"}
+    plan = planned_runs(settings(colour_data, tmp_path, recipes=["baseline", "combined_paper"]), shared | own)
     teacher, baseline, combined = (flatten(settings_dict(planned.config)) for planned in plan)
     for row in (teacher, baseline, combined):
         for key, value in flatten(shared).items():

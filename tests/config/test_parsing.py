@@ -277,7 +277,7 @@ TABLE = {
     "tanh_linear": ("b0", "dyt", "dyl", CE, (0, 0, 0)),
     "kd": ("b0", "layer_norm", "layer_norm", CE, (0, 1, 1)),
     "dice_focal": ("b0", "layer_norm", "layer_norm", DF, (0, 0, 0)),
-    "combined": ("b0", "dyt", "dyl", DF, (0, 1, 1)),
+    "combined_paper": ("b0", "dyt", "dyl", DF, (0, 1, 1)),
 }
 
 
@@ -287,8 +287,9 @@ def test_the_recipes_are_the_rows_of_the_table() -> None:
     assert sorted(shipped | {"teacher", "pretrain"}) == recipe_names()  # starting weights are no row
     for word in ("rivals", "losses"):
         assert set(AblationConfig(recipes=[word]).recipes) <= shipped
-    assert AblationConfig(recipes=["paper"]).recipes == AblationConfig().recipes
-    assert set(AblationConfig().recipes) | {AblationConfig().teacher_recipe} == set(TABLE)
+    paper = AblationConfig(recipes=["paper"]).recipes
+    assert AblationConfig().recipes == [*paper, "combined"]
+    assert {*paper, AblationConfig().teacher_recipe} == set(TABLE)
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -314,12 +315,18 @@ def test_a_recipe_is_its_row_and_nothing_more(name: str) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted({*AblationConfig(recipes=["all"]).recipes} - {*TABLE}))
+@pytest.mark.parametrize("name", sorted({*AblationConfig(recipes=["all"]).recipes} - {*TABLE, "combined"}))
 def test_a_row_of_ours_is_the_baseline_but_for_one_strategy(name: str) -> None:
     made, baseline = settings_dict(parse("--recipe", name)), settings_dict(parse("--recipe", "baseline"))
     differing = {part for part in ("model", "loss", "distillation", "taper", "sampler") if made[part] != baseline[part]}
     assert differing in ({"distillation"}, {"loss"}, {"sampler"}, {"model", "taper"})
     assert len(parse("--recipe", name).distillation.weights) == (differing == {"distillation"})
+
+
+def test_all_three_of_ours_are_its_rows_at_once() -> None:
+    rows = (recipe_settings(name) for name in ("baseline", "dice_focal", "cwd", "tanh_taper"))
+    loss = {"loss": recipe_settings("dice_focal")["loss"]}
+    assert recipe_settings("combined") == merge_settings({}, *rows, loss, {"ema_decay": 0.99})
 
 
 @pytest.mark.parametrize("name", TABLE)

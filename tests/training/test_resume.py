@@ -40,7 +40,7 @@ def options(colour_data: Path, teacher_run: Path, small_options: tuple[str, ...]
     """A run with everything on that could make two runs differ: workers, drop path, average, teacher, pictures without
     labels, of which the three come round in the middle of epochs."""
     return [
-        "--recipe", "combined", "--data", str(colour_data), "--teacher", str(teacher_run), *small_options,
+        "--recipe", "combined_paper", "--data", str(colour_data), "--teacher", str(teacher_run), *small_options,
         "--workers", "2", "--epochs", "4", "--ema_decay", "0.9", "--distillation.kl_weight", "0.5",
         "--checkpoint_minutes", "0", "--unlabeled", str(colour_data.parent / "images" / "test"),
         "--unlabeled_ratio", "0.5", "--unlabeled_jitter", "2",

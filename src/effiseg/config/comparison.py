@@ -10,14 +10,14 @@ from typing import Literal
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
 
-_PAPER = ["baseline", "tanh", "tanh_linear", "kd", "dice_focal", "combined"]
+_PAPER = ["baseline", "tanh", "tanh_linear", "kd", "dice_focal", "combined_paper"]
 _RIVALS = ["kd_logit", "kd_feature", "cwd", "dist", "jaccard", "transkd", "review", "pairwise"]
 _LOSSES = ["unweighted", "ce_dice", "ce_jaccard", "ohem", "rare_class"]
 RECIPE_SETS = {
     "paper": _PAPER,
     "rivals": ["baseline", "kd", *_RIVALS],
     "losses": ["baseline", "dice_focal", *_LOSSES],
-    "all": [*_PAPER, "tanh_taper", *_RIVALS, *_LOSSES],
+    "all": [*_PAPER, "tanh_taper", "combined", *_RIVALS, *_LOSSES],
 }
 """Words that stand for rows: the paper's, distillers side by side, losses side by side, every row that ships."""
 TEACHER_ROW = "teacher"
@@ -39,7 +39,7 @@ class AblationConfig(TrainConfig):
     counts."""
     split: str = "val"
     """Split on which the rows are compared, with their last weights."""
-    recipes: list[str] = field(default_factory=lambda: list(_PAPER))
+    recipes: list[str] = field(default_factory=lambda: [*_PAPER, "combined"])
     """Rows beside the teacher: recipes' names or YAML files, separated by commas; or one of paper, rivals,
     losses, all.
     Where `paper` is asked for, all rows start from random weights and the teacher is a B2, as in the paper."""

@@ -13,6 +13,7 @@ _TITLES = {
     "kd": "+ KD",
     "dice_focal": "+ Dice-Focal",
     "combined": "+ all three",
+    "combined_paper": "+ all three, the paper's",
 }
 
 
