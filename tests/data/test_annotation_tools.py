@@ -26,7 +26,7 @@ PLACES = {
     "cvat": ("images/scene.png", "cvat.xml", {"annotations": "cvat.xml"}),
     "datumaro": ("images/scene.png", "datumaro.json", {"annotations": "datumaro.json"}),
     "label_studio": ("images/scene.png", "label_studio.json", {"annotations": "label_studio.json"}),
-    "labelme": ("images/scene.png", "images/scene.json", {"polygon_border": "pixels"}),
+    "labelme": ("images/scene.png", "images/scene.json", {}),
     "supervisely": ("images/img/scene.png", "images/ann/scene.png.json", {}),
 }
 ODDITIES = {"cvat": (1, 1), "datumaro": (1, 1), "label_studio": (1, 0), "labelme": (1, 0), "supervisely": (1, 1)}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from effiseg.evaluation.predictions import PredictionFolder
     from effiseg.export.exporter import ExportReport
     from effiseg.inspection.results import NormInspection
-    from effiseg.prediction.predict import PredictionReport
+    from effiseg.prediction.report import PredictionReport
     from effiseg.results import BenchmarkResult, EvaluationResult
 
 

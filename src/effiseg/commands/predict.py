@@ -11,7 +11,7 @@ from effiseg.config.prediction import PredictionConfig
 from effiseg.progress import progress_bar
 
 if TYPE_CHECKING:
-    from effiseg.prediction.predict import PredictionReport
+    from effiseg.prediction.report import PredictionReport
 
 _MOST_SHOWN = 20
 
@@ -23,8 +23,9 @@ def run(argv: list[str]) -> int:
         argv,
         prog="effiseg predict",
         description="Label images, videos and streams. Writes labels/ID.png (class indices), color/ID.png, "
-        "overlay/ID.jpg (of videos overlay/ID.mp4) and prediction.json, which says what the indices mean. A file that "
-        "cannot be read is passed over and named at the end; the exit code is then 1.",
+        "overlay/ID.jpg (of videos overlay/ID.mp4) and prediction.json, which says what the indices mean; "
+        "with --save also polygons for annotation tools. A file that cannot be read is passed over and named at "
+        "the end; the exit code is then 1.",
         words=("model", "source"),
     )
     from effiseg.allocator import keep_freed_memory

@@ -162,6 +162,8 @@ class PredictionKeywords(_FramingKeywords, total=False):
     """Settings of `effiseg.predict` beside its model, sources and folder."""
 
     save: Sequence[Saved] | None
+    polygon_tolerance: float
+    polygon_area: int
     label_ids: bool
     existing: Existing
 

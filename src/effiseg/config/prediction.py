@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from effiseg.config.framing import FramingConfig
+from effiseg.config.ranges import NOT_NEGATIVE, check_ranges
 
-Saved = Literal["labels", "color", "overlay", "probabilities"]
-"""Outputs of an image."""
+Saved = Literal["labels", "color", "overlay", "probabilities", "coco", "cvat", "label_studio", "labelme", "yolo"]
+"""Outputs of an image; the last five are polygons for annotation tools."""
 Existing = Literal["refuse", "skip", "overwrite"]
 """Treatment of an output folder that holds something: refuse it, skip images whose outputs are there, replace."""
 
@@ -25,9 +26,18 @@ class PredictionConfig(FramingConfig):
     out: Path
     """Folder for the outputs."""
     save: list[Saved] | None = None
-    """Any of labels, color, overlay and probabilities; null: the first three of images, the overlay of videos."""
+    """Any of labels, color, overlay and probabilities, and of coco, cvat, label_studio, labelme and yolo, polygons for
+    annotation tools; null: the first three of images, the overlay of videos."""
+    polygon_tolerance: float = 0.35
+    """The farthest that simplifying polygons may move a border, pixels; up to 0.35 they are the labels to the pixel."""
+    polygon_area: int = 0
+    """Regions of fewer pixels get no polygon and go to what lies nearest."""
     label_ids: bool = False
     """labels/ID.png holds the values of the data set's masks, as the Cityscapes server wants them."""
     existing: Existing = "refuse"
     """Where the folder holds something: refuse it, skip images whose outputs are all there, or overwrite files of these
     names."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, dict.fromkeys(("polygon_tolerance", "polygon_area"), NOT_NEGATIVE))

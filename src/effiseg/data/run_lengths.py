@@ -75,3 +75,22 @@ def _unpack(text: str) -> list[int]:
     if shift:
         raise ValueError("packed runs end within a number")
     return lengths
+
+
+def pack_run_lengths(mask: npt.NDArray[np.bool_]) -> str:
+    """The text that COCO's tools pack the runs of a mask (H, W) into; see `_unpack`."""
+    flat = np.concatenate([[False], mask.T.reshape(-1), [False]])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    lengths = np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
+    if not lengths[-1]:
+        lengths.pop()
+    signs = []
+    for index, length in enumerate(lengths):
+        value = length - lengths[index - 2] if index > 2 else length
+        while True:
+            digit, value = value & 0x1F, value >> 5
+            is_last = value == (-1 if digit & 0x10 else 0)
+            signs.append(chr(48 + (digit if is_last else digit | 0x20)))
+            if is_last:
+                break
+    return "".join(signs)

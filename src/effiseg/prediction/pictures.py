@@ -38,6 +38,8 @@ def encoded(output: Saved, segmentation: Segmentation, raw_ids: UInt8Array) -> b
             return _encode_jpeg(segmentation.overlay())
         case "probabilities":
             return _encode_probabilities(segmentation)
+        case _:
+            raise AssertionError(f"{output} is no picture")
 
 
 def encode_png(grey: UInt8Array) -> bytes:

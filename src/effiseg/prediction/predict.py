@@ -7,117 +7,32 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from effiseg.config.prediction import Existing, PredictionConfig, Saved
 from effiseg.data.oddities import page_oddities, tell_oddities
 from effiseg.errors import DataError, UsageError, printable
-from effiseg.files import read_json, write_bytes, write_json
 from effiseg.inference.network import ModelSource
 from effiseg.inference.predictor import Predictor, Prepared
 from effiseg.inference.segmentation import Segmentation
 from effiseg.nested import nest
-from effiseg.prediction.pictures import SUFFIXES, encoded
+from effiseg.prediction.folder import POLYGONS, PolygonOptions, PredictionFolder, folder_of, place_of
 from effiseg.prediction.pipeline import run_pipeline
 from effiseg.prediction.raw_ids import raw_id_table
+from effiseg.prediction.report import PredictionReport
 from effiseg.prediction.sources import Source, find_sources, refuse_same_outputs
 from effiseg.prediction.video import FrameReader, FrameWriter, whole_video
-from effiseg.results import PREDICTION_RECORD
-from effiseg.visualization.label_colours import UInt8Array
 
 IMAGE_OUTPUTS: tuple[Saved, ...] = ("labels", "color", "overlay")
 """Outputs of images unless they are chosen."""
 VIDEO_OUTPUTS: tuple[Saved, ...] = ("overlay",)
 """Outputs of videos and streams unless they are chosen."""
+_POLYGONS = PolygonOptions(PredictionConfig.polygon_tolerance, PredictionConfig.polygon_area)
 _NOTICED_SECONDS = 0.5
 """A difference in length between a video and its overlay that is told."""
-
-
-@dataclass
-class PredictionReport:
-    """Outcome of the sources."""
-
-    images: int = 0
-    """Images and frames that were labelled."""
-    skipped: int = 0
-    """Images whose outputs were there already."""
-    seconds: float = 0.0
-    """From the first to the last of them."""
-    unreadable: dict[str, str] = field(default_factory=dict)
-    """File → why it was passed over, or is not whole."""
-
-
-class PredictionFolder:
-    """Where outputs lie: `labels/ID.png`, `color/ID.png`, `overlay/ID.jpg`, `probabilities/ID.npz`, a record.
-
-    Every file appears under its name when it is whole.
-
-    Args:
-        path: the folder.
-        raw_ids: (256,) uint8, what is written for each label.
-    """
-
-    def __init__(self, path: Path, raw_ids: UInt8Array) -> None:
-        self.path = path
-        self.raw_ids = raw_ids
-        self.earlier_faults: dict[str, str] = {}
-        """What the run that is gone on with could not read, or not wholly."""
-
-    def file(self, output: Saved, name: str) -> Path:
-        """Where an output of the image or frame `name` lies."""
-        return self.path / output / f"{name}{SUFFIXES[output]}"
-
-    def open(self, existing: Existing, settings: dict[str, Any]) -> None:
-        """Begin, under the rule for a folder that holds something.
-
-        Args:
-            existing: the rule.
-            settings: what decides the outputs; a folder that is gone on with must have the same.
-
-        Raises:
-            UsageError: the folder cannot be used.
-        """
-        record = self.path / PREDICTION_RECORD
-        try:
-            held = len(list(self.path.iterdir())) if self.path.exists() else 0
-            if held and existing == "refuse":
-                raise UsageError(
-                    f"--out {self.path}: must be new or empty; found {held} entries; --existing skip goes on with what "
-                    "is missing, --existing overwrite replaces files of the same names"
-                )
-            if existing == "skip" and held:
-                earlier = _record(record)
-                before = earlier.get("settings")
-                changed = [name for name, value in settings.items() if (before or {}).get(name) != value]
-                self.earlier_faults = dict(earlier.get("unreadable") or {})
-                if changed:
-                    what = f"other settings ({', '.join(changed)})" if before else f"no {PREDICTION_RECORD}"
-                    raise UsageError(f"--out {self.path}: --existing skip goes on with the same settings; found {what}")
-            write_json(record, {"settings": settings})
-        except OSError as error:
-            raise UsageError(f"--out {self.path}: cannot be written ({error.strerror or error})") from None
-
-    def has(self, outputs: Sequence[Saved], name: str) -> bool:
-        """Whether all outputs of an image are there."""
-        return all(self.file(output, name).is_file() for output in outputs)
-
-    def write(self, outputs: Sequence[Saved], name: str, segmentation: Segmentation) -> None:
-        """Write outputs of an image or frame.
-
-        Raises:
-            ResourceError: a file cannot be written.
-        """
-        for output in outputs:
-            write_bytes(self.file(output, name), encoded(output, segmentation, self.raw_ids))
-
-    def close(self, settings: dict[str, Any], report: PredictionReport, describe: dict[str, Any]) -> None:
-        """Write the record: settings, what the ids mean, and what became of the sources."""
-        found = {"images": report.images, "skipped": report.skipped, "unreadable": report.unreadable}
-        write_json(self.path / PREDICTION_RECORD, {"settings": settings, **describe, **found})
 
 
 def predict(
@@ -157,7 +72,8 @@ def predict(
         predictor,
         sources,
         config.out,
-        outputs=None if config.save is None else [name for name in SUFFIXES if name in config.save],
+        outputs=None if config.save is None else [name for name in get_args(Saved) if name in config.save],
+        polygons=PolygonOptions(config.polygon_tolerance, config.polygon_area),
         label_ids=config.label_ids,
         existing=config.existing,
         settings=nest({"model": config.model, **framing}),
@@ -175,6 +91,7 @@ def predict_sources(
     *,
     outputs: Sequence[Saved] | None = None,
     label_ids: bool = False,
+    polygons: PolygonOptions = _POLYGONS,
     existing: Existing = "refuse",
     settings: dict[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -188,6 +105,7 @@ def predict_sources(
         outputs: what to write; default: labels, color and overlay of images, the overlay of videos and streams.
             Of videos everything but the overlay is written frame by frame, `labels/ID/000000.png`.
         label_ids: labels hold the values of the data set's masks instead of class indices.
+        polygons: how label maps become polygons, where these are written.
         existing: see `Existing`.
         settings: beside the outputs and label_ids, what decides what is written; stands in the record.
         progress: called with (images done, images in all; of streams, so far).
@@ -201,8 +119,10 @@ def predict_sources(
         KeyboardInterrupt: Ctrl-C; only whole files are left. A stream's video ends there in good order.
     """
     table = raw_id_table(predictor.metadata) if label_ids else np.arange(256, dtype=np.uint8)
-    folder = PredictionFolder(Path(out), table)
+    folder = PredictionFolder(Path(out), table, predictor.metadata.names, polygons)
     kept = {**(settings or {}), "outputs": None if outputs is None else list(outputs), "label_ids": label_ids}
+    if not POLYGONS.isdisjoint(outputs or ()):
+        kept["polygons"] = polygons._asdict()
     refuse_same_outputs(sources, lambda source: _written_of(source, outputs))
     folder.open(existing, kept)
     report, started = PredictionReport(), time.monotonic()
@@ -214,6 +134,7 @@ def predict_sources(
     for source in videos:
         _predict_video(predictor, source, folder, outputs or VIDEO_OUTPUTS, existing == "skip", report, counter)
     report.seconds = time.monotonic() - started
+    folder.write_shared(outputs or (), sources, predictor.palette)
     classes = {
         str(table[index]): {"name": name, "color": list(predictor.palette[index])}
         for index, name in enumerate(predictor.metadata.names)
@@ -222,26 +143,14 @@ def predict_sources(
     return report
 
 
-def _record(path: Path) -> dict[str, Any]:
-    """The record of an earlier run; empty where there is none.
-
-    Raises:
-        UsageError: it is no record.
-    """
-    if not path.is_file():
-        return {}
-    value = read_json(path)
-    parts = [value.get(key, {}) for key in ("settings", "unreadable")] if isinstance(value, dict) else [None]
-    if not all(isinstance(part, dict) for part in parts):
-        raise UsageError(f"{path}: must be the record of an earlier prediction; found other content; remove the folder")
-    return dict(value)
-
-
 def _written_of(source: Source, outputs: Sequence[Saved] | None) -> list[str]:
     """Outputs of a source, relative to their folder; of a video's frames, their folder."""
     if source.kind == "image":
-        return [f"{output}/{source.id}{SUFFIXES[output]}" for output in outputs or IMAGE_OUTPUTS]
-    return [f"{output}/{source.id}{'.mp4' if output == 'overlay' else '/'}" for output in outputs or VIDEO_OUTPUTS]
+        return list(dict.fromkeys(place_of(output, source.id) for output in outputs or IMAGE_OUTPUTS))
+    return [
+        f"overlay/{source.id}.mp4" if output == "overlay" else f"{folder_of(output)}/{source.id}/"
+        for output in outputs or VIDEO_OUTPUTS
+    ]
 
 
 class _Counter:
@@ -278,7 +187,7 @@ def _predict_images(
         predictor,
         wanted,
         lambda source: predictor.prepare(source.address),
-        lambda source, segmentation: folder.write(outputs, source.id, segmentation),
+        lambda source, segmentation: folder.write(outputs, source.id, segmentation, source.name),
         failed=failed,
         done=counter.step,
     )
@@ -316,7 +225,8 @@ def _predict_video(
 
     def run(video: FrameWriter | None) -> None:
         def write(index: int, segmentation: Segmentation) -> None:
-            folder.write(single, f"{source.id}/{index:06d}", segmentation)
+            name = f"{source.id}/{index:06d}"
+            folder.write(single, name, segmentation, f"{name}.png")
             if video is not None:
                 video.write(segmentation.overlay())
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from effiseg.data.folders import glob_files, has_wildcard, walk_files
@@ -33,6 +33,11 @@ class Source:
     """Path, URL, or the number of a webcam."""
     kind: Kind
     """image; video: a file with an end; stream: a webcam or URL, which ends when it is stopped."""
+
+    @property
+    def name(self) -> str:
+        """The file's own name, below the folders of the id."""
+        return str(PurePosixPath(self.id).parent / Path(self.address).name)
 
 
 def find_sources(

@@ -27,6 +27,7 @@ from effiseg.data.folder_contents import FolderContents, Recognized
 from effiseg.data.formats.base import MaskedImage
 from effiseg.data.formats.drawn import Drawing, NamedShape, NamedShapeMasks
 from effiseg.data.label_drawing import Patch, Region
+from effiseg.data.polygons import PolygonBorder
 
 _MOST_SEARCHED = 200
 """Files that are searched for labels."""
@@ -48,6 +49,7 @@ class LabelmeMasks(NamedShapeMasks):
     name: ClassVar[str] = "labelme"
     extensions: ClassVar[tuple[str, ...]] = (".json",)
     lies_beside: ClassVar[bool] = True
+    own_border: ClassVar[PolygonBorder] = "pixels"
     where_missing: ClassVar[str | None] = "labelme saves none for an image that was left out: leave it out here too"
     own_labels: ClassVar[Mapping[str, Literal["background", "ignore_label"]]] = {
         "__ignore__": "ignore_label",

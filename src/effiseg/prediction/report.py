@@ -1,0 +1,19 @@
+"""Report of a prediction: what became of its sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class PredictionReport:
+    """Outcome of the sources."""
+
+    images: int = 0
+    """Images and frames that were labelled."""
+    skipped: int = 0
+    """Images whose outputs were there already."""
+    seconds: float = 0.0
+    """From the first to the last of them."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """File → why it was passed over, or is not whole."""
