@@ -12,9 +12,9 @@ _PERCENT = frozenset(
 )  # fmt: skip
 _NOT_NEGATIVE = frozenset(
     {"images", "confusion", "image_counts", "image_size", "seed", "seeds", "steps", "train_seconds", "params_m",
-     "gmacs", "gmacs_attention", "miou_sd", "latency_ms", "fps", "class_weights", "weights", "samples_ms", "p95_ms",
-     "batch_size", "threads", "params", "file_mb", "speedup", "memory_before_mib", "peak_memory_mib", "rounds",
-     "passes"}
+     "gmacs", "gmacs_attention", "miou_sd", "latency_ms", "latency_spread_ms", "fps", "class_weights", "weights",
+     "samples_ms", "p95_ms", "batch_size", "threads", "params", "file_mb", "speedup", "memory_before_mib",
+     "peak_memory_mib", "rounds", "passes"}
 )  # fmt: skip
 _SHARES = frozenset({"class_shares", "shares", "label_agreement"})
 _LARGEST = 1e15

@@ -169,6 +169,8 @@ class AblationRow:
     """Sample id → mean over the seeds, percent."""
     latency_ms: float | None = None
     """Median time of one forward pass, batch 1; null if not measured."""
+    latency_spread_ms: float | None = None
+    """Interquartile range of the timed passes; null if not measured, and in files of earlier versions."""
     fps: float | None = None
     """1000 / latency_ms."""
     train_seconds: float | None = None

@@ -50,6 +50,11 @@ class RunFolder:
         """Share and weight of every class in the training split."""
         return self.path / "class_statistics.json"
 
+    @property
+    def training_batch(self) -> Path:
+        """Picture of the first training batch with its masks, as the network saw it."""
+        return self.path / "training-batch.jpg"
+
     def teacher_evaluation(self, number: int = 1) -> Path:
         """Evaluation of a teacher before distillation, the first or another one; only in runs that distil."""
         return self.path / ("teacher.json" if number == 1 else f"teacher-{number}.json")

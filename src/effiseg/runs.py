@@ -25,6 +25,7 @@ from effiseg.models.segformer import SegFormer
 from effiseg.nested import merge_settings
 from effiseg.report.figures.style import FORMATS
 from effiseg.report.page import write_report
+from effiseg.report.reading import comparison_winner
 from effiseg.report.results_table import results_table
 from effiseg.report.table import markdown
 from effiseg.results import AblationResult, EvaluationResult
@@ -198,7 +199,7 @@ class Comparison:
 
     def table(self) -> str:
         """The table as Markdown."""
-        return markdown(results_table(self.result))
+        return markdown(results_table(self.result, winner=comparison_winner(self.path)))
 
     def runs(self, row: str) -> list[Run]:
         """The runs behind a row, one a seed.

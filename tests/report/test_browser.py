@@ -32,6 +32,9 @@ found.figures = drawings.filter((s) => !s.parentElement.hidden).map((s) => {
   const box = s.getBoundingClientRect();
   return [s.parentElement.id, box.width, box.height, s.querySelectorAll("path, use, rect").length];
 });
+found.plots = document.querySelectorAll(".plot canvas").length;
+const over = document.querySelector("#chart-loss .u-over"), area = over.getBoundingClientRect();
+over.dispatchEvent(new MouseEvent("mousemove", { clientX: area.left + 2, clientY: area.top + 20, bubbles: true }));
 found.images = [...document.images].map((image) => image.naturalWidth);
 const select = document.querySelector(".choice select");
 select.value = "confusion-2-kd"; select.dispatchEvent(new Event("change"));
@@ -39,6 +42,16 @@ found.chosen = [...document.querySelectorAll(".choice figure")].filter((f) => !f
 const loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
 found.requests = loaded.filter((name) => !name.startsWith("data:"));
 found.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+const controls = document.querySelector(".controls"), slider = controls.querySelector(".opacity");
+slider.value = 50; slider.dispatchEvent(new Event("input", { bubbles: true }));
+found.faded = document.querySelector(".labels img").style.opacity;
+const box = controls.querySelector("input[data-row=kd]");
+box.checked = false; box.dispatchEvent(new Event("input", { bubbles: true }));
+found.hidden = document.querySelectorAll(".cells figure[hidden]").length;
+document.querySelector(".cells img").click();
+found.enlarged = document.querySelector("dialog.large").open;
+document.querySelector("dialog.large").close();
+found.legend = [...document.querySelectorAll("#chart-loss .u-value")].slice(0, 2).map((value) => value.textContent);
 const out = document.createElement("output"); out.textContent = JSON.stringify(found); document.body.append(out);
 """
 
@@ -77,6 +90,11 @@ def test_the_page_works(page: Path, tmp_path: Path, width: int) -> None:
     assert found["names"][-1] == "Teacher"
     assert found["chosen"] == ["confusion-2-kd"]
     assert {figure[0] for figure in found["figures"]} >= {"pareto", "loss", "val-miou", "class-delta", "class-radar"}
+    assert found["plots"] == 4
+    assert found["legend"] == ["1", "4"]
+    assert found["faded"] == "0.5"
+    assert found["hidden"] == 3
+    assert found["enlarged"]
     for name, wide, high, parts in found["figures"]:
         assert min(wide, high) > 60, name
         assert parts > 10, name
@@ -89,7 +107,7 @@ def test_the_pages_own_policy_complains_of_nothing(page: Path, tmp_path: Path) -
     assert "CONSOLE" not in done.stderr
     assert "Refused" not in done.stderr
     # The script ran: of the confusion matrices only the chosen one is shown.
-    assert done.stdout.count('hidden=""') == 3
+    assert len(re.findall(r'<figure class="drawing" id="confusion[^>]*hidden', done.stdout)) == 3
 
 
 @pytest.mark.parametrize(("scheme", "background"), [("light", (254, 254, 253)), ("dark", (20, 23, 26))])

@@ -135,6 +135,8 @@ def test_score_against_latency_with_the_front(study: Study) -> None:
 
 def test_a_front_holds_what_nothing_beats() -> None:
     assert pareto_front([(2, 5), (1, 3), (3, 4), (1, 2), (4, 9)]) == [(1, 3), (2, 5), (4, 9)]
+    # Costs within the timing's spread are equal: the better one stands alone.
+    assert pareto_front([(1.0, 3), (1.04, 5), (4, 9)], tolerance=0.05) == [(1.04, 5), (4, 9)]
 
 
 def test_intervals_against_the_baseline(study: Study) -> None:

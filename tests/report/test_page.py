@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 
 from effiseg.errors import UsageError
 from effiseg.report.page import Report, write_report
@@ -73,7 +74,7 @@ def test_nothing_is_loaded_from_anywhere(report: Report) -> None:
             address = attributes.get(name) or ""
             own = address.startswith(("data:", "#", "figures/", "tables/"))
             assert own or not address, (tag, address)
-    assert not re.findall(r"url\((?!#)", text)
+    assert not re.findall(r"url\((?!#|\$\{photo\})", text)  # a photo of the page itself
     (policy,) = (a["content"] for tag, a in Elements(text).tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none'; img-src data:; ")
@@ -97,11 +98,36 @@ def test_a_page_of_several_studies(comparison: Path, tmp_path: Path, invented: M
     invented.write_run(tmp_path / "runs" / "one", "baseline", 0)
     made = write_report([comparison, tmp_path / "runs" / "one"], tmp_path / "out", "safe", ("svg",))
     assert (tmp_path / "out" / "figures" / "1-my-comparison-pareto.svg").is_file()
-    assert (tmp_path / "out" / "tables" / "2-one-results.csv").is_file()
-    assert any(gap.startswith("paired comparison: needs two rows") for gap in made.gaps)
+    assert (tmp_path / "out" / "tables" / "2-one-class-iou.csv").is_file()
+    assert [gap for gap in made.gaps if not gap.startswith("pictures: ")] == []  # one run lacks no comparison
     tags = Elements(made.page.read_text(encoding="utf-8")).tags
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert len(ids) == len(set(ids))
+
+
+def test_the_page_of_a_run_is_about_that_run(tmp_path: Path, invented: ModuleType) -> None:
+    invented.write_run(tmp_path / "one", "baseline", 0)
+    Image.new("RGB", (40, 20)).save(tmp_path / "one" / "training-batch.jpg")
+    made = write_report([tmp_path / "one"], tmp_path / "out", formats=("svg",))
+    assert all(gap.startswith("pictures: ") for gap in made.gaps)
+    page = Elements(made.page.read_text(encoding="utf-8"))
+    text = " ".join("".join(page.texts).split())
+    assert re.search(r"one reaches \d+\.\d % mIoU on val \(12 images\)\. Weakest classes: ", text)
+    assert "loss.name" in text  # its settings
+    assert [attributes for tag, attributes in page.tags if tag == "img" and attributes.get("class") == "batch"]
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    assert {"chart-val-miou", "chart-loss", "chart-lr", "chart-images-per-second", "chart-time"} <= ids
+    assert not {"pareto", "class-delta", "paired"} & ids
+
+
+def test_the_answer_comes_first(report: Report) -> None:
+    text = report.page.read_text(encoding="utf-8")
+    found = re.search(r'<p class="answer">(.*?)</p>', text)
+    assert found is not None
+    assert found[1].startswith("The best student is + KD with ")
+    assert "points against Baseline. That is more than the choice of images (95 % interval over images +" in found[1]
+    assert "Between seeds a row varies by up to 0.5 points" in found[1]
+    assert text.index('class="answer"') < text.index("table-results")
 
 
 def test_too_many_pictures_are_left_out_and_named(

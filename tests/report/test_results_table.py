@@ -63,25 +63,35 @@ def test_cells() -> None:
         )
     )
     assert "mIoU test (%)" in text.splitlines()[0]
-    assert cells_of(text, "Teacher")[1:7] == ["27.40", "12.35", "1.50", "71.00", "–", "+10.50"]
-    # What reads the same is equally good; the teacher never competes; where all are equal there is no best.
-    assert cells_of(text, "Baseline") == [
-        "Baseline",
-        "3.72",
-        "12.35",
-        "1.50",
-        "**60.50**",
-        "–",
-        "",
-        "50.00",
-        "20.0",
-        "0.2",
-    ]
-    assert cells_of(text, "+ Tanh + Linear")[4:8] == ["**60.50**", "0.50", "**+0.00**", "–"]
-    assert cells_of(text, "+ KD")[4:8] == ["–", "–", "", "–"]
-    assert cells_of(text, "my_own")[4:7] == ["59.00", "–", "-1.50"]
+    assert cells_of(text, "Teacher")[1:7] == ["71.00", "–", "+10.50", "27.40", "12.35", "1.50"]
+    assert cells_of(text, "Baseline") == ["Baseline", "60.50", "–", "", "3.72", "12.35", "1.50", "50.00", "20.0", "0.2"]
+    assert cells_of(text, "+ Tanh + Linear")[1:4] == ["60.50", "0.50", "+0.00"]
+    assert cells_of(text, "+ KD")[1:4] == ["–", "–", ""]
+    assert cells_of(text, "my_own")[1:4] == ["59.00", "–", "-1.50"]
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert len(widths) == 1
+
+
+def test_a_score_is_marked_only_where_it_is_more_than_noise() -> None:
+    rows = [
+        row("teacher", 71.0, delta=10.5),
+        row("baseline", 60.5),
+        row("tanh", 60.6, delta=0.1),
+        row("kd", 62.0, delta=1.5),
+    ]
+    assert "**" not in markdown_table(result(*rows))
+    text = markdown(results_table(result(*rows), winner="kd"))
+    assert cells_of(text, "+ KD")[1:3] == ["**62.00**", "**+1.50**"]
+    assert text.count("**") == 4  # the teacher never competes
+
+
+@pytest.mark.parametrize(("spread", "marked"), [(None, ["kd"]), (0.1, ["kd"]), (3.0, [])])
+def test_a_latency_is_marked_only_beyond_the_spread_of_the_timing(spread: float | None, marked: list[str]) -> None:
+    slow = row("baseline", 60.0, latency_ms=20.0, fps=50.0, latency_spread_ms=spread)
+    fast = row("kd", 61.0, latency_ms=18.0, fps=1000 / 18, latency_spread_ms=spread)
+    table = results_table(result(slow, fast))
+    place = [column.key for column in table.columns].index("latency_ms")
+    assert [cells[0].value for cells in table.rows if cells[place].best] == marked
 
 
 def test_a_column_without_a_value_is_left_out() -> None:
@@ -122,7 +132,7 @@ def test_what_is_said_only_where_it_holds(settings: dict[str, Any], part: str) -
 
 def test_several_seeds() -> None:
     text = markdown_table(result(row("baseline", 60.0, seeds=[0, 3], miou_sd=1.25)))
-    assert cells_of(text, "Baseline")[4:6] == ["60.00", "1.25"]
+    assert cells_of(text, "Baseline")[1:3] == ["60.00", "1.25"]
     assert "seeds 0, 3 (mean, sample sd)" in text
 
 
@@ -143,7 +153,7 @@ def test_differences_are_listed_row_by_row() -> None:
 def test_csv_has_one_line_a_row_in_full_precision() -> None:
     text = comma_separated(results_table(result(row("baseline", 60.123456789), row("kd", None))))
     rows = list(csv.DictReader(text.splitlines()))
-    assert list(rows[0]) == ["name", "params_m", "gmacs", "gmacs_attention", "miou", "train_minutes"]
+    assert list(rows[0]) == ["name", "miou", "params_m", "gmacs", "gmacs_attention", "train_minutes"]
     assert float(rows[0]["miou"]) == 60.123456789
     assert [each["name"] for each in rows] == ["baseline", "kd"]
     assert rows[1]["miou"] == ""

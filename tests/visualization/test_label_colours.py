@@ -11,8 +11,8 @@ PALETTE = [(10, 20, 30), (200, 100, 0)]
 LABELS = np.array([[0, 1], [1, 255]], np.uint8)
 
 
-def test_every_pixel_has_its_class_colour_and_no_class_is_black() -> None:
-    assert colour_map(LABELS, PALETTE).tolist() == [[[10, 20, 30], [200, 100, 0]], [[200, 100, 0], [0, 0, 0]]]
+def test_every_pixel_has_its_class_colour_and_no_class_is_gray() -> None:
+    assert colour_map(LABELS, PALETTE).tolist() == [[[10, 20, 30], [200, 100, 0]], [[200, 100, 0], list(UNLABELLED)]]
 
 
 def test_an_overlay_mixes_and_shows_the_image_where_there_is_no_class() -> None:

@@ -36,6 +36,7 @@ from effiseg.inference.framing import Framing
 from effiseg.inference.network import trained_network
 from effiseg.models.pretrained import from_pretrained
 from effiseg.nested import flatten
+from effiseg.report.reading import comparison_winner
 from effiseg.report.results_table import write_results_table
 from effiseg.report.row_titles import is_teacher, row_title
 from effiseg.results import AblationResult, AblationRow, AblationRun, EvaluationResult
@@ -295,4 +296,4 @@ def _ablation_run(planned: PlannedRun, evaluation: EvaluationResult) -> Ablation
 def _write_outputs(result: AblationResult, folder: ComparisonFolder) -> None:
     """Write results.json, table.md, table.csv and table.tex."""
     write_json(folder.results, result.to_dict())
-    write_results_table(result, folder.path)
+    write_results_table(result, folder.path, comparison_winner(folder.path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import torch
 
 from effiseg.benchmark.contender import Contender
@@ -12,7 +14,7 @@ from effiseg.run_folder import is_exported
 
 
 def add_latency(result: AblationResult, folders: dict[str, str], size: tuple[int, int], device: str) -> None:
-    """Fill in latency_ms and fps: fused, eager PyTorch, float32, logits out, batch 1.
+    """Fill in latency_ms, its spread, and fps: fused, eager PyTorch, float32, logits out, batch 1.
 
     Each distinct architecture is timed once; rows that share one share its figure. A teacher that is an exported file
     is another engine's and not timed.
@@ -41,3 +43,5 @@ def add_latency(result: AblationResult, folders: dict[str, str], size: tuple[int
             continue
         timed = measured[kinds[row.name]]
         row.latency_ms, row.fps = timed.latency_ms, timed.fps
+        quarters = statistics.quantiles(timed.samples_ms, n=4) if len(timed.samples_ms) > 1 else [0.0, 0.0, 0.0]
+        row.latency_spread_ms = quarters[2] - quarters[0]

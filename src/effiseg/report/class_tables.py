@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from effiseg.metrics.bootstrap import RESAMPLES, PairedDifference
 from effiseg.report.row_titles import is_teacher
 from effiseg.report.study import Study
@@ -36,6 +39,13 @@ def class_statistics_table(study: Study) -> Table:
         for name in sorted(shares, key=lambda name: -shares[name])
     ]
     return Table("classes", "Classes of the training split", columns, rows)
+
+
+def settings_table(settings: Mapping[str, Any]) -> Table:
+    """Every setting of a run, as it was resolved."""
+    columns = [Column("Setting", "setting", number=False), Column("Value", "value", number=False)]
+    rows = [[text_cell(name), text_cell("null" if value is None else str(value))] for name, value in settings.items()]
+    return Table("settings", "Every setting", columns, rows)
 
 
 def paired_table(study: Study, differences: list[PairedDifference]) -> Table:

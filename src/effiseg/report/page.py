@@ -18,7 +18,9 @@ from markupsafe import Markup
 from effiseg.config.publishing import ClassColors
 from effiseg.errors import UsageError
 from effiseg.files import write_bytes, write_text
+from effiseg.report.answer import answer
 from effiseg.report.figures.style import FORMATS, Format, inline_svg, rendered
+from effiseg.report.noise import study_differences
 from effiseg.report.reading import read_studies
 from effiseg.report.results_table import protocol_text
 from effiseg.report.sections import Section, build_sections, slug
@@ -47,6 +49,8 @@ class StudyOnPage:
     study: Study
     sections: list[Section]
     prefix: str
+    answer: list[str]
+    """Sentences that say what came of it."""
     inline: dict[str, str] = field(default_factory=dict)
     """Drawing's name → its SVG element."""
 
@@ -80,8 +84,11 @@ def write_report(
     studies = read_studies(paths)
     pages: list[StudyOnPage] = []
     for number, study in enumerate(studies, 1):
-        sections = build_sections(study, _class_palette(study, colors), PICTURE_BYTES // len(studies))
-        pages.append(StudyOnPage(study, sections, f"{number}-{slug(study.title)}-" if len(studies) > 1 else ""))
+        differences, gaps = ([], []) if study.single else study_differences(study)
+        study.gaps += gaps
+        sections = build_sections(study, differences, _class_palette(study, colors), PICTURE_BYTES // len(studies))
+        prefix = f"{number}-{slug(study.title)}-" if len(studies) > 1 else ""
+        pages.append(StudyOnPage(study, sections, prefix, answer(study, differences)))
     for page in pages:
         _write_files(page, folder, formats)
     write_text(folder / "index.html", _render(pages, formats))
@@ -126,7 +133,9 @@ def _render(pages: list[StudyOnPage], formats: Sequence[Format]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script, style = _template_file("page.js"), _template_file("page.css")
+    has_charts = any(section.charts for page in pages for section in page.sections)
+    library = [_template_file(f"uPlot/uPlot.{end}") for end in ("iife.min.js", "min.css")] if has_charts else ["", ""]
+    script, style = f"{library[0]}\n{_template_file('page.js')}", f"{library[1]}\n{_template_file('page.css')}"
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     values: dict[str, Any] = {
         "pages": pages,

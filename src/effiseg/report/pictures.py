@@ -6,13 +6,16 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
+from effiseg.errors import DataError
 from effiseg.report.samples import SampleIndex, SavedSample
 from effiseg.visualization.label_colours import UInt8Array, colour_map, error_map
 from effiseg.visualization.palettes import Colour
 
+_LARGEST_BATCH = 2_000_000
 _REASONS = {"differ": "the rows differ most here", "random": "chosen at random"}
 
 
@@ -28,6 +31,13 @@ class Picture:
     """data: address of where it is wrong."""
     iou: float | None = None
     """Mean IoU over the classes of this image, percent."""
+    row: str | None = None
+    """Row that predicted it."""
+
+    @property
+    def is_labels(self) -> bool:
+        """Whether it shows classes, which can be laid over the photo."""
+        return self.title != "image"
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,17 @@ def sample_pictures(
     return shown, len(index.samples) - len(shown)
 
 
+def batch_picture(path: Path) -> str:
+    """data: address of a saved training batch.
+
+    Raises:
+        DataError: it cannot be read, or is larger than the page has room for.
+    """
+    if (size := path.stat().st_size) > _LARGEST_BATCH:
+        raise DataError(f"{path}: must have at most {_LARGEST_BATCH} bytes; found {size}")
+    return _data_address(path.read_bytes(), "JPEG")
+
+
 def _pictures_of(
     index: SampleIndex, sample: SavedSample, palette: Sequence[Colour], label: Callable[[str], str]
 ) -> SamplePictures:
@@ -82,7 +103,7 @@ def _pictures_of(
         prediction = index.prediction(sample, row)
         errors = error_map(prediction, truth, len(index.names))
         pictures.append(
-            Picture(label(row), _address(colour_map(prediction, palette)), _address(errors), sample.iou.get(row))
+            Picture(label(row), _address(colour_map(prediction, palette)), _address(errors), sample.iou.get(row), row)
         )
     reasons = [_REASONS[reason] for reason in sample.reasons if reason in _REASONS]
     if sample.worst_of:
@@ -97,4 +118,8 @@ def _address(picture: UInt8Array, form: str = "PNG") -> str:
         image = image.quantize(len(colours), dither=Image.Dither.NONE)
     stream = io.BytesIO()
     image.save(stream, form, **({"quality": 85} if form == "JPEG" else {"optimize": True}))
-    return f"data:image/{form.lower()};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+    return _data_address(stream.getvalue(), form)
+
+
+def _data_address(data: bytes, form: str) -> str:
+    return f"data:image/{form.lower()};base64,{base64.b64encode(data).decode('ascii')}"

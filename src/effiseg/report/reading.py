@@ -10,6 +10,8 @@ from typing import Any
 
 from effiseg.errors import EffisegError, UsageError
 from effiseg.files import read_json, read_yaml
+from effiseg.nested import flatten
+from effiseg.report.noise import clear_winner, study_differences
 from effiseg.report.row_titles import TEACHER, row_title
 from effiseg.report.runs import MemberRun, result_of_runs
 from effiseg.report.samples import read_samples
@@ -93,9 +95,24 @@ def _study_of_runs(members: list[MemberRun]) -> Study:
     title = members[0].row if len(members) == 1 else f"{len(members)} runs"
     study = Study(title, members[0].source, result_of_runs(members))
     _add_runs(study, members)
-    if len(members) == 1 and members[0].run is not None:
-        _add_samples(study, members[0].run.path)
+    if len(members) == 1:
+        study.single = True
+        study.settings = flatten(members[0].config)
+        run = members[0].run
+        if run is not None:
+            study.batch = run.training_batch if run.training_batch.is_file() else None
+            _add_samples(study, run.path)
     return study
+
+
+def comparison_winner(folder: Path) -> str | None:
+    """The row of a comparison on disk that is better than every other student by more than the choice of images.
+
+    Raises:
+        UsageError: a file in it is not what it should be.
+    """
+    study = _read_comparison(folder)
+    return clear_winner(study, study_differences(study)[0])
 
 
 def _add_evaluations_of_rows(study: Study, folder: ComparisonFolder) -> None:

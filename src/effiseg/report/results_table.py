@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from effiseg.files import write_text
+from effiseg.report.noise import timing_tolerance
 from effiseg.report.row_titles import is_teacher, row_title
 from effiseg.report.table import (
     Cell,
@@ -22,33 +23,38 @@ from effiseg.report.table import (
 from effiseg.results import PROTOCOLS, AblationResult, AblationRow
 
 
-def write_results_table(result: AblationResult, folder: Path) -> None:
-    """Write table.md, table.csv and table.tex into `folder`."""
-    table = results_table(result)
+def write_results_table(result: AblationResult, folder: Path, winner: str | None = None) -> None:
+    """Write table.md, table.csv and table.tex into `folder`; `winner` as in `results_table`."""
+    table = results_table(result, winner=winner)
     write_text(folder / "table.md", markdown(table))
     write_text(folder / "table.csv", comma_separated(table))
     write_text(folder / "table.tex", latex(table))
 
 
-def results_table(result: AblationResult, label: Callable[[str], str] = row_title) -> Table:
-    """Rows × parameters, GMACs, mIoU, Δ, FPS, with the protocol under it and how rows differ from the baseline.
+def results_table(result: AblationResult, label: Callable[[str], str] = row_title, winner: str | None = None) -> Table:
+    """Rows × mIoU, Δ, parameters, GMACs, FPS, with the protocol under it and how rows differ from the baseline.
 
-    The best student of every column is marked; the teacher does not compete.
+    The best student of every column is marked, where that is more than noise; the teacher does not compete.
 
     Args:
         result: what to show.
         label: row → what it is called.
+        winner: the row whose mIoU is better than every other student's by more than the choice of images, which is
+            marked; None marks no score. See `effiseg.report.noise.clear_winner`.
     """
+    students = [row for row in result.rows if not is_teacher(row.name)]
+    score: Literal["higher"] | None = "higher" if winner is not None else None
+    spread = timing_tolerance(students)
     columns = [
         Column("Row", "name", number=False),
+        Column(f"mIoU {result.settings.get('split', '')} (%)", "miou", score),
+        Column("± sd", "miou_sd"),
+        Column("Δ", "delta", score),
         Column("Params (M)", "params_m", "lower"),
         Column("GMACs", "gmacs", "lower"),
         Column("+ attention", "gmacs_attention", "lower"),
-        Column(f"mIoU {result.settings.get('split', '')} (%)", "miou", "higher"),
-        Column("± sd", "miou_sd"),
-        Column("Δ", "delta", "higher"),
-        Column("FPS", "fps", "higher"),
-        Column("Latency (ms)", "latency_ms", "lower"),
+        Column("FPS", "fps", "higher", spread),
+        Column("Latency (ms)", "latency_ms", "lower", spread),
         Column("Steps", "steps"),
         Column("Step (s)", "step_seconds"),
         Column("Training (min)", "train_minutes"),
@@ -74,12 +80,12 @@ def _results_cells(row: AblationRow, title: str, *, own_steps: bool) -> list[Cel
     minutes = None if row.train_seconds is None else row.train_seconds / 60
     return [
         text_cell(title, row.name),
-        number_cell(row.params_m),
-        number_cell(row.gmacs),
-        number_cell(row.gmacs_attention),
         number_cell(row.miou),
         number_cell(row.miou_sd),
         Cell("", None) if row.delta is None else number_cell(row.delta, "+.2f"),
+        number_cell(row.params_m),
+        number_cell(row.gmacs),
+        number_cell(row.gmacs_attention),
         number_cell(row.fps),
         number_cell(row.latency_ms, ".1f"),
         number_cell(steps, "d"),
@@ -98,6 +104,9 @@ def protocol_text(result: AblationResult) -> str:
         words.append(f"GMACs at {s['complexity_size']}, attention products counted apart.")
     if s.get("latency_size") and any(row.fps for row in result.rows):
         words.append(_latency_text(result))
+    words.append(
+        "A score is bold only where it is better than every other student's by more than the choice of images."
+    )
     if not s.get("complete", True):
         words.append("Unfinished: more runs are to come.")
     return " ".join(words)

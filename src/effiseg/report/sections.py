@@ -9,8 +9,15 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from effiseg.errors import EffisegError
-from effiseg.metrics.bootstrap import PairedDifference, paired_differences
-from effiseg.report.class_tables import class_iou_table, class_statistics_table, paired_table, worst_images_table
+from effiseg.metrics.bootstrap import PairedDifference
+from effiseg.report.charts import Chart, training_charts
+from effiseg.report.class_tables import (
+    class_iou_table,
+    class_statistics_table,
+    paired_table,
+    settings_table,
+    worst_images_table,
+)
 from effiseg.report.figures.class_distribution import class_distribution_figure
 from effiseg.report.figures.class_iou import delta_figure, radar_figure
 from effiseg.report.figures.confusion import confusion_figure
@@ -19,7 +26,8 @@ from effiseg.report.figures.paired import paired_figure
 from effiseg.report.figures.pareto import pareto_figure
 from effiseg.report.figures.samples import samples_figure
 from effiseg.report.figures.style import STYLE, Gap
-from effiseg.report.pictures import SamplePictures, sample_pictures
+from effiseg.report.noise import clear_winner
+from effiseg.report.pictures import SamplePictures, batch_picture, sample_pictures
 from effiseg.report.results_table import results_table
 from effiseg.report.study import Study
 from effiseg.report.table import Table
@@ -60,8 +68,17 @@ class Section:
     """Tables under the figures."""
     pictures: list[SamplePictures] = field(default_factory=list)
     """Images and predictions."""
+    charts: list[Chart] = field(default_factory=list)
+    """Curves whose values show under the pointer."""
+    batch: str | None = None
+    """data: address of a training batch."""
     legend: list[tuple[str, Colour]] = field(default_factory=list)
     """Colours of the classes in the pictures."""
+
+    @property
+    def holds_something(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.all_drawings or self.tables or self.pictures or self.charts or self.batch)
 
     @property
     def all_drawings(self) -> list[Drawing]:
@@ -86,36 +103,44 @@ class _Pen:
             return []
 
 
-def build_sections(study: Study, palette: Sequence[Colour], picture_bytes: int) -> list[Section]:
+def build_sections(
+    study: Study, differences: list[PairedDifference], palette: Sequence[Colour], picture_bytes: int
+) -> list[Section]:
     """Everything that can be drawn of a study; the rest is added to its gaps.
 
     Args:
         study: what was read.
+        differences: its pairs of rows, see `effiseg.report.noise.study_differences`.
         palette: colours of the classes in pictures.
         picture_bytes: most bytes of pictures on the page.
     """
     pen = _Pen(study)
     sections = [
-        _results(study, pen),
+        _results(study, pen, differences),
         _curves(study, pen),
         _classes(study, pen),
-        _paired(study, pen),
+        _paired(study, pen, differences),
         _confusion(study, pen),
+        _training_batch(study),
         _pictures(study, pen, palette, picture_bytes),
+        _settings(study),
     ]
-    return [section for section in sections if section.all_drawings or section.tables or section.pictures]
+    return [section for section in sections if section.holds_something]
 
 
-def _results(study: Study, pen: _Pen) -> Section:
+def _results(study: Study, pen: _Pen, differences: list[PairedDifference]) -> Section:
     section = Section("results", "Results")
+    if study.single:
+        return section  # the answer and the classes say it all
     if study.rows:
-        section.tables.append(results_table(study.result, study.label))
+        section.tables.append(results_table(study.result, study.label, clear_winner(study, differences)))
     else:
         study.gaps.append("results: no row has a score yet")
     section.drawings = pen(
         "pareto", "Score against cost",
         "Up and to the left is better. The dashed line is the Pareto front: no row is both cheaper and better than one "
-        "on it. A bubble's area grows with the row's parameters.",
+        "on it. Costs that differ by no more than the timing's spread count as equal. A bubble's area grows with the "
+        "row's parameters.",
         lambda: pareto_figure(study),
     )  # fmt: skip
     return section
@@ -131,6 +156,7 @@ def _curves(study: Study, pen: _Pen) -> Section:
         "The whole loss of each row, mean over the epoch. Losses of different kinds cannot be compared by height.",
         lambda: loss_figure(study),
     )  # fmt: skip
+    section.charts = training_charts(study)
     section.folded = pen(
         "loss-terms", "Every term of every row's loss", "Terms as logged, before their weights.",
         lambda: terms_figure(study),
@@ -140,12 +166,15 @@ def _curves(study: Study, pen: _Pen) -> Section:
 
 def _classes(study: Study, pen: _Pen) -> Section:
     section = Section("classes", "Classes")
-    section.drawings = pen(
-        "class-delta", "Difference to the baseline by class",
-        "Sorted by the students' mean difference; at the right the class's share of the training pixels.",
-        lambda: delta_figure(study),
-    )  # fmt: skip
-    section.drawings += pen("class-radar", "IoU by class", "One spoke a class, percent.", lambda: radar_figure(study))
+    if not study.single:
+        section.drawings = pen(
+            "class-delta", "Difference to the baseline by class",
+            "Sorted by the students' mean difference; at the right the class's share of the training pixels.",
+            lambda: delta_figure(study),
+        )  # fmt: skip
+        section.drawings += pen(
+            "class-radar", "IoU by class", "One spoke a class, percent.", lambda: radar_figure(study)
+        )
     section.drawings += pen(
         "class-distribution", "Pixels and weights of the classes",
         "Labelled pixels of the training split, logarithmic, and the weight each class gets in the losses.",
@@ -158,9 +187,8 @@ def _classes(study: Study, pen: _Pen) -> Section:
     return section
 
 
-def _paired(study: Study, pen: _Pen) -> Section:
+def _paired(study: Study, pen: _Pen, differences: list[PairedDifference]) -> Section:
     section = Section("noise", "More than noise?")
-    differences = _differences(study)
     if differences:
         section.drawings = pen(
             "paired", "Differences to the baseline over images",
@@ -171,29 +199,21 @@ def _paired(study: Study, pen: _Pen) -> Section:
     return section
 
 
-def _differences(study: Study) -> list[PairedDifference]:
-    """Pairs of all rows that have counts; what keeps a row out is noted."""
-    rows = [row.name for row in study.rows]
-    if len(rows) < 2:
-        study.gaps.append("paired comparison: needs two rows with a score")
-        return []
-    usable = {
-        name: found for name in rows if (found := study.evaluations.get(name)) and all(e.image_counts for e in found)
-    }
-    missing = [study.label(name) for name in rows if name not in usable]
-    if missing:
-        whose = "" if not usable else f" of {', '.join(missing)}"
-        study.gaps.append(
-            f"paired comparison: no pixel counts per image{whose}; they lie in the evaluations in the run folders, and "
-            "those of earlier versions have none"
-        )
-    if len(usable) < 2:
-        return []
-    try:
-        return paired_differences(usable)
-    except ValueError as reason:
-        study.gaps.append(f"paired comparison: {reason}")
-        return []
+def _training_batch(study: Study) -> Section:
+    section = Section("batch", "Training pictures")
+    if study.batch is not None:
+        try:
+            section.batch = batch_picture(study.batch)
+        except EffisegError as error:
+            study.gaps.append(f"training pictures: {error}")
+    return section
+
+
+def _settings(study: Study) -> Section:
+    section = Section("settings", "Settings")
+    if study.settings:
+        section.tables.append(settings_table(study.settings))
+    return section
 
 
 def _confusion(study: Study, pen: _Pen) -> Section:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from effiseg.report.row_titles import BASELINE, is_teacher, row_title
 from effiseg.report.samples import SampleIndex
@@ -33,6 +34,12 @@ class Study:
     """Saved images and predictions."""
     gaps: list[str] = field(default_factory=list)
     """Gaps: figures that could not be drawn, and why, one line each."""
+    single: bool = False
+    """Whether it is one run or evaluation by itself, so that nothing can be compared."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Every setting of a single run, dotted name → value."""
+    batch: Path | None = None
+    """Picture of a single run's first training batch, as the network saw it."""
 
     @property
     def rows(self) -> list[AblationRow]:

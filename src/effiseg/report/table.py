@@ -34,6 +34,8 @@ class Column:
     """Name in CSV."""
     better: Literal["higher", "lower"] | None = None
     """Which value is the best one; None marks none."""
+    tolerance: float = 0.0
+    """Share of the best value by which others may differ and still be equally good."""
     number: bool = True
     """Whether it holds numbers, which stand at the right."""
 
@@ -75,7 +77,8 @@ def mark_best(columns: Sequence[Column], rows: list[list[Cell]], among: Sequence
         among: for each row whether it takes part (a teacher does not compete with its students).
 
     Returns:
-        New rows. What reads the same is equally good; a column in which all competitors read the same has no best.
+        New rows. What reads the same, or differs by no more than the column's tolerance, is equally good; a column in
+        which all competitors are equally good has no best.
     """
     marked = [list(row) for row in rows]
     for index, column in enumerate(columns):
@@ -83,11 +86,14 @@ def mark_best(columns: Sequence[Column], rows: list[list[Cell]], among: Sequence
         numbers: dict[int | float, str] = {
             cell.value: cell.text for cell in cells if isinstance(cell.value, int | float)
         }
-        if column.better is None or len(set(numbers.values())) < 2:
+        if column.better is None or not numbers:
             continue
-        best = numbers[max(numbers) if column.better == "higher" else min(numbers)]
+        best = max(numbers) if column.better == "higher" else min(numbers)
+        equal = {text for value, text in numbers.items() if abs(value - best) <= column.tolerance * abs(best)}
+        if equal >= set(numbers.values()):
+            continue
         for row, takes_part in zip(marked, among, strict=True):
-            if takes_part and row[index].text == best:
+            if takes_part and row[index].text in equal:
                 row[index] = replace(row[index], best=True)
     return marked
 

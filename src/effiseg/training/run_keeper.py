@@ -27,6 +27,7 @@ from effiseg.inference.network import trained_network
 from effiseg.models.pretrained import save_pretrained
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
+from effiseg.training.batch_sheet import save_training_batch
 from effiseg.training.checkpointing import TrainingState, restore, save_checkpoint, write_tensors
 from effiseg.training.finite_loss import FiniteLoss
 from effiseg.training.interruption import SignalWatch
@@ -140,6 +141,8 @@ class RunKeeper(L.Callback):
         """Make this pass's randomness (drop path, dropout) a function of seed, pass and process alone."""
         assert self.timing is not None
         self.batch_ids = [*batch["id"], *batch.get("unlabeled", {}).get("id", [])]
+        if self.passes == 0 and trainer.is_global_zero:
+            save_training_batch(self.run.training_batch, batch, self.spec.palette)
         torch.manual_seed(pass_seed(self.config.seed, self.passes, trainer.global_rank))
         rate = learning_rate(self.state.step, self.schedule.total_steps, self.config.optimizer)
         set_learning_rate(trainer.optimizers[0], rate)

@@ -11,11 +11,10 @@ from effiseg.visualization.palettes import Colour
 
 UInt8Array = NDArray[np.uint8]
 
-_IGNORED: Colour = (0, 0, 0)
-"""Colour of no class: unlabelled, or a prediction that is no class."""
 RIGHT: Colour = (235, 235, 235)
 WRONG: Colour = (213, 94, 0)
 UNLABELLED: Colour = (150, 150, 150)
+"""Color of no class: not labelled, or a prediction that is no class."""
 _PIXELS_AT_A_TIME = 2**18  # of an overlay, whose floats need twelve times the image's memory
 
 
@@ -23,7 +22,7 @@ def colour_map(labels: UInt8Array, palette: Sequence[Sequence[int]]) -> UInt8Arr
     """Every pixel in the colour of its class.
 
     Args:
-        labels: (H, W) uint8; a value outside the palette is black.
+        labels: (H, W) uint8; a value outside the palette is gray, `UNLABELLED`.
         palette: K RGB colours, 0..255.
 
     Returns:
@@ -33,8 +32,8 @@ def colour_map(labels: UInt8Array, palette: Sequence[Sequence[int]]) -> UInt8Arr
 
 
 def colour_table(palette: Sequence[Sequence[int]]) -> UInt8Array:
-    """(256, 3) uint8: the colour of every label value, black beyond the palette."""
-    table = np.full((256, 3), _IGNORED, np.uint8)
+    """(256, 3) uint8: the colour of every label value, `UNLABELLED` beyond the palette."""
+    table = np.full((256, 3), UNLABELLED, np.uint8)
     table[: len(palette)] = palette
     return table
 
@@ -54,6 +53,7 @@ def overlay(
         (H, W, 3) uint8.
     """
     table = colour_table(palette).astype(np.float32) * opacity
+    table[len(palette) :] = 0
     remaining = np.where(np.arange(256) < len(palette), 1 - opacity, 1).astype(np.float32)[:, None]
     mixed = np.empty_like(image)
     rows = max(1, _PIXELS_AT_A_TIME // max(1, labels.shape[1]))

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from effiseg.metrics.bootstrap import PairedDifference
 from effiseg.report.figures.style import INK, Gap, new_figure, row_styles
+from effiseg.report.noise import between
 from effiseg.report.study import Study
 
 
@@ -37,15 +38,8 @@ def paired_figure(study: Study, differences: list[PairedDifference]) -> Figure:
 
 def against_baseline(study: Study, differences: list[PairedDifference]) -> list[PairedDifference]:
     """The pairs with the baseline in them, all of them as the other row minus the baseline."""
-    name = study.baseline.name if study.baseline is not None else None
-    found = []
-    for pair in differences:
-        if pair.second == name:
-            found.append(pair)
-        elif pair.first == name:
-            found.append(
-                PairedDifference(
-                    pair.second, pair.first, -pair.delta, -pair.high, -pair.low, 1.0 - pair.share_above_zero
-                )
-            )
-    return found
+    name = study.baseline.name if study.baseline is not None else ""
+    others = [
+        pair.first if pair.second == name else pair.second for pair in differences if name in (pair.first, pair.second)
+    ]
+    return [pair for other in others if (pair := between(differences, other, name)) is not None]

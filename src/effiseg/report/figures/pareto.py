@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from effiseg.report.figures.style import INK, SURFACE, Gap, new_figure, row_styles
+from effiseg.report.noise import timing_tolerance
 from effiseg.report.study import Study
 from effiseg.results import AblationRow
 
@@ -30,7 +31,7 @@ def pareto_figure(study: Study) -> Figure:
     points = [(cost(row) or 0.0, row.miou or 0.0) for row in rows]
     figure = new_figure(3.7)
     axes = figure.subplots()
-    front = pareto_front(points)
+    front = pareto_front(points, timing_tolerance(rows))
     axes.plot(*zip(*front, strict=True), "--", color=INK, linewidth=1, drawstyle="steps-post", gid="front", zorder=1)
     largest = max((row.params_m or 1.0 for row in rows), default=1.0)
     styles = row_styles(study)
@@ -43,7 +44,7 @@ def pareto_figure(study: Study) -> Figure:
     axes.set_xlabel(label)
     axes.set_ylabel(f"mIoU {study.result.settings.get('split', '')} (%)")
     _scale(axes, points)
-    _label(axes, [study.label(row.name) for row in rows], points)
+    _label(axes, [study.label(row.name) for row in rows], points, front)
     return figure
 
 
@@ -56,11 +57,18 @@ def _cost_of(study: Study) -> tuple[Cost, str]:
     return lambda row: row.gmacs, f"GMACs at {size}, no latency measured" if size else "GMACs, no latency measured"
 
 
-def pareto_front(points: list[Point]) -> list[Point]:
-    """The points that no other beats in cost (less) and score (more), from the cheapest on."""
+def pareto_front(points: list[Point], tolerance: float = 0.0) -> list[Point]:
+    """The points that no other beats in cost (less) and score (more), from the cheapest on.
+
+    Args:
+        points: (cost, score).
+        tolerance: share of a cost by which another may be larger and still count as equal.
+    """
     front: list[Point] = []
     for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or y > front[-1][1]:
+        if front and y > front[-1][1] and x <= front[-1][0] * (1 + tolerance):
+            front[-1] = (x, y)
+        elif not front or y > front[-1][1]:
             front.append((x, y))
     return front
 
@@ -80,13 +88,12 @@ def _scale(axes: Axes, points: list[Point]) -> None:
     axes.set_ylim(min(scores) - room, max(scores) + room)
 
 
-def _label(axes: Axes, names: list[str], points: list[Point]) -> None:
+def _label(axes: Axes, names: list[str], points: list[Point], front: list[Point]) -> None:
     """Names at the right of their bubbles, moved apart vertically where they would overlap."""
     axes.figure.canvas.draw()
     scale = 72.0 / axes.figure.dpi
     pixels = axes.transData.transform(points) * scale
     order = sorted(range(len(points)), key=lambda i: pixels[i][1])
-    front = pareto_front(points)
     placed: list[tuple[float, float]] = []
     for index in order:
         x, y = pixels[index]
