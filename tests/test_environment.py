@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from effiseg import environment
-from effiseg.environment import available_cores, describe_environment, require_memory, resolve_device
+from effiseg.environment import available_cores, describe_environment, install_hint, require_memory, resolve_device
 from effiseg.errors import ResourceError, UsageError
 
 
@@ -47,3 +49,25 @@ def test_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == resolve_device("cuda") == "cuda"
     assert resolve_device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("url", "files", "hint"),
+    [
+        ("file://{}", ["constraints.txt"], "pip install -c {0}/constraints.txt '{0}[onnx]'"),
+        ("file://{}/effiseg-1.whl", ["effiseg-1.whl"], "pip install '{}/effiseg-1.whl[onnx]'"),
+        ("file://{}/gone.whl", [], "pip install 'onnx>=1.17' onnxruntime"),
+        (None, [], "pip install 'onnx>=1.17' onnxruntime"),
+    ],
+)
+def test_a_hint_fits_the_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str | None, files: list[str], hint: str
+) -> None:
+    for name in files:
+        (tmp_path / name).write_text("")
+    found = SimpleNamespace(
+        read_text=lambda name: None if url is None else json.dumps({"url": url.format(tmp_path)}),
+        requires=["torch>=2", "onnx>=1.17; extra == 'onnx'", 'onnxruntime; extra == "onnx"', "nncf; extra == 'int8'"],
+    )
+    monkeypatch.setattr("effiseg.environment.metadata.distribution", lambda name: found)
+    assert install_hint("onnx") == hint.format(tmp_path)

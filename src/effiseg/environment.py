@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import re
+import shlex
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from effiseg.errors import ResourceError, UsageError
 
@@ -99,8 +103,29 @@ def require_package(name: str, extra: str, purpose: str) -> Any:
         UsageError: it is not installed; the message says how to install it.
     """
     if find_spec(name) is None:
-        raise UsageError(f"{purpose} needs the package {name}, which is not installed: pip install 'effiseg[{extra}]'")
+        raise UsageError(f"{purpose} needs the package {name}, which is not installed: {install_hint(extra)}")
     return import_module(name)
+
+
+def install_hint(extra: str) -> str:
+    """The command that adds an extra to the installation found: from its clone, from its wheel, or by package names.
+
+    Args:
+        extra: the extra of effiseg.
+    """
+    try:
+        found = metadata.distribution("effiseg")
+    except metadata.PackageNotFoundError:  # imported from a folder; its names are not known
+        return f"install the extra {extra} of effiseg"
+    address = json.loads(found.read_text("direct_url.json") or "{}").get("url", "")
+    place = unquote(address.removeprefix("file://")) if address.startswith("file://") else ""
+    if place and Path(place, "constraints.txt").is_file():
+        return f"pip install -c {shlex.quote(f'{place}/constraints.txt')} {shlex.quote(f'{place}[{extra}]')}"
+    if place.endswith(".whl") and Path(place).is_file():
+        return f"pip install {shlex.quote(f'{place}[{extra}]')}"
+    marker = re.compile(rf"extra == [\"']{extra}[\"']")
+    names = [line.partition(";")[0].strip() for line in found.requires or [] if marker.search(line)]
+    return f"pip install {' '.join(shlex.quote(name) for name in names if not name.startswith('effiseg'))}"
 
 
 def _version(package: str) -> str | None:

@@ -18,7 +18,7 @@ from effiseg.config.transfer import TransferConfig
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.python_data import PREFIX, PythonData
 from effiseg.data.samples import list_for_training
-from effiseg.environment import require_memory, resolve_device
+from effiseg.environment import install_hint, require_memory, resolve_device
 from effiseg.errors import DataError, UsageError
 from effiseg.losses.custom import Loss
 
@@ -57,7 +57,7 @@ def check_config(config: TrainConfig) -> None:
     if config.compile and (missing := missing_compiler(resolve_device(config.device))):
         raise UsageError(f"--compile true needs {missing}; train without it")
     if config.tensorboard and not any(find_spec(name) for name in ("tensorboard", "tensorboardX")):
-        raise UsageError("--tensorboard needs the package: pip install 'effiseg[tensorboard]'")
+        raise UsageError(f"--tensorboard needs the package: {install_hint('tensorboard')}")
 
 
 def check_objects(config: TrainConfig, data: PythonData | None, loss: Loss | None) -> None:
