@@ -89,7 +89,9 @@ def test_a_folder(model: Path, images: Path, tmp_path: Path, capsys: pytest.Capt
         with Image.open(out / "color" / f"{name}.png") as colours:
             assert np.array_equal(np.asarray(colours.convert("RGB")), np.array(PALETTE, np.uint8)[ids])
         with Image.open(out / "overlay" / f"{name}.jpg") as overlay:
-            assert np.abs(np.asarray(overlay).astype(int) - expected.overlay()).mean() < 12
+            shown = np.asarray(overlay).astype(int)
+            assert np.abs(shown[: len(expected.labels)] - expected.overlay()).mean() < 12
+            assert len(shown) > len(expected.labels)  # the legend
     record = json.loads((out / "prediction.json").read_text())
     assert record["classes"]["1"] == {"name": "road", "color": [200, 100, 0]}
     assert "3 images" in capsys.readouterr().out
@@ -173,10 +175,11 @@ def test_a_video(model: Path, video: Path, tmp_path: Path) -> None:
     frames = []
     while (frame := capture.read())[0]:
         frames.append(frame[1])
-    assert [frame.shape for frame in frames] == [(40, 60, 3)] * 7
+    assert len(frames) == 7
+    assert all(len(frame) > 40 and frame.shape[1] == 60 for frame in frames)  # the legend is below
     first = cv2.VideoCapture(str(video)).read()[1]
     expected = Predictor(model, device="cpu")(np.ascontiguousarray(first[..., ::-1])).overlay()[..., ::-1]
-    assert np.abs(frames[0].astype(int) - expected).mean() < 15
+    assert np.abs(frames[0][:40].astype(int) - expected).mean() < 15
 
 
 def test_a_video_that_is_cut_off_is_named_each_time(

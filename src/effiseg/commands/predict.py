@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from effiseg.prediction.report import PredictionReport
 
 _MOST_SHOWN = 20
+_MOST_CLASSES = 4
 
 
 def run(argv: list[str]) -> int:
@@ -41,6 +42,9 @@ def print_report(report: PredictionReport, out: Path) -> int:
     """Report of the outcome, on stdout, and of unreadable sources, on stderr; the exit code."""
     rate = f", {report.images / report.seconds:.1f} a second" if report.images else ""
     skipped = f"; {report.skipped} were there already" if report.skipped else ""
+    for name, areas in sorted(report.areas.items()):
+        largest = sorted(areas.items(), key=lambda area: -area[1])[:_MOST_CLASSES]
+        print(f"{name}: {', '.join(f'{each} {100 * share:.0f} %' for each, share in largest if share >= 0.005)}")
     print(f"{out}: {report.images} images{rate}{skipped}")
     if not report.unreadable:
         return 0

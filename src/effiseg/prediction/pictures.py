@@ -13,6 +13,7 @@ from PIL import Image
 from effiseg.config.prediction import Saved
 from effiseg.inference.segmentation import Segmentation
 from effiseg.visualization.label_colours import UInt8Array, colour_table
+from effiseg.visualization.legend import area_entries, legend_strip
 
 SUFFIXES: dict[Saved, str] = {"labels": ".png", "color": ".png", "overlay": ".jpg", "probabilities": ".npz"}
 _JPEG_QUALITY = 90
@@ -35,11 +36,18 @@ def encoded(output: Saved, segmentation: Segmentation, raw_ids: UInt8Array) -> b
         case "color":
             return _encode_palette_png(segmentation.labels, segmentation.palette)
         case "overlay":
-            return _encode_jpeg(segmentation.overlay())
+            return _encode_jpeg(_with_legend(segmentation))
         case "probabilities":
             return _encode_probabilities(segmentation)
         case _:
             raise AssertionError(f"{output} is no picture")
+
+
+def _with_legend(segmentation: Segmentation) -> UInt8Array:
+    """The overlay with its classes and their shares under it."""
+    picture = segmentation.overlay()
+    strip = legend_strip(picture.shape[1], area_entries(segmentation.areas(), segmentation.palette))
+    return np.concatenate([picture, strip])
 
 
 def encode_png(grey: UInt8Array) -> bytes:

@@ -25,12 +25,15 @@ from effiseg.prediction.raw_ids import raw_id_table
 from effiseg.prediction.report import PredictionReport
 from effiseg.prediction.sources import Source, find_sources, refuse_same_outputs
 from effiseg.prediction.video import FrameReader, FrameWriter, whole_video
+from effiseg.visualization.legend import legend_strip
 
 IMAGE_OUTPUTS: tuple[Saved, ...] = ("labels", "color", "overlay")
 """Outputs of images unless they are chosen."""
 VIDEO_OUTPUTS: tuple[Saved, ...] = ("overlay",)
 """Outputs of videos and streams unless they are chosen."""
 _POLYGONS = PolygonOptions(PredictionConfig.polygon_tolerance, PredictionConfig.polygon_area)
+MOST_AREAS = 20
+"""Images whose areas the report has."""
 _NOTICED_SECONDS = 0.5
 """A difference in length between a video and its overlay that is told."""
 
@@ -180,6 +183,11 @@ def _predict_images(
     counter.total -= len(sources) - len(wanted)
     unreadable = len(report.unreadable)
 
+    def write(source: Source, segmentation: Segmentation) -> None:
+        folder.write(outputs, source.id, segmentation, source.name)
+        if len(report.areas) < MOST_AREAS:
+            report.areas[source.id] = segmentation.areas()
+
     def failed(source: Source, error: DataError) -> None:
         report.unreadable[printable(source.address)] = str(error)
 
@@ -187,7 +195,7 @@ def _predict_images(
         predictor,
         wanted,
         lambda source: predictor.prepare(source.address),
-        lambda source, segmentation: folder.write(outputs, source.id, segmentation, source.name),
+        write,
         failed=failed,
         done=counter.step,
     )
@@ -223,12 +231,15 @@ def _predict_video(
         frame = reader.read()
         return None if frame is None else predictor.prepare(frame)
 
+    entries = tuple(zip(predictor.metadata.names, predictor.palette, strict=True))
+
     def run(video: FrameWriter | None) -> None:
         def write(index: int, segmentation: Segmentation) -> None:
             name = f"{source.id}/{index:06d}"
             folder.write(single, name, segmentation, f"{name}.png")
             if video is not None:
-                video.write(segmentation.overlay())
+                picture = segmentation.overlay()
+                video.write(np.concatenate([picture, legend_strip(picture.shape[1], entries)]))
 
         frames = itertools.count()
         run_pipeline(predictor, frames, read, write, failed=_never_fails, done=counter.step, threads=1)

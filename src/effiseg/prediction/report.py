@@ -17,3 +17,5 @@ class PredictionReport:
     """From the first to the last of them."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """File → why it was passed over, or is not whole."""
+    areas: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Image → class → share of its pixels, 0..1, of the first images."""

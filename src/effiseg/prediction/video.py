@@ -95,7 +95,7 @@ class FrameReader:
 
 
 class FrameWriter:
-    """An MPEG-4 file that takes frames of the size of its first one; sides are cut to even numbers.
+    """A VP9 file that takes frames of the size of its first one; sides are cut to even numbers.
 
     Args:
         path: an .mp4 file.
@@ -121,10 +121,10 @@ class FrameWriter:
             frame = np.asarray(cv2.resize(frame, self._size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
         height, width = (max(2, side // 2 * 2) for side in frame.shape[:2])
         if self._writer is None:
-            code = cv2.VideoWriter.fourcc(*"mp4v")
+            code = cv2.VideoWriter.fourcc(*"vp09")  # which browsers play, and whose encoder is free
             self._writer = cv2.VideoWriter(str(self.path), cv2.CAP_FFMPEG, code, self.rate, (width, height))
             if not self._writer.isOpened():
-                raise UsageError(f"{self.path.parent}: OpenCV cannot write an MPEG-4 video of {height}x{width} there")
+                raise UsageError(f"{self.path.parent}: OpenCV cannot write a VP9 video of {height}x{width} there")
         self._writer.write(cv2.cvtColor(frame[:height, :width], cv2.COLOR_RGB2BGR))
         self.frames += 1
 
