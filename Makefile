@@ -1,5 +1,6 @@
 # Everything a fresh machine needs: Python ≥ 3.11, pip and make.
 #   make demo      train, distil, evaluate and compare on embedded street scenes
+#   make web       the page that runs models in browsers, built into the package; needs Node.js and npm
 #   make test      the tests, under 10 minutes on two cores
 #   make test-all  also the heavy ones
 #   make test-312  the tests on Python 3.12, in an environment of their own, where that is installed
@@ -16,10 +17,13 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 DEMO ?= demo
 
-.PHONY: demo test test-all test-312 lint docs install
+.PHONY: demo web test test-all test-312 lint docs install
 
 demo: $(RUNTIME)
 	$(BIN)/effiseg demo --out $(DEMO)
+
+web:
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent build
 
 test: $(DEVELOPMENT)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not heavy" -n 2

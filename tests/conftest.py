@@ -15,7 +15,7 @@ from PIL import Image
 
 ORACLES = (
     "transformers", "torchmetrics", "monai", "cityscapesscripts",
-    "onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "tensorboard",
+    "onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "tensorboard", "fastapi", "uvicorn",
 )  # fmt: skip
 """Other people's implementations, and the engines that exported files are compared in."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from effiseg.api.datasets import check_data, convert_data, data_statistics, synthesize_scenes
     from effiseg.api.models import evaluate, export_model, inspect_norms, predict, push, run_benchmark
     from effiseg.api.training import ablate, pretrain, resume, train
+    from effiseg.api.web import export_site, serve
     from effiseg.data.python_data import PythonData
     from effiseg.errors import DataError, EffisegError, Interrupted, ModelError, ResourceError, RunError, UsageError
     from effiseg.inference.predictor import Predictor
@@ -51,6 +52,7 @@ __all__ = [
     "distillation",
     "evaluate",
     "export_model",
+    "export_site",
     "from_pretrained",
     "fuse",
     "inspect_norms",
@@ -61,6 +63,7 @@ __all__ = [
     "resume",
     "run_benchmark",
     "save_pretrained",
+    "serve",
     "synthesize_scenes",
     "train",
     "write_report",
@@ -88,6 +91,7 @@ _MODULES = {
     "data_statistics": "effiseg.api.datasets",
     "evaluate": "effiseg.api.models",
     "export_model": "effiseg.api.models",
+    "export_site": "effiseg.api.web",
     "from_pretrained": "effiseg.models.pretrained",
     "fuse": "effiseg.models.fuse",
     "inspect_norms": "effiseg.api.models",
@@ -97,6 +101,7 @@ _MODULES = {
     "resume": "effiseg.api.training",
     "run_benchmark": "effiseg.api.models",
     "save_pretrained": "effiseg.models.pretrained",
+    "serve": "effiseg.api.web",
     "synthesize_scenes": "effiseg.api.datasets",
     "train": "effiseg.api.training",
     "write_report": "effiseg.report.page",

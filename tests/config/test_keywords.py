@@ -23,6 +23,7 @@ from effiseg.config.prediction import PredictionConfig
 from effiseg.config.pretraining import PretrainConfig
 from effiseg.config.publishing import PushConfig
 from effiseg.config.training import TrainConfig
+from effiseg.config.web import ServeConfig, SiteConfig
 from effiseg.errors import UsageError
 
 # What a comparison refuses: its rows and seeds are lists, and every row trains equally long.
@@ -40,6 +41,8 @@ FUNCTIONS: list[tuple[Callable[..., Any], type[Any], type[Any], set[str]]] = [
     (effiseg.evaluate, EvaluationConfig, keywords.EvaluationKeywords, {"predictions"}),
     (effiseg.predict, PredictionConfig, keywords.PredictionKeywords, set()),
     (effiseg.export_model, ExportConfig, keywords.ExportKeywords, set()),
+    (effiseg.export_site, SiteConfig, keywords.SiteKeywords, set()),
+    (effiseg.serve, ServeConfig, keywords.ServeKeywords, set()),
     (effiseg.run_benchmark, BenchmarkConfig, keywords.BenchmarkKeywords, set()),
     (effiseg.push, PushConfig, keywords.PushKeywords, set()),
 ]

@@ -8,6 +8,8 @@ EngineName = Literal["torch", "torch_compile", "onnxruntime", "openvino"]
 """Engines that run a network, `--engine`; `effiseg.engines` says what each can."""
 ExportFormat = Literal["onnx", "openvino", "torch_export"]
 """Formats that a network is written as, `--format`."""
+ExportForm = Literal[ExportFormat, "web"]
+"""What `--format` can say: a file of a format, or web, a folder that runs models in browsers."""
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 """Number formats that it computes in, `--precision`."""
 Output = Literal["logits", "labels"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from effiseg.config.engine import ExportFormat, Output, Precision
+from effiseg.config.engine import ExportForm, Output, Precision
 from effiseg.config.ranges import COUNT, check_ranges
 from effiseg.errors import UsageError
 
@@ -15,9 +15,10 @@ class ExportConfig:
     """Settings of one export: the file, its form, and the images that it is checked with."""
 
     out: Path
-    """The file; its suffix says the format."""
-    format: ExportFormat | None = None
-    """Format of the file; null: the one that the suffix of `out` means."""
+    """The file; its suffix says the format. Of web the folder, which must not exist."""
+    format: ExportForm | None = None
+    """Format of the file; null: the one that the suffix of `out` means. web: no file but a folder, a page that runs one
+    or two models in the visitor's browser (docs/web.md)."""
     image_size: tuple[int, int] | None = None
     """Size of the input; null: the model's own, unless `dynamic`."""
     dynamic: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from effiseg.config.data import AugmentPreset, Resize
-from effiseg.config.engine import EngineName, ExportFormat, Output, Precision
+from effiseg.config.engine import EngineName, ExportForm, Output, Precision
 from effiseg.config.framing import Mode
 from effiseg.config.model import Variant
 from effiseg.config.prediction import Existing, Saved
@@ -171,7 +171,7 @@ class PredictionKeywords(_FramingKeywords, total=False):
 class ExportKeywords(DataKeywords, total=False):
     """Settings of `effiseg.export_model` beside its model and file."""
 
-    format: ExportFormat | None
+    format: ExportForm | None
     image_size: ImageSize | None
     dynamic: bool
     precision: Precision
@@ -181,6 +181,28 @@ class ExportKeywords(DataKeywords, total=False):
     split: str
     calibration_images: int
     evaluation_images: int | None
+
+
+class SiteKeywords(DataKeywords, total=False):
+    """Settings of `effiseg.export_site` beside its models and folder."""
+
+    image_size: ImageSize | None
+    data: PathLike | None
+    split: str
+
+
+class ServeKeywords(TypedDict, total=False):
+    """Settings of `effiseg.serve` beside its models."""
+
+    host: str
+    port: int
+    allowed_hosts: Sequence[str] | None
+    image_size: ImageSize | None
+    device: Device
+    max_bytes: int
+    max_pixels: int
+    timeout: float
+    concurrency: int
 
 
 class BenchmarkKeywords(TypedDict, total=False):

@@ -46,6 +46,14 @@ _ORIENTATION = 0x0112  # the EXIF and TIFF tag, 1..8
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
+class UnknownImageError(DataError):
+    """A file, or bytes, of none of the formats that are decoded."""
+
+
+class ImageSizeError(DataError):
+    """An image of more pixels than are decoded."""
+
+
 @dataclass(frozen=True)
 class ImageHeader:
     """Facts of an image before it is decoded."""
@@ -93,18 +101,23 @@ def pixel_limit() -> int:
 
 
 @contextmanager
-def open_image(path: str | Path, kind: str = "image", file: BinaryIO | None = None) -> Iterator[Image.Image]:
+def open_image(
+    path: str | Path, kind: str = "image", file: BinaryIO | None = None, most_pixels: int | None = None
+) -> Iterator[Image.Image]:
     """Pillow's image of a file, its pixels not yet decoded, its size checked.
 
     Args:
         path: the file.
         kind: image or mask, for errors.
         file: it, opened already.
+        most_pixels: a limit below `pixel_limit`.
 
     Raises:
-        DataError: the file cannot be read (also while its pixels are decoded inside), or has too many pixels.
+        DataError: the file cannot be read (also while its pixels are decoded inside).
+        UnknownImageError: it is no image.
+        ImageSizeError: it has too many pixels.
     """
-    limit = pixel_limit()
+    limit = min(pixel_limit(), most_pixels or pixel_limit())
     if limit > _DEFAULT_PIXEL_LIMIT and Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limit)  # the user asked for it
     try:
@@ -116,11 +129,14 @@ def open_image(path: str | Path, kind: str = "image", file: BinaryIO | None = No
                     raise Image.DecompressionBombError(f"{height}x{width}")
                 yield image
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image that Pillow can decode as {_known()}; replace the {kind}") from None
+        raise UnknownImageError(
+            f"{path}: not an image that Pillow can decode as {_known()}; replace the {kind}"
+        ) from None
     except Image.DecompressionBombError as error:
-        raise DataError(
-            f"{path}: at most {limit} pixels are decoded; found more ({error}); reduce or cut the {kind}, or set "
-            f"the environment variable {PIXEL_LIMIT_VARIABLE} if the file may be trusted"
+        remedy = f", or set the environment variable {PIXEL_LIMIT_VARIABLE} if the file may be trusted"
+        raise ImageSizeError(
+            f"{path}: at most {limit} pixels are decoded; found more ({error}); reduce or cut the {kind}"
+            f"{'' if most_pixels else remedy}"
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: {kind} cannot be read ({getattr(error, 'strerror', None) or error})") from None
@@ -144,14 +160,29 @@ def decode_image(path: str | Path) -> tuple[UInt8Array, ImageHeader]:
     Raises:
         DataError: the file cannot be read, is no image, or has too many pixels.
     """
-    with open_regular(path, "image") as stream, open_image(path, file=stream) as image:
+    with open_regular(path, "image") as stream:
+        return decode_stream(stream, path)
+
+
+def decode_stream(stream: BinaryIO, name: str | Path, most_pixels: int | None = None) -> tuple[UInt8Array, ImageHeader]:
+    """`decode_image` of a file that is open, or of bytes in memory.
+
+    Args:
+        stream: at its beginning; it can be sought in.
+        name: what it is called in errors.
+        most_pixels: see `open_image`.
+
+    Raises:
+        DataError, UnknownImageError, ImageSizeError: as `open_image`.
+    """
+    with open_image(name, file=stream, most_pixels=most_pixels) as image:
         header = _header(image)
         encoded = np.frombuffer(_read_all(stream, image), dtype=np.uint8)
         # Both decoders turn TIFF files themselves.
         turn = 1 if image.format == "TIFF" else header.orientation
         pixels = _decode_with_opencv(encoded)
         if pixels is None:
-            pixels = _decode_with_pillow(image, path)
+            pixels = _decode_with_pillow(image, name)
     return np.ascontiguousarray(turn_upright(pixels, turn)), header
 
 

@@ -1,8 +1,11 @@
-"""Checks of an export before a model is loaded: its format, and what that can compute in."""
+"""Checks of an export before a model is loaded: its format, what that can compute in, and what a page can be told."""
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from effiseg.config.export import ExportConfig
+from effiseg.config.web import SiteConfig
 from effiseg.engines import FORMATS, format_named, format_of
 from effiseg.engines.engine import FileFormat
 from effiseg.errors import UsageError
@@ -12,8 +15,10 @@ def format_to_write(config: ExportConfig) -> FileFormat:
     """The format of an export: what `--format` says, else what the file's suffix says.
 
     Raises:
-        UsageError: the two differ, neither says one, or the format cannot compute in the precision.
+        UsageError: the two differ, neither says one, the format cannot compute in the precision, or it is the page's.
     """
+    if config.format == "web":
+        raise UsageError("web is a page for one or two models and no file; call effiseg.export_site(models, folder)")
     by_suffix = format_of(config.out)
     if config.format is None and by_suffix is None:
         raise UsageError(
@@ -39,3 +44,18 @@ def format_to_write(config: ExportConfig) -> FileFormat:
             f"here; found {config.opset}"
         )
     return found
+
+
+def site_settings(models: list[str], config: ExportConfig) -> SiteConfig:
+    """The settings of `--format web`.
+
+    Raises:
+        UsageError: a setting that belongs to files, or another number of models than a page shows.
+    """
+    own = {item.name for item in fields(SiteConfig)}
+    for item in fields(ExportConfig):
+        value = getattr(config, item.name)
+        if item.name not in {*own, "format"} and value != item.default:
+            raise UsageError(f"--{item.name} is for files of one model; found {value} with --format web")
+    taken = {item.name: getattr(config, item.name) for item in fields(ExportConfig) if item.name in own}
+    return SiteConfig(models=models, **taken)

@@ -90,8 +90,8 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
     if spec is not None:
         list_samples(spec, config.split)  # a split that is not there is said before the work
     model.eval()
-    with _staged(config.out) as staged:
-        require_room(staged.parent, sum(parameter.nbytes for parameter in model.parameters()), "exported weights")
+    with staged(config.out) as target:
+        require_room(target.parent, sum(parameter.nbytes for parameter in model.parameters()), "exported weights")
         form: dict[str, Any] = {
             "input_size": input_size, "output": config.output, "source": source,
             "opset": config.opset or file_format.usual_opset,
@@ -100,28 +100,35 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
         if config.precision == "int8":
             assert spec is not None
             assert isinstance(file_format, FileEngine), "int8 is judged by running it"
-            record, quantization = quantize(model, staged, file_format, config, spec, form)
+            record, quantization = quantize(model, target, file_format, config, spec, form)
         else:
-            record = write_file(model, staged, file_format, precision=config.precision, **form)
-        loaded = file_format.open_written(staged)
+            record = write_file(model, target, file_format, precision=config.precision, **form)
+        loaded = file_format.open_written(target)
         verification = verify(loaded, model, _sizes(input_size, model), loaded.precision, spec, config.split)
         check_verification(verification, config.out)
-        parts = file_format.parts(staged)
+        parts = file_format.parts(target)
         report = ExportReport(
             config.out, record, verification, sum(part.stat().st_size for part in parts), digests(parts), quantization,
             settings_dict(config),
         )  # fmt: skip
-        write_json(report_path(staged), report.to_dict())
+        write_json(report_path(target), report.to_dict())
         # A kill on the way leaves files that the old report does not fit, and they are refused when they are loaded.
         for part in reversed(parts):
             part.replace(config.out.with_suffix(part.suffix))
-        report_path(staged).replace(report_path(config.out))
+        report_path(target).replace(report_path(config.out))
     return report
 
 
 @contextlib.contextmanager
-def _staged(out: Path) -> Iterator[Path]:
-    """The target's name in a hidden folder beside it, which is gone afterwards with all that is in it."""
+def staged(out: Path) -> Iterator[Path]:
+    """A target's name in a hidden folder beside it, which is gone afterwards with all that is left in it.
+
+    Args:
+        out: the target, a file or a folder; its parent folders are made.
+
+    Raises:
+        ResourceError: the system refuses to write there.
+    """
     with writing(out):
         make_folder(out.parent)
         folder = Path(tempfile.mkdtemp(prefix=partial_prefix(out), suffix=".partial", dir=out.parent))
