@@ -49,6 +49,7 @@ class Page {
 
   /** The drawn picture that came with the page. */
   async showScene(): Promise<void> {
+    this.mark(null);
     await this.showFrom("scene", async () => {
       const response = await fetch(this.description.scene);
       if (!response.ok) throw new Error(`cannot be had (${response.status})`);
@@ -117,7 +118,7 @@ class Page {
       button.textContent = file.name;
       button.title = file.name;
       button.onclick = () => {
-        for (const other of list.querySelectorAll("button")) other.ariaCurrent = String(other === button);
+        this.mark(button);
         void this.showFrom(file.name, () => readFile(file));
       };
       list.appendChild(document.createElement("li")).append(button);
@@ -127,8 +128,14 @@ class Page {
     buttons[0]?.click();
   }
 
+  /** Mark the picture of the list that is shown; none where another source is. */
+  private mark(chosen: HTMLButtonElement | null): void {
+    for (const button of element("pictures").querySelectorAll("button")) button.ariaCurrent = String(button === chosen);
+  }
+
   private async openCamera(): Promise<void> {
     const turn = ++this.turn;
+    this.mark(null);
     notice("");
     try {
       const camera = await Camera.open();

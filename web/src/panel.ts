@@ -62,7 +62,7 @@ export class Panel {
       areas.forEach((area, kind) => {
         this.cells[kind][model].textContent = share(area, labels.length);
       });
-      const text = `${total.toFixed(0)} ms a picture, the network ${network.toFixed(0)} ms of it`;
+      const text = `${total.toFixed(0)} ms a picture; of these the network ${network.toFixed(0)} ms`;
       this.times[model].textContent = text;
     });
     if (answers.length < 2) return;
