@@ -18,7 +18,7 @@ class ExportConfig:
     """The file; its suffix says the format. Of web the folder, which must not exist."""
     format: ExportForm | None = None
     """Format of the file; null: the one that the suffix of `out` means. web: no file but a folder, a page that runs one
-    or two models in the visitor's browser (docs/web.md)."""
+    or two models in the visitor's browser."""
     image_size: tuple[int, int] | None = None
     """Size of the input; null: the model's own, unless `dynamic`."""
     dynamic: bool = False
