@@ -31,6 +31,7 @@ from effiseg.report.table import markdown
 from effiseg.results import AblationResult, EvaluationResult
 from effiseg.run_folder import ComparisonFolder, RunFolder, resolve_model
 from effiseg.training import trainer
+from effiseg.training.launching import find_crew
 from effiseg.training.transfer import measure_transfer
 
 
@@ -309,6 +310,9 @@ def report_at_end(folder: str | os.PathLike[str], *, quick: bool = False) -> Pat
 
 def _rounded_off(run: RunFolder, data: PythonData | None) -> Run:
     """The run with what its model is worth elsewhere, what it makes of a few images of val, and its report."""
+    crew = find_crew()
+    if crew is not None and not crew.leads:
+        return Run(run.path)
     config = read_settings(TrainConfig, run.config)
     if config.transfer.data is not None:
         measure_transfer(run, config)

@@ -49,7 +49,15 @@ def run(argv: list[str]) -> int:
 
 
 def print_outcome(finished: Run) -> None:
-    """Where a finished run's files lie, and what it is worth as a start where that was measured."""
+    """Where a finished run's files lie, and what it is worth as a start where that was measured.
+
+    Of the processes of a launcher the one that kept the run tells it.
+    """
+    from effiseg.training.launching import find_crew
+
+    crew = find_crew()
+    if crew is not None and not crew.leads:
+        return
     print(f"model: {finished.folder.model}")
     print(f"results: {finished.folder.results}")
     for row in finished.transfer:

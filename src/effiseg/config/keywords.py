@@ -45,6 +45,8 @@ class _TrainingKeywords(TypedDict, total=False):
     sampler: SamplerName | None
     device: Device | None
     devices: int | None
+    num_nodes: int | None
+    shard_window: int | None
     precision: TrainingPrecision | None
     workers: int | None
     cache: Cache | None
@@ -111,6 +113,12 @@ class DataConvertKeywords(DataKeywords, total=False):
     """Settings of `effiseg.convert_data` beside its data and folder."""
 
     link: bool
+
+
+class DataShardKeywords(DataKeywords, total=False):
+    """Settings of `effiseg.shard_data` beside its data and folder."""
+
+    shard_mb: float
 
 
 class ModelConvertKeywords(DataKeywords, total=False):
