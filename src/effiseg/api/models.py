@@ -96,6 +96,12 @@ def evaluate_as(
     if model is None:
         assert config.predictions is not None
         model = PredictionFolder(config.predictions)
+    if config.on == "ray":
+        if not isinstance(model, str | os.PathLike) or not isinstance(data, str | os.PathLike):
+            raise UsageError("on='ray' loads model and data in every actor: give their folders or files")
+        from effiseg.evaluation.on_ray import evaluate_on_ray
+
+        return evaluate_on_ray(config, os.fspath(model), spec, progress)
     source = model if isinstance(model, PredictionFolder) else load_network(model, device=config.device)
     return score(
         source, framing, spec, config.split, protocol=config.protocol, boundary=config.protocol == "full",
@@ -134,11 +140,17 @@ def predict(
         >>> report.images, report.unreadable
         (3, {})
     """
+    from effiseg.prediction.lake import predict_on_ray
     from effiseg.prediction.predict import predict as run
 
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     given = {"model": model_name(model), "source": sources, "out": out, **settings}
-    return run(keyword_settings(PredictionConfig, "effiseg.predict", given), model, progress)
+    config = keyword_settings(PredictionConfig, "effiseg.predict", given)
+    if config.on == "ray":
+        if not isinstance(model, str | os.PathLike):
+            raise UsageError("on='ray' loads the model in every actor: give a folder or file, not a network in memory")
+        return predict_on_ray(config, progress)
+    return run(config, model, progress)
 
 
 @signature_of(ExportConfig, ExportKeywords)

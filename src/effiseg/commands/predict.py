@@ -30,11 +30,13 @@ def run(argv: list[str]) -> int:
         words=("model", "source"),
     )
     from effiseg.allocator import keep_freed_memory
+    from effiseg.prediction.lake import predict_on_ray
     from effiseg.prediction.predict import predict
 
     keep_freed_memory()
-    with progress_bar("predicting", unit="images") as progress:
-        report = predict(config, config.model, progress)
+    with progress_bar("predicting", log_seconds=30 if config.on == "ray" else None, unit="images") as progress:
+        on_ray = config.on == "ray"
+        report = predict_on_ray(config, progress) if on_ray else predict(config, config.model, progress)
     return print_report(report, config.out)
 
 
