@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -38,6 +36,10 @@ from effiseg.models.segformer import SegFormer
 from effiseg.prediction.lake import model_digest, predict_on_ray
 from effiseg.prediction.predict import predict
 
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("ray")
+pytest.importorskip("moto")
 PICTURES = 22
 BAD = "0007"
 

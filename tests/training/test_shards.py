@@ -28,6 +28,7 @@ from effiseg.training import run_keeper
 from effiseg.training.checkpointing import read_tensors
 from effiseg.training.trainer import resume, train
 
+pytest.importorskip("webdataset")  # writes the shards
 Config = Callable[..., TrainConfig]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import webdataset
 import yaml
 from PIL import Image
 
@@ -18,6 +17,7 @@ from effiseg.data.samples import list_samples
 from effiseg.data.unlabeled_samples import list_unlabeled
 from effiseg.errors import DataError
 
+webdataset = pytest.importorskip("webdataset")
 Describe = Callable[..., Path]
 
 

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-import webdataset
 
 from effiseg.data.check import check_dataset
 from effiseg.data.dataset_spec import load_dataset_spec, spec_of_pictures
@@ -21,6 +20,7 @@ from effiseg.data.unlabeled_samples import list_unlabeled
 from effiseg.errors import DataError
 from effiseg.files import read_json
 
+webdataset = pytest.importorskip("webdataset")
 SHARD_MB = 0.03
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,6 @@ from effiseg.errors import DataError, EffisegError
 from effiseg.files import LockedError, atomic_path, exclusive_lock, make_folder, require_room
 
 _PROTOCOLS = ("http", "https", "s3")
-_COPY_BYTES = 2**22
 _WAIT_SECONDS = 0.5
 
 
@@ -96,9 +94,8 @@ def _copy(address: str, place: Path) -> None:
         size = system.info(address).get("size")
         if size is not None:
             require_room(place.parent, int(size), "a copy of a remote shard")
-        with system.open(address, "rb") as source, atomic_path(place) as temporary:
-            with temporary.open("wb") as target:
-                shutil.copyfileobj(source, target, _COPY_BYTES)
+        with atomic_path(place) as temporary:
+            system.get_file(address, str(temporary))
             copied = temporary.stat().st_size
             if size is not None and copied != size:
                 raise DataError(f"{shown(address)}: ended after {copied} of {size} bytes; try again")
