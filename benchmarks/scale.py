@@ -1,6 +1,6 @@
 """What shards cost in reading, and what a Ray cluster of this machine labels: the rates behind docs/scale.md.
 
-python -m benchmarks.scale --data DATA --pictures 3000 --out benchmarks/results/scale.json
+python benchmarks/scale.py --data DATA --pictures 3000 --out benchmarks/results/scale.json
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import cv2
 import torch
-from benchmarks.scale_page import write_page
+from scale_page import write_page
 
 from effiseg.config.data import AugmentationConfig
 from effiseg.config.loss import DistillationConfig
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
         distilling = measure_distilling(words.variant, (height, width), words.rounds)
         labelling = measure_labelling(spec, model, folder, words.pictures)
     result = {
-        "command": shlex.join(["python", "-m", "benchmarks.scale", *argv]),
+        "command": shlex.join(["python", "benchmarks/scale.py", *argv]),
         "environment": describe_environment(),
         "load": os.getloadavg()[0],
         "reading": reading,

@@ -1,19 +1,21 @@
 """The end of docs/scale.md: what millions of pictures cost, computed from measured rates.
 
-python -m benchmarks.scale_page
+python benchmarks/scale_page.py
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from doc_section import replace_section
+
+from effiseg.files import read_json
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "scale.md"
 RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
-MARK = "<!-- below: made by benchmarks/scale_page.py -->"
 CORE_HOUR = 0.04
 """Price of a core for an hour, dollars: an assumption, about that of a virtual core in large clouds."""
 GIGABYTE_MONTH = 0.023
@@ -25,10 +27,7 @@ LAKES = {"10 million": 10**7, "1 billion": 10**9}
 
 def write_page() -> None:
     """Compute the section anew from the results file."""
-    text = PAGE.read_text(encoding="utf-8")
-    kept = text.partition(MARK)[0].rstrip()
-    result = json.loads(RESULTS.read_text(encoding="utf-8"))
-    PAGE.write_text(f"{kept}\n\n{MARK}\n\n{markdown(result)}", encoding="utf-8")
+    replace_section(PAGE, "scale_page", markdown(read_json(RESULTS)))
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -78,7 +77,7 @@ def costs(result: Mapping[str, Any]) -> list[str]:
     rate = labelling["ray1"]["images_per_second"]
     picture, label = labelling["bytes"], labelling["label_bytes"]
     lines = [
-        "### What it would cost",
+        "### Costs",
         "",
         f"Labelling at {rate:.1f} images/s/core (Ray, one actor) and pictures of {picture / 1e3:.0f} kB, labels of "
         f"{label / 1e3:.1f} kB, at ${CORE_HOUR} a core-hour, ${GIGABYTE_MONTH} a GB and month and "

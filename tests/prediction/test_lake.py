@@ -21,7 +21,8 @@ from PIL import Image
 from effiseg.config.cluster import ClusterConfig
 from effiseg.config.evaluation import EvaluationConfig
 from effiseg.config.prediction import PredictionConfig
-from effiseg.data.dataset_spec import load_dataset_spec, spec_of_pictures
+from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.data.picture_sources import spec_of_pictures
 from effiseg.data.shards.writing import shard_dataset
 from effiseg.errors import DataError, UsageError
 from effiseg.evaluation.evaluator import evaluate

@@ -18,7 +18,8 @@ from effiseg.config.loss import DistillationConfig
 from effiseg.config.training import TrainConfig
 from effiseg.data.batch_sampler import TrainingBatchSampler
 from effiseg.data.dataset import SegmentationDataset, start_worker
-from effiseg.data.dataset_spec import load_dataset_spec, spec_of_pictures
+from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.data.picture_sources import spec_of_pictures
 from effiseg.data.sample_order import order_of
 from effiseg.data.samples import list_samples
 from effiseg.data.shards.writing import shard_dataset

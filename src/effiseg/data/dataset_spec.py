@@ -147,25 +147,6 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
     )
 
 
-def spec_of_pictures(entry: str) -> DatasetSpec:
-    """The description of pictures without masks: no split and no class.
-
-    Args:
-        entry: a folder, a glob, a .txt list, or shards.
-    """
-    return DatasetSpec(
-        name=Path(entry).stem,
-        source=Path(entry),
-        root=Path(),
-        splits={},
-        names=(),
-        ignore_index=255,
-        label_mapping=None,
-        palette=(),
-        unlabeled=(entry,),
-    )
-
-
 def spec_of_listings(
     source: Path, listings: Mapping[str, Callable[[], Sequence[Sample]]], values: dict[str, Any]
 ) -> DatasetSpec:

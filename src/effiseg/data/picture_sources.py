@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_names, spec_of_pictures
+from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, preset_names
 from effiseg.data.folders import has_wildcard
 from effiseg.data.shards.listing import names_shards
 
@@ -24,6 +24,25 @@ def dataset_or_pictures(data: str, data_root: str | None) -> DatasetSpec:
     if data in preset_names() or data_root is not None or not is_pictures or _holds_description(path):
         return load_dataset_spec(data, data_root)
     return spec_of_pictures(data)
+
+
+def spec_of_pictures(entry: str) -> DatasetSpec:
+    """The description of pictures without masks: no split and no class.
+
+    Args:
+        entry: a folder, a glob, a .txt list, or shards.
+    """
+    return DatasetSpec(
+        name=Path(entry).stem,
+        source=Path(entry),
+        root=Path(),
+        splits={},
+        names=(),
+        ignore_index=255,
+        label_mapping=None,
+        palette=(),
+        unlabeled=(entry,),
+    )
 
 
 def _holds_description(path: Path) -> bool:

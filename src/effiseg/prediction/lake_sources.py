@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from effiseg.data.dataset_spec import spec_of_pictures
 from effiseg.data.folders import glob_files, has_wildcard
 from effiseg.data.names import clean_id
+from effiseg.data.picture_sources import spec_of_pictures
 from effiseg.data.regular_file import AnyPath, EmbeddedFile
 from effiseg.data.shards.listing import names_shards
 from effiseg.data.unlabeled_samples import list_unlabeled

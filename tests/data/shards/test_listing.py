@@ -12,7 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from effiseg.data.dataset_spec import load_dataset_spec, spec_of_pictures
+from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.data.picture_sources import spec_of_pictures
 from effiseg.data.samples import list_samples
 from effiseg.data.unlabeled_samples import list_unlabeled
 from effiseg.errors import DataError

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from effiseg.data.dataset_spec import spec_of_pictures
+from effiseg.data.picture_sources import spec_of_pictures
 from effiseg.data.shards.remote import local_place, shown
 from effiseg.data.unlabeled_samples import list_unlabeled
 from effiseg.errors import DataError

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from effiseg.data.check import check_dataset
-from effiseg.data.dataset_spec import load_dataset_spec, spec_of_pictures
+from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.data.picture_sources import spec_of_pictures
 from effiseg.data.samples import list_samples
 from effiseg.data.shards.writing import shard_dataset
 from effiseg.data.unlabeled_samples import list_unlabeled
