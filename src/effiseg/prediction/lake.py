@@ -117,6 +117,8 @@ def _check(config: PredictionConfig) -> None:
     """
     if config.existing == "overwrite":
         raise UsageError("--existing overwrite: --on ray goes on or begins anew; take skip, or another --out")
+    if others := [name for name in config.save or () if name not in SUFFIXES]:
+        raise UsageError(f"--save {others[0]}: polygons are for the command without --on ray; leave them out")
     if config.save is not None and config.ray_output != "files" and config.save != ["labels"]:
         raise UsageError(f"--ray_output {config.ray_output} holds labels alone; leave --save out, or take files")
 
