@@ -1,5 +1,7 @@
 """What shards cost in reading, and what a Ray cluster of this machine labels: the rates behind docs/scale.md.
 
+Rates are taken in the time that cores gave to the process, so that what else runs on the machine hardly shows in them.
+
 python benchmarks/scale.py --data DATA --pictures 3000 --out benchmarks/results/scale.json
 """
 
@@ -33,7 +35,7 @@ from effiseg.data.samples import list_samples
 from effiseg.data.shards.writing import shard_dataset
 from effiseg.distillation.teacher import SegFormerTeacher
 from effiseg.environment import describe_environment
-from effiseg.files import write_json
+from effiseg.files import read_json, write_json
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
@@ -79,7 +81,7 @@ def main(argv: list[str]) -> int:
 
 
 def measure_reading(spec: DatasetSpec, folder: Path, size: tuple[int, int], rounds: int) -> dict[str, Any]:
-    """Images a second of decoding and augmentation in one process, from files and from shards in turns."""
+    """Images a core-second of decoding and augmentation in one process, from files and from shards in turns."""
     splits = shard_dataset(spec, folder, shard_mb=16)
     sides = {"files": spec, "shards": load_dataset_spec(folder / "data.yaml")}
     knobs = AugmentationConfig().filled_from("standard")
@@ -91,11 +93,11 @@ def measure_reading(spec: DatasetSpec, folder: Path, size: tuple[int, int], roun
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):  # the first brings the files into memory
         for name, dataset in sets.items():
-            began = time.perf_counter()
+            began = time.process_time()
             for index in orders[name]:
                 dataset[number, index]
             if number:
-                rates[name].append(len(dataset) / (time.perf_counter() - began))
+                rates[name].append(len(dataset) / (time.process_time() - began))
     return {
         "images": splits["train"]["samples"],
         "bytes": splits["train"]["bytes"],
@@ -107,7 +109,7 @@ def measure_reading(spec: DatasetSpec, folder: Path, size: tuple[int, int], roun
 
 
 def measure_distilling(variant: str, size: tuple[int, int], rounds: int) -> dict[str, Any]:
-    """Images a second of a training step without labels, forward, backward and the optimizer's, in one thread."""
+    """Images a core-second of a training step without labels, forward, backward and optimizer's, in one thread."""
     torch.manual_seed(0)
     config = TrainConfig(distillation=DistillationConfig(kl_weight=1.0, feature_weight=1.0))
     task = DistillationTask(SegFormer(variant, 11), [SegFormerTeacher(SegFormer("b1", 11))], config, None).train()
@@ -116,12 +118,12 @@ def measure_distilling(variant: str, size: tuple[int, int], rounds: int) -> dict
     labels = torch.full((4, *size), 255, dtype=torch.uint8)
     rates = []
     for number in range(rounds + 1):
-        began = time.perf_counter()
+        began = time.process_time()
         optimizer.zero_grad()
         task.loss_terms(images, labels)["loss"].backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if number:
-            rates.append(len(images) / (time.perf_counter() - began))
+            rates.append(len(images) / (time.process_time() - began))
     return {"variant": variant, "teacher": "b1", "batch_size": 4, "images_per_second": statistics.median(rates)}
 
 
@@ -137,7 +139,7 @@ def save_model(variant: str, size: tuple[int, int], folder: Path) -> Path:
 
 
 def measure_labelling(spec: DatasetSpec, model: Path, folder: Path, count: int) -> dict[str, Any]:
-    """Pictures a second without a cluster and with 1 and 2 actors of one core each, and the memory of it all."""
+    """Pictures a second, and a core-second, without a cluster and with 1 and 2 actors, and the memory of it all."""
     source = folder / "pictures"
     source.mkdir()
     images = [Path(sample.image).resolve() for sample in list_samples(spec, "train")]
@@ -150,8 +152,10 @@ def measure_labelling(spec: DatasetSpec, model: Path, folder: Path, count: int) 
     few.mkdir()
     for path in sorted(source.iterdir())[: count // 5]:
         (few / path.name).symlink_to(path.resolve())
+    began = time.process_time()
     report = predict(PredictionConfig(**{**given, "source": [str(few)], "out": folder / "here"}), str(model))
-    found["here"] = report.images / report.seconds
+    worked = time.process_time() - began
+    found["here"] = {"per_core": report.images / worked, "images_per_second": report.images / report.seconds}
     for actors in (1, 2):
         config = PredictionConfig(**given, out=folder / f"ray{actors}", on="ray", ray_actors=actors, ray_part=100)
         done = [0]
@@ -159,7 +163,9 @@ def measure_labelling(spec: DatasetSpec, model: Path, folder: Path, count: int) 
         with watched_memory(done, memory):
             report = predict_on_ray(config, lambda pictures, total: done.__setitem__(0, pictures))  # noqa: B023
         before, after = (max(size for pictures, size in memory if pictures <= mark) for mark in (count // 3, count))
+        records = [read_json(path) for path in (folder / f"ray{actors}" / "parts").iterdir()]
         found[f"ray{actors}"] = {
+            "per_core": report.images / sum(record["core_seconds"] for record in records),
             "images_per_second": report.images / report.seconds,
             "memory_at_a_third": before,
             "memory_at_the_end": after,

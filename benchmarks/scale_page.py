@@ -56,16 +56,16 @@ def measured(result: Mapping[str, Any]) -> list[str]:
         f"Labelling with {labelling['variant']} at {'×'.join(map(str, labelling['image_size']))}, torch, batch 4, one "
         f"thread, label PNGs written; {labelling['pictures']} pictures on Ray, a fifth of them without:",
         "",
-        "| | images/s | memory after a third MiB | at the end MiB | growth |",
-        "|---|---:|---:|---:|---:|",
-        f"| without a cluster | {labelling['here']:.1f} | | | |",
+        "| | images/s/core | images/s | memory after a third MiB | at the end MiB | growth |",
+        "|---|---:|---:|---:|---:|---:|",
+        "| without a cluster | {per_core:.1f} | {images_per_second:.1f} | | | |".format(**labelling["here"]),
     ]
     for actors in (1, 2):
         row = labelling[f"ray{actors}"]
         before, after = row["memory_at_a_third"], row["memory_at_the_end"]
         lines.append(
-            f"| Ray, {actors} actor{'s'[: actors - 1]} | {row['images_per_second']:.1f} | {before / 2**20:.0f} | "
-            f"{after / 2**20:.0f} | {100 * (after / before - 1):+.1f} % |"
+            f"| Ray, {actors} actor{'s'[: actors - 1]} | {row['per_core']:.1f} | {row['images_per_second']:.1f} | "
+            f"{before / 2**20:.0f} | {after / 2**20:.0f} | {100 * (after / before - 1):+.1f} % |"
         )
     lines += ["", "Memory is that of the driver, Ray's own processes and the actors, shared pages counted in parts."]
     return lines
@@ -74,7 +74,7 @@ def measured(result: Mapping[str, Any]) -> list[str]:
 def costs(result: Mapping[str, Any]) -> list[str]:
     """The table of costs and where the bottleneck lies."""
     labelling, reading = result["labelling"], result["reading"]
-    rate = labelling["ray1"]["images_per_second"]
+    rate = labelling["ray1"]["per_core"]
     picture, label = labelling["bytes"], labelling["label_bytes"]
     lines = [
         "### Costs",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,7 @@ class FileSample(Sample):
     @property
     def parts(self) -> tuple[DataFile, ...]:
         """The image too: polygons are drawn at its size."""
-        return self.image, self.mask, *self.masks.files_beside(self.mask)
+        return self.image, self.mask, *self.masks.files_beside(Path(self.mask))
 
     @property
     def key(self) -> str:

@@ -19,13 +19,22 @@ def labelled_shards(spec: DatasetSpec, split: str) -> ShardSamples:
     Raises:
         DataError: other entries stand beside them, masks lie in one file for all, or as `list_shards`.
     """
-    if spec.masks.shared_file(split) is not None:
-        raise DataError(
-            f"{spec.source}: in shards each image has a mask of its own; found mask_format {spec.masks.name}, one file "
-            "for all: make label PNGs of it with `effiseg data convert` before `effiseg data shard`"
-        )
+    refuse_masks_that_do_not_fit(spec)
     names = MemberNames(spec.masks.extensions, spec.image_suffix, spec.mask_suffix)
     return split_of_shards(spec, split, spec.splits[split], partial(_with_mask, spec.masks), names)
+
+
+def refuse_masks_that_do_not_fit(spec: DatasetSpec) -> None:
+    """Refuse masks that are no files of their own.
+
+    Raises:
+        DataError: they are not.
+    """
+    if not spec.masks.fits_shards:
+        raise DataError(
+            f"{spec.source}: in shards each image has a mask of its own, which says all; masks of {spec.masks.name} "
+            "are not so: make label PNGs of them with `effiseg data convert` before `effiseg data shard`"
+        )
 
 
 def split_of_shards(

@@ -100,11 +100,12 @@ def connected(config: ClusterConfig) -> Iterator[Any]:
     if find_spec("ray") is None:
         raise UsageError("--on ray needs the package ray: pip install 'effiseg[scale]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else actors wait for whatever else runs on this machine
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what later versions do, of which Ray would warn
     import ray
     import ray.data
 
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     here = config.ray_address is None
     if not ray.is_initialized():
         try:

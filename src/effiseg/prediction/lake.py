@@ -32,8 +32,9 @@ from effiseg.prediction.lake_sources import LakePart, Picture, lake_parts
 from effiseg.prediction.output_place import OutputPlace
 from effiseg.prediction.pictures import SUFFIXES, encode_png, encoded
 from effiseg.prediction.pipeline import run_pipeline
-from effiseg.prediction.predict import IMAGE_OUTPUTS, PredictionReport
+from effiseg.prediction.predict import IMAGE_OUTPUTS
 from effiseg.prediction.raw_ids import raw_id_table
+from effiseg.prediction.report import PredictionReport
 from effiseg.results import PREDICTION_RECORD
 from effiseg.run_folder import resolve_model
 from effiseg.visualization.label_colours import UInt8Array
@@ -54,6 +55,8 @@ class PartRecord:
     """Picture → why it was passed over."""
     seconds: float = 0.0
     """Time that its actor took for it."""
+    core_seconds: float = 0.0
+    """Time that its actor's threads were given by cores."""
 
 
 def predict_on_ray(config: PredictionConfig, progress: Callable[[int, int], None] | None = None) -> PredictionReport:
@@ -208,7 +211,7 @@ class _LabelWorker:
         """Label a part and write its outputs and record; one that has a record is done already."""
         if (earlier := _record(self.place, part.name)) is not None:
             return earlier
-        record, started = PartRecord(part.name), time.monotonic()
+        record, started, worked = PartRecord(part.name), time.monotonic(), time.process_time()
         outputs = self._outputs(part.name)
 
         def write(picture: Picture, segmentation: Segmentation) -> None:
@@ -230,7 +233,7 @@ class _LabelWorker:
             threads=1,
         )
         outputs.close()
-        record.seconds = time.monotonic() - started
+        record.seconds, record.core_seconds = time.monotonic() - started, time.process_time() - worked
         self.place.write(f"{PARTS}/{part.name}.json", json.dumps(record.__dict__).encode())
         return record
 

@@ -29,9 +29,14 @@ class OutputPlace:
         found = _ADDRESS.fullmatch(uri)  # of the two slashes a Path has kept one
         if found is not None and found[1] not in ("file", "s3"):
             raise UsageError(f"--out {uri}: must be a folder, file:// or s3://; found {found[1]}:")
-        remote = found is not None and found[1] == "s3"
-        self.uri = f"s3://{found[2]}".rstrip("/") if remote else uri
-        self.folder = None if remote else Path(f"/{found[2]}" if found is not None else uri).expanduser()
+        self.uri = uri
+        self.folder: Path | None = None
+        if found is None:
+            self.folder = Path(uri).expanduser()
+        elif found[1] == "file":
+            self.folder = Path(f"/{found[2]}")
+        else:
+            self.uri = f"s3://{found[2]}".rstrip("/")
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file.

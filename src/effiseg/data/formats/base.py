@@ -90,6 +90,8 @@ class MaskFormat(ABC):
     """Ends of the names of masks that lie beside images and would be taken for some."""
     holds_indices: ClassVar[bool] = False
     """Whether a mask is a file of one integer a pixel, which label_mapping or nothing else makes a class."""
+    fits_shards: ClassVar[bool] = False
+    """Whether a mask is a file of its own that says all, and can be read from inside another file."""
     where_missing: ClassVar[str | None] = None
     """Advice to who has an image without a mask; None: told by the files that are there."""
 

@@ -30,6 +30,7 @@ class ColorMasks(MaskFormat):
     """A PNG of the palette's colors."""
 
     name: ClassVar[str] = "color"
+    fits_shards: ClassVar[bool] = True
     keys: ClassVar[tuple[str, ...]] = ("ignore_colors",)
     instead: ClassVar[str] = "palette and ignore_colors say what colours mean"
 

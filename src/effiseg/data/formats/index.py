@@ -19,6 +19,7 @@ class IndexMasks(MaskFormat):
     """A PNG (or BMP or TIFF) of one integer a pixel."""
 
     name: ClassVar[str] = "index"
+    fits_shards: ClassVar[bool] = True
     holds_indices: ClassVar[bool] = True
 
     is_stated: bool = False

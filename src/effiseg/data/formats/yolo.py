@@ -27,6 +27,7 @@ class YoloMasks(DrawnMasks):
     """A text file of polygons for each image."""
 
     name: ClassVar[str] = "yolo"
+    fits_shards: ClassVar[bool] = True
     keys: ClassVar[tuple[str, ...]] = ("label_mapping", "background", "polygon_border")
     extensions: ClassVar[tuple[str, ...]] = (".txt",)
     where_missing: ClassVar[str | None] = "where nothing is to be seen, the file is empty"

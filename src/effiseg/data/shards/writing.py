@@ -23,6 +23,7 @@ from effiseg.data.parallel import map_in_processes
 from effiseg.data.regular_file import EmbeddedFile, open_regular
 from effiseg.data.sample import Sample
 from effiseg.data.samples import list_samples
+from effiseg.data.shard_samples import refuse_masks_that_do_not_fit
 from effiseg.data.shards.index import FORMAT, INDEX_SUFFIX, ShardIndex, index_tar, load_index
 from effiseg.data.shards.listing import escaped_key
 from effiseg.data.unlabeled_samples import UNLABELED, list_unlabeled
@@ -150,13 +151,9 @@ def _planned(spec: DatasetSpec, shard_mb: float) -> list[_Plan]:
     Raises:
         DataError: samples cannot be listed, lie in no files, or have masks in one file for all.
     """
+    if spec.splits:
+        refuse_masks_that_do_not_fit(spec)
     listed = {split: list_samples(spec, split) for split in spec.splits}
-    for split in spec.splits:
-        if spec.masks.shared_file(split) is not None:
-            raise DataError(
-                f"{spec.source}: masks lie in one file for all ({spec.masks.name}), which shards have no place for; "
-                "make label PNGs of it with `effiseg data convert` first"
-            )
     if spec.unlabeled:
         listed[UNLABELED] = list_unlabeled(spec, [])
     plans: list[_Plan] = []
