@@ -175,8 +175,8 @@ class NamedShapeMasks(DrawnMasks):
         for one in found.shapes:
             if one.label not in self.labels:
                 raise AnnotationError(
-                    f"{sample.mask}: the label {one.label!r} of {one.id} of {Path(sample.image).name} is none of names; "
-                    f"add it there, or write labels: {{{one.label}: {IGNORE_LABEL}}}"
+                    f"{sample.mask}: the label {one.label!r} of {one.id} of {Path(sample.image).name} is none of "
+                    f"names; add it there, or write labels: {{{one.label}: {IGNORE_LABEL}}}"
                 )
         regions = [(one.region, self.labels[one.label]) for one in found.shapes]
         try:
