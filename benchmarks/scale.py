@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import torch
@@ -26,6 +26,7 @@ from scale_page import write_page
 
 from effiseg.config.data import AugmentationConfig
 from effiseg.config.loss import DistillationConfig
+from effiseg.config.model import Variant
 from effiseg.config.prediction import PredictionConfig
 from effiseg.config.training import TrainConfig
 from effiseg.data.dataset import SegmentationDataset
@@ -112,7 +113,9 @@ def measure_distilling(variant: str, size: tuple[int, int], rounds: int) -> dict
     """Images a core-second of a training step without labels, forward, backward and optimizer's, in one thread."""
     torch.manual_seed(0)
     config = TrainConfig(distillation=DistillationConfig(kl_weight=1.0, feature_weight=1.0))
-    task = DistillationTask(SegFormer(variant, 11), [SegFormerTeacher(SegFormer("b1", 11))], config, None).train()
+    task = DistillationTask(
+        SegFormer(cast(Variant, variant), 11), [SegFormerTeacher(SegFormer("b1", 11))], config, None
+    ).train()
     optimizer = task.configure_optimizers()
     images = torch.randint(0, 256, (4, 3, *size), dtype=torch.uint8)
     labels = torch.full((4, *size), 255, dtype=torch.uint8)
@@ -130,7 +133,7 @@ def measure_distilling(variant: str, size: tuple[int, int], rounds: int) -> dict
 def save_model(variant: str, size: tuple[int, int], folder: Path) -> Path:
     """A network whose weights do not matter for its speed."""
     torch.manual_seed(0)
-    network = SegFormer(variant, 11)
+    network = SegFormer(cast(Variant, variant), 11)
     network.metadata = ModelMetadata(
         names=tuple(f"class {index}" for index in range(11)), image_size=size, resize="keep_ratio"
     )
