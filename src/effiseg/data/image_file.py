@@ -163,7 +163,7 @@ def decode_image(path: AnyPath) -> tuple[UInt8Array, ImageHeader]:
         return decode_stream(stream, path)
 
 
-def decode_stream(stream: BinaryIO, name: str | Path, most_pixels: int | None = None) -> tuple[UInt8Array, ImageHeader]:
+def decode_stream(stream: BinaryIO, name: AnyPath, most_pixels: int | None = None) -> tuple[UInt8Array, ImageHeader]:
     """`decode_image` of a file that is open, or of bytes in memory.
 
     Args:
