@@ -26,7 +26,12 @@ from effiseg.training.trainer import train
 Config = Callable[..., TrainConfig]
 LONGEST = 280.0
 """Seconds that are waited for what takes ten on an idle machine."""
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+}
 
 
 def free_port() -> int:
