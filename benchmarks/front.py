@@ -2,8 +2,8 @@
 
     python benchmarks/front.py    # docs/figures/front.svg and front.png
 
-Latencies are medians of one run of `benchmarks/peer.py` (benchmarks/results/peer.json); accuracies are CamVid's test split
-(benchmarks/results/camvid-small.json, with commands). B0 in transformers has b0's weights, hence b0's accuracy.
+Latencies are medians of one run of `benchmarks/peer.py`, accuracies those of CamVid's test split; both files in
+benchmarks/results hold their commands. B0 in transformers has b0's weights, hence b0's accuracy.
 """
 
 from __future__ import annotations
