@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import torch
 
 import effiseg
 from effiseg import runs
+from effiseg.api.speech import in_python
 from effiseg.config.training import OptimizerConfig, TrainConfig
 from effiseg.nested import flatten, nest
 
@@ -42,8 +44,15 @@ def _in_the_workplace(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
 
 
+class Finder(doctest.DocTestFinder):
+    """Also finds functions that a decorator of another module has wrapped."""
+
+    def _from_module(self, module: Any, object: Any) -> bool:
+        return bool(super()._from_module(module, inspect.unwrap(object) if callable(object) else object))  # type: ignore[misc]
+
+
 def examples() -> Iterator[doctest.DocTest]:
-    finder = doctest.DocTestFinder(exclude_empty=True)
+    finder = Finder(exclude_empty=True)
     for name in DOCUMENTED:
         for test in finder.find(importlib.import_module(name), globs={"effiseg": effiseg}):
             if test.examples:
@@ -207,3 +216,37 @@ def test_a_loss_of_ones_own_from_start_to_resume(tmp_path: Path) -> None:
     with pytest.raises(effiseg.UsageError, match=r"effiseg\.resume"):
         run.resume()
     assert effiseg.resume(run, loss=loss).finished
+
+
+def test_a_run_is_used_by_its_methods(workplace: Path) -> None:
+    run = effiseg.Run("runs/students/baseline")
+    found = run.evaluate("colours/data.yaml", "test", workers=0, device="cpu")
+    assert found.class_iou == effiseg.evaluate(run, "colours/data.yaml", "test", workers=0, device="cpu").class_iou
+    for number in ("", "-2"):
+        report = run.predict("colours/images/val", device="cpu", save=["labels"])
+        assert report.folder == Path(f"runs/predict{number}")
+        assert len(list((report.folder / "labels").glob("*.png"))) == report.images == 3
+    with pytest.raises(effiseg.UsageError, match=r"^Run\.evaluate: unknown key 'proto"):
+        run.evaluate("colours/data.yaml", protokol="full")  # type: ignore[call-arg]
+
+
+def test_notebooks_show_small_tables(workplace: Path) -> None:
+    run = effiseg.Run("runs/students/baseline")
+    assert run.evaluation is not None
+    for shown in (run, run.evaluation):
+        html = shown._repr_html_()
+        assert html.count("<tr>") == 1 + 3 + 1
+        assert len(html) < 2000
+        assert len(repr(shown)) < 300
+
+
+def test_errors_of_functions_speak_of_arguments() -> None:
+    with pytest.raises(effiseg.UsageError, match=r"^data is missing: give a data set's YAML file, or .* data_root$"):
+        effiseg.train()
+    assert in_python("`effiseg train --resume runs/b0` or --out") == "`effiseg.resume('runs/b0')` or out"
+    assert in_python("`effiseg export RUN --out x`: --half-precision") == "`effiseg export RUN --out x`: half-precision"
+
+
+def test_data_and_out_may_stand_without_their_names(workplace: Path) -> None:
+    run = effiseg.train("colours/data.yaml", "runs/positional", **SMALL)
+    assert run.path == Path("runs/positional")

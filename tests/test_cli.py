@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from effiseg.cli import COMMANDS, help_text, main
+from effiseg.messages import is_quiet
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -45,8 +47,36 @@ def test_every_command_is_listed_and_exists() -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     from effiseg import __version__
 
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"effiseg {__version__}\n"
+    for flag in ("--version", "-V"):
+        assert main([flag]) == 0
+        first, packages = capsys.readouterr().out.splitlines()
+        assert first == f"effiseg {__version__}"
+        assert f"torch {metadata.version('torch')}" in packages
+
+
+@pytest.mark.parametrize("words", [["help", "train"], ["train", "-h"], ["help", "data", "check"]])
+def test_help_of_a_command_can_be_asked_for_in_two_ways(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith(
+        f"usage: effiseg {' '.join(word for word in words if word[0] not in 'h-')}"
+    )
+
+
+@pytest.mark.parametrize("words", [["data", "--help"], ["help", "data"]])
+def test_help_of_a_group_lists_its_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == [
+        command.name.split()[1] for command in COMMANDS if command.name.startswith("data ")
+    ]
+
+
+def test_quiet_leaves_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "nowhere", "--data", "nowhere.yaml", "--quiet"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nowhere.yaml" in line
+    assert not is_quiet()
 
 
 @pytest.mark.parametrize(

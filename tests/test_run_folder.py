@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from effiseg.errors import ModelError, UsageError
-from effiseg.run_folder import RunFolder, is_new, resolve_model
+from effiseg.run_folder import RunFolder, is_new, output_folder, resolve_model
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +130,26 @@ def test_metrics_are_numbers_or_nothing() -> None:
     run.metrics.write_text("epoch,loss\n1,much\n")
     with pytest.raises(UsageError, match=r"^run/metrics\.csv: every cell must be a number or empty"):
         run.read_metrics()
+
+
+def test_folders_without_a_name_get_numbers_of_their_own() -> None:
+    with output_folder("given", "train") as folder:
+        assert folder == Path("given")
+        assert not folder.exists()
+    for name in ("train", "train-2", "train-3"):
+        with output_folder(None, "train") as folder:
+            assert folder == Path("runs", name)
+            (folder / "config.yaml").touch()
+    with output_folder("", "train") as folder:  # nothing comes to lie in it, as after a mistake
+        assert folder == Path("runs", "train-4")
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["train", "train-2", "train-3"]
+
+
+def test_processes_never_share_a_numbered_folder() -> None:
+    def take(_: int) -> str:
+        with output_folder(None, "train") as folder:
+            (folder / "mine").touch(exist_ok=False)
+            return folder.name
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(take, range(24)))) == 24

@@ -12,8 +12,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from effiseg.cli import COMMANDS, Command
-from effiseg.config import command_line
+from effiseg.commands.table import COMMANDS, Command
+from effiseg.config import command_help
 from effiseg.config.values import Setting, all_settings
 
 INDEX = "reference/index.md"
@@ -75,8 +75,8 @@ def command_page(command: Command) -> str:
         title = inspect.cleandoc(owner.__doc__ or "").splitlines()[0].rstrip(".")
         lines += [f"## {title}", "", "| setting | default | meaning |", "|---|---|---|"]
         for setting in members:
-            sentence = command_line.documentation(setting.owner)[setting.name.rpartition(".")[2]]
-            values = command_line._metavar(setting.hint).replace(",", ", ")
+            sentence = command_help.documentation(setting.owner)[setting.name.rpartition(".")[2]]
+            values = command_help.metavar_of(setting.hint).replace(",", ", ")
             cells = [f"`--{setting.name}`<br>`{values}`", _default(setting), sentence.replace("<", "&lt;")]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines.append("")
@@ -96,4 +96,4 @@ def recipes_page() -> str:
 def _default(setting: Setting) -> str:
     if setting.default is MISSING:
         return "required"
-    return f"`{command_line._default(setting).removeprefix('default: ')}`"
+    return f"`{command_help.default_of(setting).removeprefix('default: ')}`"

@@ -13,17 +13,17 @@ from effiseg.version import __version__
 if TYPE_CHECKING:
     from effiseg import distillation, losses
     from effiseg.api.conversion import convert_model
-    from effiseg.api.datasets import check_data, convert_data, data_statistics, shard_data, synthesize_scenes
+    from effiseg.api.datasets import check_data, convert_data, data_statistics, synthesize_scenes
     from effiseg.api.models import evaluate, export_model, inspect_norms, predict, push, run_benchmark
     from effiseg.api.training import ablate, pretrain, resume, train
     from effiseg.api.web import export_site, serve
     from effiseg.data.python_data import PythonData
     from effiseg.errors import DataError, EffisegError, Interrupted, ModelError, ResourceError, RunError, UsageError
-    from effiseg.inference.predictor import Predictor
     from effiseg.inference.segmentation import Segmentation
     from effiseg.models.fuse import fuse
-    from effiseg.models.pretrained import from_pretrained, save_pretrained
-    from effiseg.models.segformer import SegFormer
+    from effiseg.models.hub_segformer import SegFormer, from_pretrained
+    from effiseg.models.pretrained import save_pretrained
+    from effiseg.prediction.predictor import Predictor
     from effiseg.report.page import write_report
     from effiseg.results import EvaluationResult
     from effiseg.runs import Comparison, Run
@@ -64,7 +64,6 @@ __all__ = [
     "run_benchmark",
     "save_pretrained",
     "serve",
-    "shard_data",
     "synthesize_scenes",
     "train",
     "write_report",
@@ -77,12 +76,12 @@ _MODULES = {
     "EvaluationResult": "effiseg.results",
     "Interrupted": "effiseg.errors",
     "ModelError": "effiseg.errors",
-    "Predictor": "effiseg.inference.predictor",
+    "Predictor": "effiseg.prediction.predictor",
     "PythonData": "effiseg.data.python_data",
     "ResourceError": "effiseg.errors",
     "Run": "effiseg.runs",
     "RunError": "effiseg.errors",
-    "SegFormer": "effiseg.models.segformer",
+    "SegFormer": "effiseg.models.hub_segformer",
     "Segmentation": "effiseg.inference.segmentation",
     "UsageError": "effiseg.errors",
     "ablate": "effiseg.api.training",
@@ -93,7 +92,7 @@ _MODULES = {
     "evaluate": "effiseg.api.models",
     "export_model": "effiseg.api.models",
     "export_site": "effiseg.api.web",
-    "from_pretrained": "effiseg.models.pretrained",
+    "from_pretrained": "effiseg.models.hub_segformer",
     "fuse": "effiseg.models.fuse",
     "inspect_norms": "effiseg.api.models",
     "predict": "effiseg.api.models",
@@ -103,7 +102,6 @@ _MODULES = {
     "run_benchmark": "effiseg.api.models",
     "save_pretrained": "effiseg.models.pretrained",
     "serve": "effiseg.api.web",
-    "shard_data": "effiseg.api.datasets",
     "synthesize_scenes": "effiseg.api.datasets",
     "train": "effiseg.api.training",
     "write_report": "effiseg.report.page",

@@ -1,44 +1,16 @@
-"""The command table, written by hand so that `effiseg --help` imports nothing heavy."""
+"""The command line: which command, in whose name it speaks, and how mistakes and faults end it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import NamedTuple
 
+from effiseg.commands.table import COMMANDS, Command
 from effiseg.errors import EffisegError, printable
+from effiseg.messages import quiet, speaking_as
 from effiseg.version import __version__
-
-
-class Command(NamedTuple):
-    """One line of the table."""
-
-    name: str
-    module: str
-    summary: str
-
-
-COMMANDS = (
-    Command("train", "effiseg.commands.train", "Train or distil a model, or go on with an interrupted run."),
-    Command("pretrain", "effiseg.commands.pretrain", "Make starting weights from pictures drawn on the way."),
-    Command("evaluate", "effiseg.commands.evaluate", "Score a model, or label PNGs of any software, on a split."),
-    Command("predict", "effiseg.commands.predict", "Label images, videos and streams with a model."),
-    Command("export", "effiseg.commands.export", "Write a model as a file for an engine, or as a page."),
-    Command("serve", "effiseg.commands.serve", "A page that runs models in browsers, and an HTTP interface."),
-    Command("convert", "effiseg.commands.convert", "Make a model folder of others' weights, without training."),
-    Command("push", "effiseg.commands.push", "Upload a model folder to the Hugging Face Hub."),
-    Command("ablate", "effiseg.commands.ablate", "Train and compare teacher, baseline and every strategy."),
-    Command("report", "effiseg.commands.report", "Runs and comparisons as one page, figures and tables."),
-    Command("demo", "effiseg.commands.demo", "The comparison on embedded street scenes, in minutes."),
-    Command("benchmark", "effiseg.commands.benchmark", "Time models in the engines that run them, in turns."),
-    Command("inspect-norms", "effiseg.commands.inspect_norms", "Which norms may become DyT, which DyL: fits, figures."),
-    Command("data check", "effiseg.commands.data_check", "Name every fault of a data set, all at once."),
-    Command("data stats", "effiseg.commands.data_stats", "Pixel shares per class and split, and class weights."),
-    Command("data convert", "effiseg.commands.data_convert", "Write a data set of any format as label PNGs."),
-    Command("data shard", "effiseg.commands.data_shard", "Write pictures, with masks or without, as tar shards."),
-    Command("data synthesize", "effiseg.commands.data_synthesize", "Draw street scenes in the Cityscapes layout."),
-)
 
 
 def help_text() -> str:
@@ -54,7 +26,8 @@ def help_text() -> str:
             "commands:",
             *lines,
             "",
-            "`effiseg COMMAND --help` lists a command's options; `effiseg --version` prints the version.",
+            "`effiseg COMMAND --help` lists a command's options; `effiseg --version` (-V) lists versions;",
+            "`--quiet` behind any command leaves results and errors alone.",
         ]
     )
 
@@ -70,27 +43,53 @@ def main(argv: list[str] | None = None) -> int:
         of ours (one line that says where its traceback lies), 130 or 143 stopped by a signal, 141 nobody reads on.
     """
     words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["help"] and words[1:]:
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0 if words else 2
-    if words[0] == "--version":
-        print(f"effiseg {__version__}")
+    if words[0] in ("-V", "--version"):
+        print(_versions())
         return 0
     for command in COMMANDS:
         length = len(command.name.split())
         if words[:length] == command.name.split():
-            code = _guarded(command, words[length:])
+            with _quiet_if_asked(words) as words:
+                code = _guarded(command, words[length:])
             if code == 130 and argv is None:  # this process has nothing else to do
                 _end_at_next_interrupt()
             return code
     return unknown(words)
 
 
+def _versions() -> str:
+    """The version, and those of Python and of the packages that compute."""
+    import platform
+
+    from effiseg.environment import package_versions
+
+    found = {"Python": platform.python_version(), **package_versions()}
+    installed = ", ".join(f"{name} {version}" for name, version in found.items() if version and name != "effiseg")
+    return f"effiseg {__version__}\n{installed}"
+
+
+@contextmanager
+def _quiet_if_asked(words: list[str]) -> Iterator[list[str]]:
+    """The words without `--quiet`; where it was among them, nothing but results and errors is printed meanwhile."""
+    end = words.index("--") if "--" in words else len(words)
+    if "--quiet" not in words[:end]:
+        yield words
+        return
+    with quiet():
+        yield [word for word in words[:end] if word != "--quiet"] + words[end:]
+
+
 def _guarded(command: Command, argv: list[str]) -> int:
     """Import and run a command; a user's mistake becomes one line and its exit code."""
     try:
         run: Callable[[list[str]], int] = import_module(command.module).run
-        return run(argv)
+        with speaking_as(f"effiseg {command.name}"):
+            return run(argv)
     except EffisegError as error:
         print(f"effiseg {command.name}: {error}", file=sys.stderr)
         return error.exit_code
@@ -162,6 +161,9 @@ def unknown(words: list[str]) -> int:
     names = [command.name for command in COMMANDS]
     typed = " ".join(words[:2])
     group = [name for name in names if name.split()[0] == words[0]]
+    if group and words[1:] in (["--help"], ["-h"], ["help"]):
+        print("\n".join(f"  {command.name}  {command.summary}" for command in COMMANDS if command.name in group))
+        return 0
     if group:
         hint = f"{words[0]} needs one of: {', '.join(name.split()[1] for name in group)}"
     else:

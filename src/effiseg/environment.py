@@ -135,6 +135,11 @@ def _version(package: str) -> str | None:
         return None
 
 
+def package_versions() -> dict[str, str | None]:
+    """Package → version, None where it is not installed, of effiseg and of the packages that its results depend on."""
+    return {package: _version(package) for package in _PACKAGES}
+
+
 def _cpu_model() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
@@ -163,6 +168,6 @@ def describe_environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpus": gpus,
         "cuda": torch.version.cuda,
-        "packages": {package: _version(package) for package in _PACKAGES},
+        "packages": package_versions(),
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from effiseg.messages import is_quiet, log, notice, say
+
 Progress = Callable[[int, int], None]
 """Called with (things done, things in all)."""
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Say what is done meanwhile, on a terminal with a sign that it goes on, gone afterwards.
+
+    Args:
+        text: the work, as "loading PyTorch".
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal or is_quiet():
+        notice(text)
+        yield
+        return
+    log(text)
+    with console.status(text):
+        yield
 
 
 @contextmanager
@@ -28,7 +48,7 @@ def progress_bar(description: str, log_seconds: float | None = None, unit: str |
     from rich.progress import Progress as Bar
 
     # Asked once: while a decoder works, stderr is none (`data/decoder_messages.py`).
-    console = Console(stderr=True, force_terminal=Console(stderr=True).is_terminal)
+    console = Console(stderr=True, force_terminal=Console(stderr=True).is_terminal, quiet=is_quiet())
     if not console.is_terminal and log_seconds is not None:
         yield _log_lines(description, log_seconds)
         return
@@ -40,7 +60,7 @@ def progress_bar(description: str, log_seconds: float | None = None, unit: str |
         TextColumn("{task.fields[rate]}", markup=False),
     )
     started = time.monotonic()
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Bar(*columns, console=console, transient=True, disable=is_quiet() or not console.is_terminal) as progress:
         task = progress.add_task(description, total=None, rate="")
 
         def tell(done: int, total: int) -> None:
@@ -60,7 +80,7 @@ def _log_lines(description: str, seconds: float) -> Progress:
         if now >= due and 0 < done < total:
             due = now + seconds
             left = format_seconds((now - started) / done * (total - done))
-            print(f"{description}: {done} of {total}, ETA {left}", file=sys.stderr, flush=True)
+            say(f"{description}: {done} of {total}, ETA {left}")
 
     return tell
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from effiseg.errors import UsageError
 from effiseg.measures import odd_numbers
+from effiseg.notebook import html_table
 from effiseg.serialization import from_plain
 
 PREDICTION_RECORD = "prediction.json"
@@ -61,7 +62,7 @@ class ResultsFile:
         return result
 
 
-@dataclass
+@dataclass(repr=False)
 class EvaluationResult(ResultsFile):
     """The results file of `effiseg evaluate` on one split."""
 
@@ -105,8 +106,16 @@ class EvaluationResult(ResultsFile):
     inference: str = "whole"
     """How images were brought to the network: whole, or the sliding windows, and whether mirror images were added."""
     form: str | None = None
-    """The form: a model fused (its deploy form) or as trained, or the engine of an exported file; null for predictions
-    of other software, and in files of earlier versions."""
+    """fused (deploy form), as trained, or an exported file's engine; null for other software and in earlier files."""
+    parameters: int | None = None
+    """Trained values of the model; null of exported files, other software, and in files of earlier versions."""
+
+    def __repr__(self) -> str:
+        return f"EvaluationResult({self.model}: {self.dataset} {self.split}, {self.images} images, mIoU {self.miou} %)"
+
+    def _repr_html_(self) -> str:
+        """IoU of every class, for notebooks."""
+        return html_table(repr(self), ("class", "IoU %"), [*self.class_iou.items(), ("mean", self.miou)])
 
     @classmethod
     def from_dict(cls, value: Any, source: object = "results") -> Self:
@@ -296,7 +305,8 @@ class BenchmarkRow:
     software: str
     """effiseg or transformers: whose code computes it, or wrote the file that the engine runs."""
     form: str
-    """fused (the deploy form), trained, published (transformers' network) or file (as the user gave it)."""
+    """fused (the deploy form), trained, published (transformers' network), same_shape (transformers' network
+    with LayerNorms, where the model has other norms: another function) or file (as the user gave it)."""
     engine: str
     """Its engine: a word of `--engine`."""
     precision: str

@@ -7,13 +7,14 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from effiseg.engines import FILE_ENGINES, MODEL_SUFFIXES, engine_of, format_of
 from effiseg.errors import ModelError, UsageError
-from effiseg.files import read_text, write_text
+from effiseg.files import read_text, write_text, writing
 from effiseg.models.folder import CHECKPOINT_SUFFIXES, CONFIG_FILE
 
 _LOCK = ".lock"
@@ -113,6 +114,26 @@ class RunFolder:
         return self.results if split == "val" else self.path / f"evaluation-{split}.json"
 
     @property
+    def report_page(self) -> Path:
+        """The page with figures and pictures, where one was drawn."""
+        return self.path / "report" / "index.html"
+
+    @property
+    def log(self) -> Path:
+        """What was said while it trained, with times."""
+        return self.path / "log.txt"
+
+    @property
+    def trackers(self) -> Path:
+        """Names that trackers of experiments gave the run; only in runs that have some."""
+        return self.path / "trackers.json"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has its model and results."""
+        return self.results.is_file() and self.model.is_dir()
+
+    @property
     def is_run(self) -> bool:
         """Whether a run was started here."""
         return self.config.is_file()
@@ -201,6 +222,39 @@ def is_new(folder: Path) -> bool:
     if not folder.is_dir():
         return not folder.exists()
     return all(path.name == _LOCK or path.name.endswith(".partial") for path in folder.iterdir())
+
+
+@contextmanager
+def output_folder(given: str | os.PathLike[str] | None, kind: str) -> Iterator[Path]:
+    """The folder that a command writes: the one it was given, or else a new one with a number.
+
+    Args:
+        given: the folder; None or "" makes runs/KIND, or else runs/KIND-2, runs/KIND-3, … below the working
+            directory. No two processes ever make the same one. It is taken away again where it stays empty.
+        kind: the command.
+
+    Raises:
+        ResourceError: it cannot be made.
+    """
+    if given:
+        yield Path(given)
+        return
+    folder = Path("runs", kind)
+    with writing(folder):
+        folder.parent.mkdir(exist_ok=True)
+        number = 1
+        while True:
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                number += 1
+                folder = Path("runs", f"{kind}-{number}")
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
 
 
 def resolve_model(argument: str | os.PathLike[str]) -> str:

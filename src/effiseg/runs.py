@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from effiseg.benchmark.family import fitted
-from effiseg.comparison.ablation import ablate
-from effiseg.comparison.plan import changed_settings
-from effiseg.comparison.samples import save_run_samples
 from effiseg.config.comparison import AblationConfig
-from effiseg.config.parsing import read_settings
+from effiseg.config.evaluation import EvaluationConfig
+from effiseg.config.export import ExportConfig
+from effiseg.config.keywords import EvaluationKeywords, ExportKeywords, PathLike, PredictionKeywords
+from effiseg.config.parsing import keyword_settings, read_settings
+from effiseg.config.prediction import PredictionConfig
 from effiseg.config.training import TrainConfig
 from effiseg.data.python_data import PythonData
-from effiseg.errors import EffisegError, RunError
+from effiseg.engines import format_named
+from effiseg.errors import EffisegError, Interrupted, RunError, UsageError
 from effiseg.files import read_json
 from effiseg.losses.custom import Loss
-from effiseg.models.pretrained import from_pretrained
-from effiseg.models.segformer import SegFormer
-from effiseg.nested import merge_settings
-from effiseg.report.figures.style import FORMATS
-from effiseg.report.page import write_report
-from effiseg.report.reading import comparison_winner
-from effiseg.report.results_table import results_table
-from effiseg.report.table import markdown
+from effiseg.messages import notice
+from effiseg.notebook import html_table
+from effiseg.operations import data_name, evaluate_as, export_as
+from effiseg.progress import waiting
 from effiseg.results import AblationResult, EvaluationResult
-from effiseg.run_folder import ComparisonFolder, RunFolder, resolve_model
+from effiseg.run_folder import ComparisonFolder, RunFolder, output_folder, resolve_model
 from effiseg.training import trainer
-from effiseg.training.launching import find_crew
 from effiseg.training.transfer import measure_transfer
+
+if TYPE_CHECKING:
+    from effiseg.export.exporter import ExportReport
+    from effiseg.models.hub_segformer import SegFormer
+    from effiseg.prediction.report import PredictionReport
 
 
 class Run:
@@ -75,7 +75,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the run has its model and results."""
-        return self.folder.results.is_file() and self.folder.model.is_dir()
+        return self.folder.is_finished
 
     @property
     def results(self) -> dict[str, Any]:
@@ -142,7 +142,38 @@ class Run:
         Raises:
             ModelError: the run is not finished.
         """
+        from effiseg.models.hub_segformer import from_pretrained
+
         return from_pretrained(resolve_model(self.path))
+
+    def predict(
+        self, source: PathLike | Sequence[PathLike], out: PathLike | None = None, **settings: Unpack[PredictionKeywords]
+    ) -> PredictionReport:
+        """`effiseg.predict(run, …)`: label images or videos, and write the outputs."""
+        from effiseg.prediction.predict import predict
+
+        sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+        given = {"model": os.fspath(self), "source": sources, "out": out, **settings}
+        with output_folder(out, "predict") as folder:
+            return predict(keyword_settings(PredictionConfig, "Run.predict", given), self, folder)
+
+    def evaluate(
+        self, data: PathLike | PythonData | None = None, split: str = "val", **settings: Unpack[EvaluationKeywords]
+    ) -> EvaluationResult:
+        """`effiseg.evaluate(run, …)`; without `data` on what it was trained on, where that is no Python object."""
+        if data is None:
+            data = self.config.data
+            settings.setdefault("data_root", self.config.data_root)
+        given = {"model": os.fspath(self), "data": data_name(data), "split": split, **settings}
+        return evaluate_as(keyword_settings(EvaluationConfig, "Run.evaluate", given), self, data)
+
+    def export(self, out: PathLike | None = None, **settings: Unpack[ExportKeywords]) -> ExportReport:
+        """`effiseg.export_model(run, …)`; without `out` as model.onnx in the run folder, or as `format` says."""
+        if (chosen := settings.get("format") or "onnx") == "web":
+            raise UsageError("Run.export writes files; a page is written by effiseg.export_site")
+        if out is None:
+            out = self.path / f"model{format_named(chosen).suffix}"
+        return export_as(self, keyword_settings(ExportConfig, "Run.export", {"out": out, **settings}))
 
     def resume(self, *, data: PythonData | None = None, loss: Loss | None = None) -> Run:
         """Go on where the run was interrupted; a finished one is left as it is.
@@ -159,6 +190,12 @@ class Run:
 
     def __fspath__(self) -> str:
         return os.fspath(self.path)
+
+    def _repr_html_(self) -> str:
+        """IoU of every class, or the last epoch of a run that goes on, for notebooks."""
+        if self.finished:
+            return html_table(repr(self), ("class", "IoU %"), [*self.class_iou.items(), ("mean", self.miou)])
+        return html_table(repr(self), (), [item for row in self.metrics[-1:] for item in row.items()])
 
     def __repr__(self) -> str:
         if not self.finished:
@@ -200,6 +237,10 @@ class Comparison:
 
     def table(self) -> str:
         """The table as Markdown."""
+        from effiseg.report.reading import comparison_winner
+        from effiseg.report.results_table import results_table
+        from effiseg.report.table import markdown
+
         return markdown(results_table(self.result, winner=comparison_winner(self.path)))
 
     def runs(self, row: str) -> list[Run]:
@@ -221,19 +262,37 @@ class Comparison:
     def __fspath__(self) -> str:
         return os.fspath(self.path)
 
+    def _repr_html_(self) -> str:
+        """mIoU of every row, for notebooks."""
+        rows = [(row.name, row.miou, row.miou_sd, row.delta) for row in self.result.rows]
+        header = ("row", "mIoU %", "± over seeds", "against the baseline")
+        return html_table(f"Comparison({str(self.path)!r})", header, rows)
+
     def __repr__(self) -> str:
         found = ", ".join(f"{name} {'absent' if v is None else f'{v:.2f} %'}" for name, v in self.miou.items())
         return f"Comparison({str(self.path)!r}, mIoU: {found})"
 
 
-def start_run(config: TrainConfig, *, data: PythonData | None = None, loss: Loss | None = None) -> Run:
+def start_run(
+    config: TrainConfig, *, data: PythonData | None = None, loss: Loss | None = None, kind: str = "train"
+) -> Run:
     """`training.trainer.train`, then pictures and a report in the run folder.
+
+    Args:
+        config: settings; without `out` the folder is runs/KIND, with a number where there is one already.
+        data: the data set, where that is a Python object.
+        loss: the loss, where that is a Python object.
+        kind: the command.
 
     Raises:
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
         Interrupted: a signal came; the run can be resumed.
     """
-    return _rounded_off(trainer.train(fitted(config), python_data=data, loss=loss), data)
+    from effiseg.benchmark.family import fitted
+
+    with output_folder(config.out, kind) as out:
+        config = replace(fitted(config), out=os.fspath(out))
+        return _rounded_off(trainer.train(config, python_data=data, loss=loss), data)
 
 
 def resume_run(folder: str | os.PathLike[str], *, data: PythonData | None = None, loss: Loss | None = None) -> Run:
@@ -243,7 +302,9 @@ def resume_run(folder: str | os.PathLike[str], *, data: PythonData | None = None
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
         Interrupted: a signal came; the run can be resumed again.
     """
-    return _rounded_off(trainer.resume(os.fspath(folder), python_data=data, loss=loss), data)
+    finished = RunFolder(folder).is_finished and _page(Path(folder)) is not None
+    run = trainer.resume(os.fspath(folder), python_data=data, loss=loss)
+    return Run(run.path) if finished else _rounded_off(run, data)
 
 
 def compare(
@@ -251,7 +312,7 @@ def compare(
     shared: dict[str, Any] | None = None,
     *,
     command: str | None = None,
-    message: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+    message: Callable[[str], None] = notice,
 ) -> Comparison:
     """`comparison.ablation.ablate`, then a report in its folder.
 
@@ -266,28 +327,20 @@ def compare(
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
         Interrupted: a signal came; the same call goes on from there.
     """
-    config, shared = _fitted_comparison(config, shared, message)
-    ablate(config, shared, command=command, message=message)
+    from effiseg.comparison.ablation import ablate
+    from effiseg.comparison.latency import fitted_comparison
+
+    numbered = not config.out
+    with output_folder(config.out, "ablate") as out:
+        config, shared = fitted_comparison(replace(config, out=os.fspath(out)), shared, message)
+        try:
+            ablate(config, shared, command=command, message=message)
+        except Interrupted as stop:
+            if numbered:
+                raise Interrupted(f"{stop}; add --out {out} to it", stop.signal_number) from None
+            raise
     report_at_end(config.out)
     return Comparison(config.out)
-
-
-def _fitted_comparison(
-    config: AblationConfig, shared: dict[str, Any] | None, message: Callable[[str], None]
-) -> tuple[AblationConfig, dict[str, Any] | None]:
-    """The settings with the size that `latency` asks for; of a comparison that was begun, with the size it has."""
-    if config.latency is None:
-        return config, shared
-    folder = ComparisonFolder(config.out)
-    if folder.settings.is_file():
-        begun = read_settings(AblationConfig, folder.settings)
-        asked = ("latency", "engine", "image_size")
-        if all(getattr(begun, name) == getattr(config, name) for name in asked):
-            model = replace(config.model, variant=begun.model.variant)
-            config = replace(config, model=model, latency_found=begun.latency_found)
-    config = fitted(config, message=message)
-    found = {"model": {"variant": config.model.variant}, "latency_found": config.latency_found}
-    return config, merge_settings(changed_settings(config) if shared is None else shared, found)
 
 
 def report_at_end(folder: str | os.PathLike[str], *, quick: bool = False) -> Path | None:
@@ -300,26 +353,30 @@ def report_at_end(folder: str | os.PathLike[str], *, quick: bool = False) -> Pat
     Returns:
         The page, or None where none could be written; stderr says why.
     """
+    from effiseg.report.figures.style import FORMATS
+    from effiseg.report.page import write_report
+
     try:
-        return write_report([folder], Path(folder) / "report", formats=("svg",) if quick else FORMATS).page
+        with waiting("drawing the report"):
+            return write_report([folder], Path(folder) / "report", formats=("svg",) if quick else FORMATS).page
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        print(f"no report was written: {text}; `effiseg report {folder} --out DIR` tries again", file=sys.stderr)
+        notice(f"no report was written: {text}; `effiseg report {folder} --out DIR` tries again")
         return None
 
 
 def _rounded_off(run: RunFolder, data: PythonData | None) -> Run:
     """The run with what its model is worth elsewhere, what it makes of a few images of val, and its report."""
-    crew = find_crew()
-    if crew is not None and not crew.leads:
-        return Run(run.path)
+    from effiseg.comparison.samples import save_run_samples
+
     config = read_settings(TrainConfig, run.config)
     if config.transfer.data is not None:
         measure_transfer(run, config)
     try:
-        save_run_samples(run, None if data is None else data.spec())
+        with waiting("labelling a few images for the report"):
+            save_run_samples(run, None if data is None else data.spec())
     except (EffisegError, OSError, RuntimeError) as error:  # a run that is done is not lost by a picture
-        print(f"no pictures were saved: {error}", file=sys.stderr)
+        notice(f"no pictures were saved: {error}")
     report_at_end(run.path, quick=True)
     return Run(run.path)
 

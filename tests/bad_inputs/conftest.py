@@ -61,7 +61,7 @@ def refused(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
         argv = [word.format(**places) for word in shlex.split(words)]
         before = contents(tmp_path) | contents(good)
         capsys.readouterr()
-        found = main(argv)
+        found = main([*argv, "--quiet"])
         said = capsys.readouterr()
         assert "Traceback" not in said.err + said.out
         assert said.err.count("\n") == 1, said.err

@@ -50,7 +50,6 @@ EVALUATE = (
 PREDICT = (
     ("predict", "MODEL is missing"),
     ("predict {model}", "SOURCE is missing"),
-    ("predict {model} {images}", "--out is missing"),
     ("predict {model} {images} --out ''", "--out: "),
     ("predict nowhere {images} --out {out}", NONE_SUCH),
     ("predict {images} {images} --out {out}", "holds neither config.json nor model/config.json"),

@@ -18,7 +18,7 @@ from effiseg.commands.train import resume_folder
 from effiseg.errors import UsageError
 from effiseg.files import write_yaml
 from effiseg.models.metadata import ModelMetadata
-from effiseg.models.pretrained import save_pretrained
+from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
 
 NAMES = ("grey", "red", "blue")
@@ -65,7 +65,7 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
     out = tmp_path / "run"
 
     def run(*words: object, with_out: bool = True) -> str:
-        argv = ["train", *map(str, words), *(("--out", str(out)) if with_out else ())]
+        argv = ["train", "--quiet", *map(str, words), *(("--out", str(out)) if with_out else ())]
         existed = out.exists()
         assert main([*argv, "--device", "cpu"] if with_out else argv) == 2
         printed = capsys.readouterr()
@@ -212,8 +212,12 @@ def test_an_existing_folder(data: Path, refused: Refused, tmp_path: Path) -> Non
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.yaml", "holiday.jpg"]
 
 
-def test_no_out(data: Path, refused: Refused) -> None:
-    assert "--out is missing" in refused("--data", data, with_out=False)
+def test_without_out_a_mistake_leaves_no_folder(
+    data: Path, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "nowhere.yaml" in refused("--data", "nowhere.yaml", with_out=False)
+    assert not [path for path in (tmp_path / "runs").rglob("*") if path.name != "runs"]
 
 
 def test_mistakes_when_resuming(data: Path, refused: Refused, tmp_path: Path) -> None:
@@ -252,10 +256,20 @@ def test_a_finished_run_is_left_as_it_is(teacher_run: Path, capsys: pytest.Captu
 
     before = times()
     assert main(["train", "--resume", str(teacher_run)]) == 0
-    assert capsys.readouterr().out == (
-        f"model: {teacher_run / 'model'}\nresults: {teacher_run / 'results.json'}\n"
-        f"report: {teacher_run / 'report' / 'index.html'}\n"
-    )
+    said = capsys.readouterr()
+    assert said.err == f"effiseg train: {teacher_run} is finished already; nothing is trained\n"
+    lines = said.out.splitlines()
+    assert any(line.split()[:1] == ["grey"] for line in lines)  # the class table
+    assert any(line.startswith("mIoU ") for line in lines)
+    places = {line.split()[0]: line.split()[1] for line in lines if line.startswith(("model:", "report:", "log:"))}
+    assert places == {
+        "model:": str(teacher_run / "model"),
+        "report:": str(teacher_run / "report" / "index.html"),
+        "log:": str(teacher_run / "log.txt"),
+    }
+    parameters = sum(tensor.numel() for tensor in from_pretrained(teacher_run / "model").parameters())
+    assert f"{parameters / 1e6:.2f} M parameters, 36 steps in " in said.out
+    assert f"effiseg predict {teacher_run} IMAGES" in lines[-2]
     assert times() == before
 
 
@@ -266,8 +280,10 @@ def test_what_a_run_leaves(teacher_run: Path) -> None:
     assert {
         "config.yaml", "environment.json", "class_statistics.json", "metrics.csv", "checkpoints/last.ckpt",
         "checkpoints/best.ckpt", "model/config.json", "model/preprocessor_config.json", "model/model.safetensors",
-        "model/README.md", "results.json", "validation.json", ".lock",
+        "model/README.md", "results.json", "validation.json", ".lock", "log.txt",
     } == names  # fmt: skip
+    log = (teacher_run / "log.txt").read_text().splitlines()
+    assert [line.split(" · ")[1] for line in log if " · epoch " in line] == [f"epoch {n}/12" for n in range(1, 13)]
     results = json.loads((teacher_run / "results.json").read_text())
     assert (results["epochs"], results["steps"]) == (12, 36)
     header = (teacher_run / "metrics.csv").read_text().splitlines()[0].split(",")
@@ -284,6 +300,7 @@ def test_in_a_process_of_its_own(
     assert done.returncode == 2
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert found in done.stderr
+    *before, mistake = done.stderr.splitlines()
+    assert all(line.startswith("effiseg train: ") for line in before)
+    assert found in mistake
     assert not (tmp_path / "run").exists()

@@ -9,10 +9,13 @@ import pytest
 import yaml
 
 from effiseg.cli import COMMANDS, main
+from effiseg.config.aliases import ALIASES
 from effiseg.config.command_line import parse_command
 from effiseg.config.dataset import DataConvertConfig, SynthesizeConfig
 from effiseg.config.prediction import PredictionConfig
 from effiseg.config.publishing import ReportConfig
+from effiseg.config.training import TrainConfig
+from effiseg.config.values import all_settings
 from effiseg.errors import UsageError
 
 
@@ -54,6 +57,8 @@ def test_a_switch_needs_no_value(words: list[str], on: bool) -> None:
         (["a.yaml", "--out"], "--out needs a value"),
         (["a.yaml", "--out", "--link"], "--out needs a value"),
         (["a.yaml", "--uot", "o"], "unknown option '--uot'; did you mean '--out'?"),
+        (["a.yaml", "out=o"], "'out=o': options start with --; write --out o"),
+        (["a.yaml", "--project", "o"], "unknown option '--project'; write --out FOLDER"),
         (["a.yaml", "-o", "o"], "unknown option '-o'; see effiseg data convert --help"),
         (["a.yaml", "--out", "o", "--link=perhaps"], "--link: Expected true or false. Got value: perhaps"),
     ],
@@ -87,10 +92,73 @@ def test_printed_settings_are_read_back(tmp_path: Path, capsys: pytest.CaptureFi
     assert drawn("--config", str(tmp_path / "own.yaml")) == drawn("scenes", "--size", "64x96", "--val", "3")
 
 
+def trained(*words: str) -> TrainConfig:
+    return parse_command(TrainConfig, words, prog="effiseg train", description="", with_recipe=True)
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_aliases_mean_a_setting_of_training(alias: str) -> None:
+    assert ALIASES[alias] in all_settings(TrainConfig)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["--lr", "1e-3"], ["--optimizer.lr", "1e-3"]),
+        (["--imgsz", "64"], ["--image_size", "64x64"]),
+        (["--batch=2"], ["--batch_size", "2"]),
+        (["--image-size", "64x96"], ["--image_size", "64x96"]),
+        (["--optimizer.weight-decay", "0"], ["--optimizer.weight_decay", "0"]),
+        (["--model", "b1"], ["--model.variant", "b1"]),
+        (["--model", "{variant: b1}"], ["--model.variant", "b1"]),
+        (["--loss", "dice"], ["--loss.name", "dice"]),
+        (["--compile"], ["--compile", "true"]),
+    ],
+)
+def test_aliases_are_the_settings_they_mean(words: list[str], meant: list[str]) -> None:
+    assert trained(*words) == trained(*meant)
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("imgsz=640", "write --image_size 640"),
+        ("epochs=5", "write --epochs 5"),
+        ("name=exp", "write --out FOLDER"),
+        ("--amp", "write --precision bfloat16"),
+        ("--patience", "write --early_stop_epochs N"),
+    ],
+)
+def test_words_of_other_software_are_answered_with_ours(word: str, answer: str) -> None:
+    with pytest.raises(UsageError, match=answer):
+        trained(word)
+
+
+def test_a_file_with_an_equals_sign_in_its_name_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("flip=1").touch()
+    assert predicted("m", "flip=1", "b=c.png").source == ["flip=1", "b=c.png"]
+
+
+@pytest.mark.parametrize(("command", "most"), [("train", 20), ("ablate", 20), ("pretrain", 20)])
+def test_help_of_long_commands_is_one_screen(command: str, most: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(flag: str) -> list[str]:
+        with pytest.raises(SystemExit):
+            main([command, flag])
+        return re.findall(r"^  (--[\w.]+)", capsys.readouterr().out, flags=re.MULTILINE)
+
+    common, everything = shown("--help"), shown("--help-all")
+    own = set(common) - {"--config", "--print_config", "--quiet", "--help"}
+    assert 10 <= len(own) <= most
+    assert own <= set(everything)
+    assert {"--config", "--print_config"} <= set(everything)
+    assert len(everything) > 60
+
+
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])
 def test_every_option_of_every_command_has_its_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([*command.split(), "--help"])
+        main([*command.split(), "--help-all"])
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: effiseg {command} ")

@@ -15,13 +15,7 @@ from effiseg.config import keywords
 from effiseg.config.benchmark import BenchmarkConfig
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.conversion import ModelConvertConfig
-from effiseg.config.dataset import (
-    DataCheckConfig,
-    DataConvertConfig,
-    DataShardConfig,
-    DataStatisticsConfig,
-    SynthesizeConfig,
-)
+from effiseg.config.dataset import DataCheckConfig, DataConvertConfig, DataStatisticsConfig, SynthesizeConfig
 from effiseg.config.evaluation import EvaluationConfig
 from effiseg.config.export import ExportConfig
 from effiseg.config.inspection import InspectionConfig
@@ -41,7 +35,6 @@ FUNCTIONS: list[tuple[Callable[..., Any], type[Any], type[Any], set[str]]] = [
     (effiseg.check_data, DataCheckConfig, keywords.DataKeywords, set()),
     (effiseg.data_statistics, DataStatisticsConfig, keywords.DataStatisticsKeywords, set()),
     (effiseg.convert_data, DataConvertConfig, keywords.DataConvertKeywords, set()),
-    (effiseg.shard_data, DataShardConfig, keywords.DataShardKeywords, set()),
     (effiseg.convert_model, ModelConvertConfig, keywords.ModelConvertKeywords, set()),
     (effiseg.synthesize_scenes, SynthesizeConfig, keywords.SynthesizeKeywords, set()),
     (effiseg.inspect_norms, InspectionConfig, keywords.InspectionKeywords, set()),
@@ -96,10 +89,10 @@ def test_notebooks_see_every_keyword_with_its_default(
     [
         (lambda: effiseg.check_data("my.yaml", data_rot="x"), "check_data: unknown key 'data_rot'; did you mean"),
         (lambda: effiseg.data_statistics("my.yaml", image_size="16x16"), "image_size must be at least 32x32"),
-        (lambda: effiseg.convert_data("my.yaml", "out", link="perhaps"), "--link: Expected true or false"),
+        (lambda: effiseg.convert_data("my.yaml", "out", link="perhaps"), "link: Expected true or false"),
         (lambda: effiseg.synthesize_scenes("scenes", train=-1), "train must be at least 0; found -1"),
         (lambda: effiseg.inspect_norms("runs/b0", "my.yaml", images=0), "images must be at least 1; found 0"),
-        (lambda: effiseg.push("runs/b0", "me/net", private=1), "--private: Expected true or false"),
+        (lambda: effiseg.push("runs/b0", "me/net", private=1), "private: Expected true or false"),
     ],
 )
 def test_keywords_are_checked_before_anything_is_read(call: Callable[[], Any], found: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from effiseg.config.command_help import Command
 from effiseg.config.command_line import parse_command, parse_layers
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import (
@@ -91,7 +92,7 @@ def test_a_file_may_name_the_recipe_and_a_flag_another(tmp_path: Path) -> None:
 def test_layers_hold_what_was_said_and_nothing_else(tmp_path: Path) -> None:
     file = yaml_file(tmp_path / "own.yaml", workers=3)
     layers = parse_layers(
-        AblationConfig, ["--epochs", "3", "--config", str(file), "--loss.gamma", "1"], prog="", description=""
+        AblationConfig, ["--epochs", "3", "--config", str(file), "--loss.gamma", "1"], Command("", "")
     )
     assert layers == [(str(file), {"workers": 3}), ("command line", {"epochs": 3, "loss": {"gamma": 1.0}})]
 
@@ -116,7 +117,7 @@ def test_layers_hold_what_was_said_and_nothing_else(tmp_path: Path) -> None:
         (["--optimizer.betas", "0.9,x"], "--optimizer.betas"),
         (["--augment", "fancy"], "--augment: Expected one of 'standard', 'paper', 'none'. Got value: fancy"),
         (["--model.variant", "b9"], "'b5'"),
-        (["--model", "b1"], "--model: must be a mapping, or set its keys; found 'b1'"),
+        (["--optimizer", "b1"], "--optimizer: must be a mapping, or set its keys; found 'b1'"),
         (["--recipe", "tahn"], "unknown recipe 'tahn'; did you mean 'tanh'?"),
         (["--recipe", "nowhere.yaml"], "nowhere.yaml: no such file"),
         (["--config", "papr"], "unknown config 'papr'; did you mean 'paper'?"),
@@ -226,7 +227,7 @@ def test_every_setting_is_known_by_name_and_documented(
 ) -> None:
     assert set(field_names(settings_type)) == set(flatten(settings_dict(settings_type())))
     with pytest.raises(SystemExit):
-        parse_layers(settings_type, ["--help"], prog="effiseg", description="What it does.")
+        parse_layers(settings_type, ["--help-all"], Command("effiseg", "What it does."))
     shown = " ".join(capsys.readouterr().out.split())
     assert "What it does." in shown
     for name in field_names(settings_type):

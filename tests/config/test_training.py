@@ -20,7 +20,7 @@ from effiseg.errors import UsageError
 @pytest.mark.parametrize(
     ("kind", "field", "wrong", "rule"),
     [
-        (TrainConfig, "image_size", "512", "image_size must be HEIGHTxWIDTH"),
+        (TrainConfig, "image_size", "512*", "image_size must be HEIGHTxWIDTH"),
         (TrainConfig, "image_size", "31x64", "image_size must be at least 32x32"),
         (TrainConfig, "image_size", "32x16385", "image_size must be at most 16384x16384; found 32x16385"),
         (TrainConfig, "epochs", 0, "epochs must be at least 1; found 0"),

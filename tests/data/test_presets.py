@@ -172,6 +172,9 @@ def test_mapillary(tmp_path: Path, folder: str) -> None:
 def test_scenes_of_the_demo_are_of_seven_categories(tmp_path: Path) -> None:
     synthesize(tmp_path / "scenes", {"train": 2, "val": 1}, 64, 128)
     drawn = load_dataset_spec("street_scenes", tmp_path / "scenes")
+    # Whoever reads a table or a model card is told that no camera saw them, also under Cityscapes' preset.
+    assert drawn.name == load_dataset_spec("cityscapes", tmp_path / "scenes").name == "drawn street scenes"
+    assert str(drawn.source) == "street_scenes"
     official = load_dataset_spec("cityscapes", tmp_path / "scenes")
     assert drawn.names == ("flat", "construction", "object", "nature", "sky", "human", "vehicle")
     (first, _), (same, _) = list_samples(drawn, "train"), list_samples(official, "train")

@@ -171,6 +171,6 @@ def test_an_evaluation_that_fails_costs_no_training(
     assert (state.step, state.validation_pending, len(state.history)) == (3, True, 1)
     run = resume(config.out)
     assert [row["epoch"] for row in rows_of(run)] == [1, 2]
-    first, second = capsys.readouterr().err.splitlines()
+    first, second = (line for line in capsys.readouterr().err.splitlines() if " · epoch " in line)
     assert "epoch 1/2" in first
-    assert " images/s (data " in second
+    assert " img/s · data " in second

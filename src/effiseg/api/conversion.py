@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from effiseg.api.arguments import data_set
+from effiseg.api.speech import speaks_python
 from effiseg.config.conversion import ModelConvertConfig
 from effiseg.config.keywords import ModelConvertKeywords, PathLike
 from effiseg.config.parsing import keyword_settings
 from effiseg.config.signatures import signature_of
 from effiseg.errors import UsageError
+from effiseg.operations import data_set
 from effiseg.run_folder import resolve_model, run_of_checkpoint
 
 # What works is imported where it works.
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from effiseg.models.conversion import Conversion
 
 
+@speaks_python
 @signature_of(ModelConvertConfig, ModelConvertKeywords)
 def convert_model(weights: PathLike, out: PathLike, **settings: Unpack[ModelConvertKeywords]) -> Conversion:
     """Make a model folder of others' weights, as `effiseg convert` does; nothing is trained.

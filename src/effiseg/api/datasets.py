@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Unpack
 
-from effiseg.api.arguments import Data, data_name, data_set
-from effiseg.config.dataset import (
-    DataCheckConfig,
-    DataConvertConfig,
-    DataShardConfig,
-    DataStatisticsConfig,
-    SynthesizeConfig,
-)
+from effiseg.api.speech import speaks_python
+from effiseg.config.dataset import DataCheckConfig, DataConvertConfig, DataStatisticsConfig, SynthesizeConfig
 from effiseg.config.keywords import (
     DataConvertKeywords,
     DataKeywords,
-    DataShardKeywords,
     DataStatisticsKeywords,
     PathLike,
     SynthesizeKeywords,
 )
 from effiseg.config.parsing import keyword_settings
 from effiseg.config.signatures import signature_of
+from effiseg.operations import Data, data_name, data_set
 from effiseg.progress import Progress
 
 # What works is imported where it works: evaluating and exporting need nothing of training.
@@ -30,12 +23,13 @@ if TYPE_CHECKING:
     from effiseg.data.check import CheckReport
 
 
+@speaks_python
 @signature_of(DataCheckConfig, DataKeywords)
 def check_data(data: Data, *, progress: Progress | None = None, **settings: Unpack[DataKeywords]) -> CheckReport:
     """Every fault of a data set that would spoil training, as `effiseg data check` names them.
 
     Args:
-        data: see `Data`; or pictures without masks: a folder, a glob, a .txt list, shards.
+        data: see `Data`.
         progress: called with (pairs done, pairs in all).
         settings: data_root.
 
@@ -48,14 +42,12 @@ def check_data(data: Data, *, progress: Progress | None = None, **settings: Unpa
         ([], {'train': 14, 'val': 3, 'test': 3})
     """
     from effiseg.data.check import check_dataset
-    from effiseg.data.picture_sources import dataset_or_pictures
 
     config = keyword_settings(DataCheckConfig, "effiseg.check_data", {"data": data_name(data), **settings})
-    if isinstance(data, str | os.PathLike):
-        return check_dataset(dataset_or_pictures(config.data, config.data_root), progress)
-    return check_dataset(data.spec(), progress)
+    return check_dataset(data_set(data, config.data_root), progress)
 
 
+@speaks_python
 @signature_of(DataStatisticsConfig, DataStatisticsKeywords)
 def data_statistics(data: Data, **settings: Unpack[DataStatisticsKeywords]) -> dict[str, Any]:
     """Pixel shares per class and split, and class weights, as `effiseg data stats --json` prints them.
@@ -82,6 +74,7 @@ def data_statistics(data: Data, **settings: Unpack[DataStatisticsKeywords]) -> d
     return dataset_statistics(config, data_set(data, config.data_root))
 
 
+@speaks_python
 @signature_of(DataConvertConfig, DataConvertKeywords)
 def convert_data(
     data: PathLike, out: PathLike, *, progress: Progress | None = None, **settings: Unpack[DataConvertKeywords]
@@ -110,37 +103,7 @@ def convert_data(
     return convert_dataset(data_set(data, config.data_root), config.out, link=config.link, progress=progress)
 
 
-@signature_of(DataShardConfig, DataShardKeywords)
-def shard_data(
-    data: PathLike, out: PathLike, *, progress: Progress | None = None, **settings: Unpack[DataShardKeywords]
-) -> dict[str, dict[str, Any]]:
-    """Write a data set, or pictures without masks, as shards of WebDataset's format, as `effiseg data shard` does.
-
-    Args:
-        data: a data set's YAML file, a preset's name together with `data_root`, or a folder, glob or list of pictures.
-        out: folder to write; new, empty, or one of an earlier call, which is completed.
-        progress: called with (shards done, shards in all).
-        settings: data_root; shard_mb, the size of a shard in 10⁶ bytes.
-
-    Returns:
-        Split → samples, bytes, class_pixels and its shards, as in `shards.json`.
-
-    Raises:
-        DataError: the folder holds something else, or a sample cannot be read.
-        UsageError: the package webdataset is missing.
-
-    Example:
-        >>> effiseg.shard_data("colours/data.yaml", "shards")["train"]["samples"]
-        14
-    """
-    from effiseg.data.picture_sources import dataset_or_pictures
-    from effiseg.data.shards.writing import shard_dataset
-
-    config = keyword_settings(DataShardConfig, "effiseg.shard_data", {"data": data, "out": out, **settings})
-    spec = dataset_or_pictures(config.data, config.data_root)
-    return shard_dataset(spec, config.out, shard_mb=config.shard_mb, progress=progress)
-
-
+@speaks_python
 @signature_of(SynthesizeConfig, SynthesizeKeywords)
 def synthesize_scenes(
     folder: PathLike, *, progress: Progress | None = None, **settings: Unpack[SynthesizeKeywords]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from effiseg.api.arguments import Data, Model, call_text, data_name, data_set, model_name, trained_network
+from effiseg.api.speech import speaks_python
 from effiseg.config.benchmark import BenchmarkConfig
 from effiseg.config.evaluation import EvaluationConfig
 from effiseg.config.export import ExportConfig
@@ -25,9 +24,19 @@ from effiseg.config.parsing import keyword_settings, settings_dict
 from effiseg.config.prediction import PredictionConfig
 from effiseg.config.publishing import PushConfig
 from effiseg.config.signatures import signature_of
-from effiseg.errors import UsageError
+from effiseg.operations import (
+    Data,
+    Model,
+    call_text,
+    data_name,
+    data_set,
+    evaluate_as,
+    export_as,
+    model_name,
+    trained_network,
+)
 from effiseg.progress import Progress
-from effiseg.run_folder import is_exported, resolve_model
+from effiseg.run_folder import output_folder, resolve_model
 
 # What works is imported where it works: evaluating and exporting need nothing of training.
 if TYPE_CHECKING:
@@ -38,6 +47,7 @@ if TYPE_CHECKING:
     from effiseg.results import BenchmarkResult, EvaluationResult
 
 
+@speaks_python
 @signature_of(EvaluationConfig, EvaluationKeywords)
 def evaluate(
     model: Model | PredictionFolder,
@@ -75,45 +85,12 @@ def evaluate(
     return evaluate_as(keyword_settings(EvaluationConfig, "effiseg.evaluate", given), model, data, progress)
 
 
-def evaluate_as(
-    config: EvaluationConfig,
-    model: Model | PredictionFolder | None,
-    data: Data,
-    progress: Progress | None = None,
-) -> EvaluationResult:
-    """`evaluate` with its settings as one object; without a model those of `config.predictions` are scored.
-
-    Raises:
-        DataError, ModelError, UsageError: what is wrong, in one line.
-    """
-    from effiseg.evaluation.evaluator import evaluate as score
-    from effiseg.evaluation.predictions import PredictionFolder
-    from effiseg.inference.framing import Framing
-    from effiseg.inference.network import load_network
-
-    framing = Framing.of(config)
-    spec = data_set(data, config.data_root)
-    if model is None:
-        assert config.predictions is not None
-        model = PredictionFolder(config.predictions)
-    if config.on == "ray":
-        if not isinstance(model, str | os.PathLike) or not isinstance(data, str | os.PathLike):
-            raise UsageError("on='ray' loads model and data in every actor: give their folders or files")
-        from effiseg.evaluation.on_ray import evaluate_on_ray
-
-        return evaluate_on_ray(config, os.fspath(model), spec, progress)
-    source = model if isinstance(model, PredictionFolder) else load_network(model, device=config.device)
-    return score(
-        source, framing, spec, config.split, protocol=config.protocol, boundary=config.protocol == "full",
-        workers=config.workers, progress=progress,
-    )  # fmt: skip
-
-
+@speaks_python
 @signature_of(PredictionConfig, PredictionKeywords)
 def predict(
     model: Model,
     source: PathLike | Sequence[PathLike],
-    out: PathLike,
+    out: PathLike | None = None,
     *,
     progress: Progress | None = None,
     **settings: Unpack[PredictionKeywords],
@@ -125,7 +102,7 @@ def predict(
     Args:
         model: see `Model`.
         source: images or videos: files, a folder (with its subfolders), a glob; a webcam's number, or a stream's URL.
-        out: folder for the outputs.
+        out: folder for the outputs; None makes runs/predict, or one with a number.
         progress: called with (images done, images in all).
         settings: any other setting of `effiseg predict --help`.
 
@@ -140,19 +117,15 @@ def predict(
         >>> report.images, report.unreadable
         (3, {})
     """
-    from effiseg.prediction.lake import predict_on_ray
     from effiseg.prediction.predict import predict as run
 
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     given = {"model": model_name(model), "source": sources, "out": out, **settings}
-    config = keyword_settings(PredictionConfig, "effiseg.predict", given)
-    if config.on == "ray":
-        if not isinstance(model, str | os.PathLike):
-            raise UsageError("on='ray' loads the model in every actor: give a folder or file, not a network in memory")
-        return predict_on_ray(config, progress)
-    return run(config, model, progress)
+    with output_folder(out, "predict") as folder:
+        return run(keyword_settings(PredictionConfig, "effiseg.predict", given), model, folder, progress)
 
 
+@speaks_python
 @signature_of(ExportConfig, ExportKeywords)
 def export_model(model: Model, out: PathLike, **settings: Unpack[ExportKeywords]) -> ExportReport:
     """Write a model as a file for an engine, checked, as `effiseg export` does.
@@ -179,31 +152,7 @@ def export_model(model: Model, out: PathLike, **settings: Unpack[ExportKeywords]
     return export_as(model, keyword_settings(ExportConfig, "effiseg.export_model", {"out": out, **settings}))
 
 
-def export_as(model: Model, config: ExportConfig) -> ExportReport:
-    """`export_model` with its options as one object.
-
-    Raises:
-        UsageError, ModelError, DataError: what is wrong, in one line; no file is left.
-    """
-    from effiseg.export.checks import format_to_write
-
-    format_to_write(config)  # before torch is loaded
-    from effiseg.export.exporter import export_model as export
-    from effiseg.models.pretrained import from_pretrained
-
-    if not isinstance(model, str | os.PathLike):
-        from effiseg.models.conversion import as_segformer
-
-        model = as_segformer(model)
-        on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
-        return export(model if on_cpu else copy.deepcopy(model).cpu(), config, "the model")
-    source = os.fspath(model)
-    found = resolve_model(source)
-    if is_exported(found):
-        raise UsageError(f"{source}: is an exported file already; give the run or model folder that it came from")
-    return export(from_pretrained(found), config, source)
-
-
+@speaks_python
 @signature_of(BenchmarkConfig, BenchmarkKeywords)
 def run_benchmark(
     models: PathLike | Sequence[PathLike], *, progress: Progress | None = None, **settings: Unpack[BenchmarkKeywords]
@@ -234,6 +183,7 @@ def run_benchmark(
     return run(config, call_text("effiseg.run_benchmark", given), progress)
 
 
+@speaks_python
 @signature_of(InspectionConfig, InspectionKeywords)
 def inspect_norms(
     model: Model,
@@ -303,6 +253,7 @@ def inspect_as(
     return inspection
 
 
+@speaks_python
 @signature_of(PushConfig, PushKeywords)
 def push(model: PathLike, repository: str, **settings: Unpack[PushKeywords]) -> str:
     """Upload a model folder to the Hugging Face Hub, as `effiseg push` does.

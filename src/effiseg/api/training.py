@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from effiseg.api.arguments import call_text
+from effiseg.api.speech import speaks_python
 from effiseg.config.comparison import AblationConfig
+from effiseg.config.data import size_text
 from effiseg.config.keywords import AblationKeywords, PathLike, PretrainKeywords, TrainKeywords
 from effiseg.config.loss import LossName
 from effiseg.config.parsing import keyword_layers, make_settings, with_recipe_below
@@ -14,6 +15,7 @@ from effiseg.config.pretraining import PretrainConfig
 from effiseg.config.signatures import signature_of
 from effiseg.config.training import TrainConfig
 from effiseg.nested import merge_settings
+from effiseg.operations import call_text
 
 # What works is imported where it works: evaluating and exporting need nothing of training.
 if TYPE_CHECKING:
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     from effiseg.runs import Comparison, Run
 
 
+@speaks_python
 @signature_of(TrainConfig, TrainKeywords)
 def train(
-    *,
-    out: PathLike,
     data: PathLike | PythonData | None = None,
+    out: PathLike | None = None,
+    *,
     loss: LossName | Mapping[str, Any] | Loss | None = None,
     config: PathLike | Sequence[PathLike] = (),
     **settings: Unpack[TrainKeywords],
@@ -38,8 +41,8 @@ def train(
     leaves it to the recipe, or else to its default.
 
     Args:
-        out: the run folder to write; it must not exist yet.
         data: a data set's YAML file, a preset's name together with `data_root`, or a `PythonData`.
+        out: the run folder to write; it must not exist yet. None makes runs/train, or one with a number.
         loss: a loss by name, its settings, or a loss of your own: a function or nn.Module `loss(logits, target)`
             that returns a scalar, as torch's losses are; see `effiseg.losses.custom.custom_loss`.
         config: YAML files of settings, or names of shipped ones; they go over the recipe, and under all arguments.
@@ -75,12 +78,16 @@ def train(
     return start_run(make_settings(TrainConfig, *with_recipe_below(TrainConfig, layers)), data=objects, loss=own_loss)
 
 
+@speaks_python
 @signature_of(PretrainConfig, PretrainKeywords)
-def pretrain(*, out: PathLike, config: PathLike | Sequence[PathLike] = (), **settings: Unpack[PretrainKeywords]) -> Run:
+def pretrain(
+    *, out: PathLike | None = None, config: PathLike | Sequence[PathLike] = (), **settings: Unpack[PretrainKeywords]
+) -> Run:
     """Make starting weights from drawn pictures in a new run folder, as `effiseg pretrain` does.
 
     Args:
-        out: the run folder to write; it must not exist yet. `effiseg.train(init=OUT)` starts from it.
+        out: the run folder to write; it must not exist yet; None makes runs/pretrain, or one with a
+            number. `effiseg.train(init=OUT)` starts from it.
         config: YAML files of settings, or names of shipped ones.
         settings: any setting of `effiseg pretrain --help`.
 
@@ -101,9 +108,11 @@ def pretrain(*, out: PathLike, config: PathLike | Sequence[PathLike] = (), **set
 
     given = {"out": out, **settings, "loss": _named(settings.get("loss"))}
     layers = keyword_layers(PretrainConfig, "effiseg.pretrain", _with_size_texts(given), config)
-    return start_run(make_settings(PretrainConfig, *with_recipe_below(PretrainConfig, layers)).training())
+    made = make_settings(PretrainConfig, *with_recipe_below(PretrainConfig, layers))
+    return start_run(made.training(), kind="pretrain")
 
 
+@speaks_python
 def resume(run: PathLike, *, data: PythonData | None = None, loss: Loss | None = None) -> Run:
     """Go on with an interrupted run, as `effiseg train --resume` does; a finished one is left as it is.
 
@@ -126,11 +135,12 @@ def resume(run: PathLike, *, data: PythonData | None = None, loss: Loss | None =
     return resume_run(run, data=data, loss=loss)
 
 
+@speaks_python
 @signature_of(AblationConfig, AblationKeywords)
 def ablate(
-    *,
-    out: PathLike,
     data: PathLike | None = None,
+    out: PathLike | None = None,
+    *,
     config: PathLike | Sequence[PathLike] = (),
     **settings: Unpack[AblationKeywords],
 ) -> Comparison:
@@ -140,8 +150,8 @@ def ablate(
     can be given and then holds for every row; None is as in `effiseg.train`.
 
     Args:
-        out: folder of the comparison.
         data: a data set's YAML file, or a preset's name together with `data_root`.
+        out: folder of the comparison; None makes runs/ablate, or one with a number.
         config: YAML files of settings, or names of shipped ones, under all arguments.
         settings: any other setting of `effiseg ablate --help`.
 
@@ -166,11 +176,6 @@ def ablate(
     layers = keyword_layers(AblationConfig, "effiseg.ablate", _with_size_texts(given), config)
     shared = merge_settings({}, *(layer for _, layer in layers))
     return compare(make_settings(AblationConfig, *layers), shared, command=call_text("effiseg.ablate", layers[-1][1]))
-
-
-def size_text(size: Any) -> Any:
-    """(height, width) as "HEIGHTxWIDTH"; anything else as it is."""
-    return "x".join(map(str, size)) if isinstance(size, tuple | list) else size
 
 
 def _with_size_texts(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from effiseg.api.arguments import trained_network
 from effiseg.config.keywords import PathLike, ServeKeywords, SiteKeywords
 from effiseg.config.parsing import keyword_settings
 from effiseg.config.signatures import signature_of
 from effiseg.config.web import ServeConfig, SiteConfig
+from effiseg.operations import trained_network
 
 # What works is imported where it works.
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,15 +12,17 @@ from effiseg.config.engine import EngineName, Output, Precision
 from effiseg.engines import engine_named, engine_of, load_exported
 from effiseg.engines.engine import FileEngine
 from effiseg.engines.pytorch import TorchEngine
-from effiseg.errors import UsageError
+from effiseg.engines.record import ExportRecord
+from effiseg.errors import ModelError, UsageError
 from effiseg.files import read_json
 from effiseg.run_folder import resolve_model
 from effiseg.serialization import from_plain
 
 Software = Literal["effiseg", "transformers"]
 """Whose code computes the network, or wrote the file that the engine runs."""
-Form = Literal["fused", "trained", "published", "file"]
-"""fused: the deploy form. trained: as it is trained. published: transformers' network. file: as the user gave it."""
+Form = Literal["fused", "trained", "published", "same_shape", "file"]
+"""fused: the deploy form. trained: as it is trained. published: transformers' network. same_shape: that of the same
+shape with LayerNorms, where the model has other norms: another function. file: as the user gave it."""
 Allocator = Literal["tuned", "default"]
 
 
@@ -52,7 +55,8 @@ class Contender:
     @property
     def name(self) -> str:
         """One line that tells it from every other contender of a measurement."""
-        words = [self.model, self.software, *([self.form] if self.form == "trained" else []), self.engine]
+        told = {"trained": ["trained"], "same_shape": ["(another function: LayerNorms)"]}
+        words = [self.model, self.software, *told.get(self.form, []), self.engine]
         words += [self.precision, self.output]
         if self.batch_size > 1:
             words.append(f"batch {self.batch_size}")
@@ -124,6 +128,9 @@ def contenders_of(
             _keep(contender, found, skipped)
             if against_transformers:
                 _keep(counterpart_of(contender), found, skipped)
+    if against_transformers and not any(contender.software == "transformers" for contender in found):
+        reasons = "; ".join(f"{entry.name}: {entry.reason}" for entry in skipped)
+        raise UsageError(f"--against transformers: there is nothing to compare with: {reasons}")
     names = [contender.name for contender in found]
     for name in names:
         if names.count(name) > 1:
@@ -134,8 +141,30 @@ def contenders_of(
 
 
 def counterpart_of(contender: Contender) -> Contender:
-    """The same weights in transformers' network, in the same engine and precision."""
-    return replace(contender, software="transformers", form="published", file=None)
+    """Transformers' network in the same engine and precision: with the same weights, or else of the same shape.
+
+    That of an exported file is the network of the model that the file was made of, where that is still there.
+    """
+    source = contender.source
+    if engine_of(source) is not None:
+        with suppress(ModelError):
+            source = resolve_model(_record_of(source).source)
+    form: Form = "published" if _config_of(source).get("model_type", "segformer") == "segformer" else "same_shape"
+    return replace(contender, software="transformers", source=source, form=form, file=None)
+
+
+def _config_of(source: str) -> Mapping[str, Any]:
+    """What a model folder's config.json says; nothing of what is no folder here."""
+    config = Path(source) / "config.json"
+    found: Mapping[str, Any] = read_json(config) if config.is_file() else {}
+    return found
+
+
+def _record_of(file: str) -> ExportRecord:
+    """What an exported file says of itself."""
+    loaded = load_exported(file, threads=1)
+    loaded.close()
+    return loaded.record
 
 
 def why_impossible(contender: Contender) -> str | None:
@@ -143,10 +172,11 @@ def why_impossible(contender: Contender) -> str | None:
     engine, precision = engine_named(contender.engine), contender.precision
     if contender.software == "transformers":
         if engine_of(contender.source) is not None:
-            return "transformers cannot run an exported file; give the model folder that it was made of"
-        config = Path(contender.source) / "config.json"
-        if config.is_file() and read_json(config).get("model_type") != "segformer":
-            return "transformers' SegFormer has LayerNorms of epsilon 1e-5 alone; this model has other norms"
+            return "the model that it was made of is not here any more; give the model folder too"
+        from effiseg.models.pretrained import OWN_SHAPE_FIELDS
+
+        if set(OWN_SHAPE_FIELDS) & set(_config_of(contender.source).get("effiseg", {})):
+            return "no SegFormer of transformers has this shape; compare b0 to b5"
     if isinstance(engine, FileEngine) and contender.device != "cpu":
         return f"{engine.name} is measured on the CPU"
     if contender.form == "file":
@@ -166,9 +196,7 @@ def _file_contenders(
     model: str, engine: FileEngine, precisions: Sequence[Precision], common: Mapping[str, Any]
 ) -> list[Contender]:
     """A file in its own engine, in every precision asked for that it leaves to choose, or in its own."""
-    loaded = load_exported(model, threads=1)
-    record = loaded.record
-    loaded.close()
+    record = _record_of(model)
     if record.input_size is not None and record.input_size != common["image_size"]:
         height, width = record.input_size
         raise UsageError(f"{model}: takes images of {height}x{width}; give --image_size {height}x{width}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from effiseg.engines import engine_named
 from effiseg.engines.engine import FileEngine
 from effiseg.environment import available_cores, describe_environment, require_memory, resolve_device
 from effiseg.errors import UsageError
+from effiseg.messages import notice
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.results import BenchmarkRow
@@ -92,7 +92,7 @@ def fitted(
     config: Config,
     *,
     measure: Callable[[Sequence[Contender], Schedule], Sequence[BenchmarkRow]] = measure,
-    message: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
+    message: Callable[[str], None] = notice,
 ) -> Config:
     """The settings with the most accurate size that is as fast on this machine as `latency` asks.
 

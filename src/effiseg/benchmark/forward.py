@@ -64,7 +64,7 @@ def write_file(contender: Contender, path: Path) -> None:
     if contender.software == "transformers":
         from effiseg.benchmark import transformers_network as theirs
 
-        network = theirs.TransformersNetwork(contender.source, contender.output)
+        network = theirs.TransformersNetwork(contender.source, contender.output, weights=contender.form == "published")
         images = _normalized(contender, _metadata(contender))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -132,10 +132,10 @@ def _load_file(contender: Contender, engine: FileEngine) -> Forward:
 
 def _network(contender: Contender, engine: TorchEngine) -> nn.Module:
     match contender.form:
-        case "published":
+        case "published" | "same_shape":
             from effiseg.benchmark.transformers_network import TransformersNetwork
 
-            return TransformersNetwork(contender.source, contender.output)
+            return TransformersNetwork(contender.source, contender.output, weights=contender.form == "published")
         case "fused":
             model = from_pretrained(contender.source)
             return engine.deploy_form(model, contender.device, input="normalized", output=contender.output)

@@ -172,8 +172,8 @@ class _References:
         self._files: dict[Contender, Path] = {}
 
     def of(self, contender: Contender) -> Path | None:
-        """The .npy file of the contender's reference; None for a file that the user gave."""
-        if contender.form == "file":
+        """The .npy file of the contender's reference; None for a file that the user gave, and for another function."""
+        if contender.form in ("file", "same_shape"):
             return None
         reference = replace(
             contender, model="reference", software="effiseg", form="trained", engine="torch", precision="float32",

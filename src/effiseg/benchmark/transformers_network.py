@@ -1,8 +1,9 @@
-"""The other side of `--against transformers`: the same weights in transformers' SegFormer."""
+"""The other side of `--against transformers`: the same weights in transformers' SegFormer, or the same shape."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from effiseg.config.engine import Output
 from effiseg.errors import UsageError
+from effiseg.files import read_json
 
 PURPOSE = "--against transformers"
 
@@ -19,6 +21,7 @@ class TransformersNetwork(nn.Module):
 
     Args:
         source: a model folder that transformers can read.
+        weights: take its weights; without, the network has the folder's shape, LayerNorms and random weights.
         output: logits (B, K, H/4, W/4), or labels (B, H, W) int64, made as transformers' image processor makes
             them: one bilinear interpolation of the logits, then the best class of every pixel.
 
@@ -26,10 +29,17 @@ class TransformersNetwork(nn.Module):
         UsageError: transformers is not installed.
     """
 
-    def __init__(self, source: str, output: Output) -> None:
+    def __init__(self, source: str, output: Output, *, weights: bool = True) -> None:
         super().__init__()
         library = _import_transformers()
-        self.network: Any = library.SegformerForSemanticSegmentation.from_pretrained(source).eval()
+        kind = library.SegformerForSemanticSegmentation
+        if weights:
+            network = kind.from_pretrained(source)
+        else:
+            given = {**read_json(Path(source) / "config.json"), "hidden_act": "gelu", "layer_norm_eps": 1e-5}
+            own = ("effiseg", "model_type", "architectures", "dtype")
+            network = kind(library.SegformerConfig(**{key: given[key] for key in given if key not in own}))
+        self.network: Any = network.eval()
         self.output = output
 
     def forward(self, images: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ from effiseg.progress import progress_bar
 if TYPE_CHECKING:
     from effiseg.results import BenchmarkResult, BenchmarkRow
 
-WIDTH = 170
+WIDTH = 100
+"""Columns of the table at least; a table cut to the width of a pipe or a narrow window would hide its figures."""
 
 
 @dataclass(kw_only=True)
@@ -63,37 +65,25 @@ def print_result(result: BenchmarkResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
-    # A table cut to the width of a pipe or a narrow window would hide its figures.
+    console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
     compared = any(row.speedup is not None for row in result.rows)
     published = any(row.published_miou is not None for row in result.rows)
-    table = Table(box=box.SIMPLE)
-    table.add_column("contender", no_wrap=True)
-    headings = [
-        "median ms",
-        "p95 ms",
-        "FPS",
-        "memory MiB",
-        "params M",
-        "GMACs",
-        "+ attention",
-        "file MB",
-        "same labels",
-    ]
-    headings += ["× transformers"] if compared else []
-    headings += ["published mIoU", "front"] if published else []
+    table = Table(box=box.SIMPLE, padding=0, collapse_padding=True)
+    table.add_column("contender", overflow="fold")
+    headings = ["median\nms", "p95\nms", "\nFPS", "memory\nMiB", "params\nM", "\nGMACs", "+ atten-\ntion"]
+    headings += ["file\nMB", "same\nlabels %", *(["× trans-\nformers"] if compared else [])]
+    headings += ["published\nmIoU", "\nfront"] if published else []
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    models = {row.model for row in result.rows}
-    if len(models) == 1:
-        console.print(result.rows[0].model, markup=False)
+    shared = shared_words([row.name for row in result.rows])
+    if shared:
+        console.print(" ".join(shared), markup=False)
     for row in result.rows:
-        # One model's name would only repeat itself down the table.
-        name = row.name.removeprefix(f"{row.model} ") if len(models) == 1 else row.name
+        name = " ".join(word for word in row.name.split(" ") if word not in shared) or row.name
         further = [number(row.speedup)] if compared else []
         further += [number(row.published_miou), "✓" if row.on_front else ""] if published else []
-        table.add_row(name, *cells(row), *further)
+        table.add_row(f"{name} ", *cells(row), *further)
     console.print(table, markup=False)
     if published:
         console.print(
@@ -104,6 +94,12 @@ def print_result(result: BenchmarkResult) -> None:
     for name, reason in result.skipped.items():
         console.print(f"left out: {name}: {reason}", markup=False)
     console.print(conditions(result), markup=False)
+
+
+def shared_words(names: Sequence[str]) -> list[str]:
+    """Words that stand in every one of several names, in order: they would only repeat themselves down the table."""
+    words = [name.split(" ") for name in names]
+    return [word for word in words[0] if all(word in other for other in words)] if len(names) > 1 else []
 
 
 def cells(row: BenchmarkRow) -> list[str]:
@@ -117,7 +113,7 @@ def cells(row: BenchmarkRow) -> list[str]:
         number(row.gmacs),
         number(row.gmacs_attention),
         number(row.file_mb, 1),
-        "–" if row.label_agreement is None else f"{100 * row.label_agreement:.3f} %",
+        number(None if row.label_agreement is None else 100 * row.label_agreement, 3),
     ]
 
 

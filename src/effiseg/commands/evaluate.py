@@ -6,9 +6,11 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from effiseg.commands.loading import load_pytorch
 from effiseg.config.command_line import parse_command
 from effiseg.config.evaluation import EvaluationConfig
 from effiseg.config.parsing import settings_dict
+from effiseg.messages import notice
 from effiseg.progress import progress_bar
 from effiseg.results import PROTOCOLS
 
@@ -34,10 +36,12 @@ def run(argv: list[str]) -> int:
         "on one split of a data set.",
         words=("model",),
     )
+    notice(f"{options.split} of {options.data}")
+    load_pytorch()
     from effiseg.allocator import keep_freed_memory
-    from effiseg.api.models import evaluate_as
     from effiseg.environment import describe_environment, resolve_device
     from effiseg.files import require_place, write_json
+    from effiseg.operations import evaluate_as
     from effiseg.run_folder import is_exported
 
     if options.json is not None:
@@ -47,11 +51,21 @@ def run(argv: list[str]) -> int:
     with progress_bar(f"evaluating {options.split}") as progress:
         result = evaluate_as(options, options.model, options.data, progress)
     print_result(result)
+    if result.parameters is not None:
+        print(f"{result.parameters / 1e6:.2f} M parameters")
     if options.json is not None:
         command = {"command": shlex.join(["effiseg", "evaluate", *argv]), "settings": settings_dict(options)}
         write_json(options.json, {**result.to_dict(), "environment": describe_environment(), **command})
-        print(f"results: {options.json}")
+        print(f"{'results:':<8} {options.json}")
+    if options.model is not None:
+        print_next(f"effiseg predict {shlex.quote(options.model)} IMAGES")
     return 0
+
+
+def print_next(*commands: str) -> None:
+    """Commands that go on from here, one below the other."""
+    for number, command in enumerate(commands):
+        print(f"{'next:' if number == 0 else '':<8} {command}")
 
 
 def print_result(result: EvaluationResult) -> None:

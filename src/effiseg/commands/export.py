@@ -34,8 +34,8 @@ def run(argv: list[str]) -> int:
     options = parse(argv)
     if options.format == "web":
         return _write_site(options)
-    from effiseg.api.models import export_as
     from effiseg.engines.record import report_path
+    from effiseg.operations import export_as
 
     report = export_as(options.models[0], options)
     print_report(report)

@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from effiseg.commands.loading import load_pytorch
 from effiseg.config.command_line import parse_command
 from effiseg.config.prediction import PredictionConfig
+from effiseg.messages import notice
 from effiseg.progress import progress_bar
+from effiseg.run_folder import output_folder
 
 if TYPE_CHECKING:
     from effiseg.prediction.report import PredictionReport
@@ -29,15 +32,16 @@ def run(argv: list[str]) -> int:
         "the end; the exit code is then 1.",
         words=("model", "source"),
     )
+    notice(f"{config.model} on {', '.join(config.source[:3])}{' …' if config.source[3:] else ''}")
+    load_pytorch()
     from effiseg.allocator import keep_freed_memory
-    from effiseg.prediction.lake import predict_on_ray
     from effiseg.prediction.predict import predict
 
     keep_freed_memory()
-    with progress_bar("predicting", log_seconds=30 if config.on == "ray" else None, unit="images") as progress:
-        on_ray = config.on == "ray"
-        report = predict_on_ray(config, progress) if on_ray else predict(config, config.model, progress)
-    return print_report(report, config.out)
+    with output_folder(config.out, "predict") as out:
+        with progress_bar("predicting", unit="images") as progress:
+            report = predict(config, config.model, out, progress)
+        return print_report(report, out)
 
 
 def print_report(report: PredictionReport, out: Path) -> int:

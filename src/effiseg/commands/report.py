@@ -6,6 +6,8 @@ import sys
 
 from effiseg.config.command_line import parse_command
 from effiseg.config.publishing import ReportConfig
+from effiseg.messages import notice
+from effiseg.run_folder import output_folder
 
 
 def run(argv: list[str]) -> int:
@@ -18,9 +20,11 @@ def run(argv: list[str]) -> int:
         "as Markdown, CSV and LaTeX. Runs may still be going: what is there is drawn, what is missing is named.",
         words=("paths",),
     )
+    notice(f"reading {', '.join(config.paths)}")
     from effiseg.report.page import write_report
 
-    report = write_report(config.paths, config.out, config.colors)
+    with output_folder(config.out, "report") as out:
+        report = write_report(config.paths, out, config.colors)
     for gap in report.gaps:
         print(f"missing: {gap}", file=sys.stderr)
     print(f"report: {report.page}")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from effiseg.commands.loading import load_training
+from effiseg.commands.outcome import print_outcome
 from effiseg.config.command_line import parse_command
 from effiseg.config.parsing import recipe_names
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
-
-if TYPE_CHECKING:
-    from effiseg.runs import Run
+from effiseg.messages import notice
+from effiseg.run_folder import RunFolder
 
 _PROG = "effiseg train"
 
@@ -27,44 +27,34 @@ class _ResumeConfig:
 def run(argv: list[str]) -> int:
     """Parse, train, print where the model lies."""
     if any(word.partition("=")[0] == "--resume" for word in argv):
-        folder = resume_folder(argv)
+        run = RunFolder(resume_folder(argv))
+        if run.is_finished and run.report_page.is_file():
+            notice(f"{run.path} is finished already; nothing is trained")
+            print_outcome(run)
+            return 0
+        notice(f"going on with {run.path}")
+        load_training()
         from effiseg.runs import resume_run
 
-        finished = resume_run(folder)
+        finished = resume_run(run.path)
     else:
         config = parse_command(
             TrainConfig,
             argv,
             prog=_PROG,
             description=f"Train or distil a model. Recipes: {', '.join(recipe_names())}. "
-            "`--config paper` lays the paper's protocol over any of them. "
-            "`effiseg train --resume RUN` goes on with an interrupted run.",
+            "`--config paper` lays the paper's protocol over any of them.",
+            example="effiseg train --data my.yaml --model b0 --epochs 50 --batch 8 --image_size 512x512",
+            others={"--resume RUN": "Run folder of an interrupted run to go on with; stands alone."},
             with_recipe=True,
         )
+        notice(f"recipe {config.recipe} on {config.data or 'no data yet'}")
+        load_training()
         from effiseg.runs import start_run
 
         finished = start_run(config)
-    print_outcome(finished)
+    print_outcome(finished.folder)
     return 0
-
-
-def print_outcome(finished: Run) -> None:
-    """Where a finished run's files lie, and what it is worth as a start where that was measured.
-
-    Of the processes of a launcher the one that kept the run tells it.
-    """
-    from effiseg.training.launching import find_crew
-
-    crew = find_crew()
-    if crew is not None and not crew.leads:
-        return
-    print(f"model: {finished.folder.model}")
-    print(f"results: {finished.folder.results}")
-    for row in finished.transfer:
-        miou = "absent" if row["val_miou"] is None else f"{row['val_miou']:.2f} %"
-        print(f"transfer from {row['source']}: val mIoU {miou}")
-    if finished.report is not None:
-        print(f"report: {finished.report}")
 
 
 def resume_folder(argv: list[str]) -> str:

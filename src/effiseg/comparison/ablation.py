@@ -34,6 +34,7 @@ from effiseg.evaluation.evaluator import evaluate
 from effiseg.files import read_json, write_json, write_yaml
 from effiseg.inference.framing import Framing
 from effiseg.inference.network import trained_network
+from effiseg.messages import notice
 from effiseg.models.pretrained import from_pretrained
 from effiseg.nested import flatten
 from effiseg.report.reading import comparison_winner
@@ -53,7 +54,9 @@ def ablate(
     shared: dict[str, Any] | None = None,
     *,
     command: str | None = None,
-    message: Message = lambda text: print(text, file=sys.stderr),
+    message: Message = notice,
+    ranks: bool = True,
+    after_run: Callable[[RunFolder], None] = lambda run: None,
 ) -> AblationResult:
     """Train what is not yet trained, evaluate every row on the split, write results.json, the tables and samples.
 
@@ -65,19 +68,15 @@ def ablate(
             from the defaults.
         command: the command line to record; None takes the process's own.
         message: told, in one line each, what is happening.
+        ranks: whether the budget is long enough to rank rows; results say so, and nothing is bold where it is not.
+        after_run: called with every finished run.
 
     Raises:
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
         ResourceError: memory ran out; the line says what would fit for every row.
         Interrupted: a signal came; start again to go on.
     """
-    _check_ablation(config)
-    spec = load_dataset_spec(config.data, config.data_root)
-    if config.split not in spec.splits:
-        raise UsageError(f"{spec.source}: has no split {config.split!r}; it has {', '.join(spec.splits)}")
-    folder = ComparisonFolder(config.out)
-    if not is_new(folder.path) and not folder.is_comparison:
-        raise RunError(f"{folder.path}: exists and is not a comparison; choose another --out")
+    spec, folder = _checked(config), ComparisonFolder(config.out)
     shared = changed_settings(config) if shared is None else shared
     plan = [pinned(planned, spec) for planned in planned_runs(config, shared)]
     reference = row_config(config, shared, BASELINE_ROW)
@@ -110,7 +109,9 @@ def ablate(
                 f"--accumulate {error.accumulate}"
             ) from None
         done.append((planned, _evaluation_of(planned.run, config, spec)))
+        after_run(planned.run)
         result = summarize(config, spec, reference, done, given, times, complete=number == len(plan), command=command)
+        result.settings["ranks"] = ranks
         _write_outputs(result, folder)
     warn_of_weak_teacher(result, message)
     models = {planned.row: resolve_model(planned.run.path) for planned, _ in reversed(done)}
@@ -138,18 +139,24 @@ def warn_of_weak_teacher(result: AblationResult, message: Message) -> None:
             )
 
 
-def _check_ablation(config: AblationConfig) -> None:
-    """Refuse what cannot be compared.
+def _checked(config: AblationConfig) -> DatasetSpec:
+    """The data set; refuses what cannot be compared.
 
     Raises:
-        UsageError: what is missing.
+        UsageError, DataError, RunError: what is missing, or in the way.
     """
     if not config.data:
         raise UsageError("--data is missing: give a data set's YAML file, or a preset with --data_root")
-    if not config.out:
-        raise UsageError("--out is missing: give the folder of the comparison")
+    assert config.out, "who calls has made a folder where none was given"
     if config.latency_size is not None:
         parse_image_size(config.latency_size, "latency_size")
+    spec = load_dataset_spec(config.data, config.data_root)
+    if config.split not in spec.splits:
+        raise UsageError(f"{spec.source}: has no split {config.split!r}; it has {', '.join(spec.splits)}")
+    folder = ComparisonFolder(config.out)
+    if not is_new(folder.path) and not folder.is_comparison:
+        raise RunError(f"{folder.path}: exists and is not a comparison; choose another --out")
+    return spec
 
 
 def train_planned(planned: PlannedRun) -> None:

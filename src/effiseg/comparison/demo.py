@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from effiseg.comparison.ablation import Message, ablate
+from effiseg.comparison.samples import save_run_samples
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.parsing import make_settings
+from effiseg.errors import EffisegError
 from effiseg.results import AblationResult
+from effiseg.run_folder import RunFolder
 from effiseg.scenes.synthetic import synthesize
 
 SCENES = {"train": 200, "val": 40}
@@ -45,4 +49,14 @@ def demo(out: Path, *, command: str | None = None, message: Message = print) -> 
     settings = {**SETTINGS, "data_root": str(data)}
     own = {"out": str(out / "comparison")}
     config = make_settings(AblationConfig, ("demo", {**settings, **own}))
-    return ablate(config, settings, command=command, message=message)
+    return ablate(
+        config, settings, command=command, message=message, ranks=False,
+        after_run=lambda run: _first_pictures(run, message),
+    )  # fmt: skip
+
+
+def _first_pictures(run: RunFolder, message: Message) -> None:
+    """Save a few labelled images of a run that is done, and say where; the comparison saves its own at the end."""
+    with suppress(EffisegError, OSError, RuntimeError):
+        if save_run_samples(run) is not None:
+            message(f"pictures of {run.path.name}: {run.path / 'samples'}")

@@ -15,8 +15,8 @@ from effiseg.errors import ModelError, RunError
 from effiseg.models.starters import STARTER, largest_with_starter
 from effiseg.nested import flatten, nest
 from effiseg.run_folder import ComparisonFolder, RunFolder
+from effiseg.training.absolute_paths import with_absolute_paths
 from effiseg.training.initialization import load_initialization, resolve_init
-from effiseg.training.run_setup import with_absolute_paths
 
 _OF_ONE_RUN = {"recipe", "seed", "out", "teacher", "teacher_weights"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
@@ -33,6 +33,12 @@ def teacher_row(number: int) -> str:
 class AblationConfig(TrainConfig):
     """Settings of one comparison: its own, and any training setting, which then holds for every row."""
 
+    COMMON: ClassVar[dict[str, tuple[str, ...]]] = {
+        "Files": ("data", "data_root", "out"),
+        "Rows": ("recipes", "seeds", "teacher", "teacher_epochs", "budget", "split"),
+        "Training": ("model.variant", "init", "epochs", "batch_size", "image_size", "augment", "optimizer.lr"),
+        "Machine": ("device", "precision", "workers", "cache"),
+    }
     budget: Literal["epochs", "time"] = "epochs"
     """Length of the rows: epochs gives all the same number of steps. time gives each as many as fit into the time of
     the baseline, by step times that are measured before any row, so let nothing else run; the teacher's forward

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from effiseg.config.model import LARGEST_STRIDE, LONGEST_SIDE
 from effiseg.config.ranges import NOT_NEGATIVE, POSITIVE, SHARE, check_ranges
@@ -20,15 +20,15 @@ AugmentPreset = Literal["standard", "paper", "none"]
 
 
 def parse_image_size(text: str, name: str = "image_size") -> tuple[int, int]:
-    """(height, width) in pixels from "HxW", the value of the setting `name`.
+    """(height, width) in pixels from "HxW", or of a square from its side, the value of the setting `name`.
 
     Raises:
-        UsageError: not of the form HxW, or a side under 32 (the encoder's largest stride) or over 16384.
+        UsageError: not of these forms, or a side under 32 (the encoder's largest stride) or over 16384.
     """
-    match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", str(text), re.ASCII)
+    match = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×]\s*(\d{1,6})\s*)?", str(text), re.ASCII)
     if match is None:
         raise UsageError(f"{name} must be HEIGHTxWIDTH, for example 512x1024; found {text!r}")
-    height, width = int(match[1]), int(match[2])
+    height, width = int(match[1]), int(match[2] or match[1])
     if min(height, width) < LARGEST_STRIDE:
         raise UsageError(
             f"{name} must be at least {LARGEST_STRIDE}x{LARGEST_STRIDE} (the encoder's largest stride); found {text}"
@@ -36,6 +36,13 @@ def parse_image_size(text: str, name: str = "image_size") -> tuple[int, int]:
     if max(height, width) > LONGEST_SIDE:
         raise UsageError(f"{name} must be at most {LONGEST_SIDE}x{LONGEST_SIDE}; found {text}")
     return height, width
+
+
+def size_text(size: Any) -> Any:
+    """(height, width) as "HEIGHTxWIDTH", the side of a square as its digits; anything else as it is."""
+    if isinstance(size, tuple | list):
+        return "x".join(map(str, size))
+    return str(size) if isinstance(size, int) and not isinstance(size, bool) else size
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from effiseg.config.cluster import ClusterConfig
 from effiseg.config.framing import FramingConfig
 from effiseg.config.ranges import NOT_NEGATIVE, check_processes, check_ranges
 from effiseg.config.training import Protocol
@@ -12,7 +11,7 @@ from effiseg.errors import UsageError
 
 
 @dataclass(kw_only=True)
-class EvaluationConfig(FramingConfig, ClusterConfig):
+class EvaluationConfig(FramingConfig):
     """Settings of `effiseg evaluate`."""
 
     model: str | None = None
@@ -32,8 +31,7 @@ class EvaluationConfig(FramingConfig, ClusterConfig):
     null: one a core."""
 
     def __post_init__(self) -> None:
-        FramingConfig.__post_init__(self)
-        ClusterConfig.__post_init__(self)
+        super().__post_init__()
         check_ranges(self, {"workers": NOT_NEGATIVE})
         check_processes(self, "workers")
         if (self.model is None) == (self.predictions is None):

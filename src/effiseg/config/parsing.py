@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,7 @@ from effiseg.config.keywords import PathLike
 from effiseg.config.values import all_settings, build, section
 from effiseg.errors import UsageError
 from effiseg.files import read_yaml
+from effiseg.messages import say
 from effiseg.nested import flatten, merge_settings, nest
 
 Settings = TypeVar("Settings")
@@ -158,13 +158,13 @@ def keyword_layers(
     files = [config] if isinstance(config, str | os.PathLike) else list(config)
     for old, name in renamed(settings_type).items():
         if old in given:
-            print(f"{function}: {old} is now {name}", file=sys.stderr)
+            say(f"{function}: {old} is now {name}")
     nullable = {name for name, setting in all_settings(settings_type).items() if NoneType in get_args(setting.hint)}
     left = {*field_names(settings_type), *section_names(settings_type)} - nullable
     kept = {name: value for name, value in flatten(nest(given)).items() if value is not None or name not in left}
     for name, value in kept.items():
         if present := renamed_words(settings_type, name).get(str(value)):
-            print(f"{function}: {name} {value} is now {present}", file=sys.stderr)
+            say(f"{function}: {name} {value} is now {present}")
     return [*file_layers([os.fspath(file) for file in files]), (function, _known_keys(settings_type, function, kept))]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from effiseg.config.training import TrainConfig
 from effiseg.errors import UsageError
@@ -12,6 +13,11 @@ from effiseg.errors import UsageError
 class PretrainConfig(TrainConfig):
     """Settings of a run that makes starting weights."""
 
+    COMMON: ClassVar[dict[str, tuple[str, ...]]] = {
+        "Files": ("data", "out", "transfer.data", "transfer.data_root"),
+        "Training": ("images", "model.variant", "init", "batch_size", "image_size", "optimizer.lr", "seed"),
+        "Machine": ("device", "precision", "workers"),
+    }
     recipe: str = "pretrain"
     """Name of the recipe, or a YAML file, whose settings come before all others."""
     images: int | None = None

@@ -31,7 +31,8 @@ class ReportConfig:
 
     paths: list[str]
     """Run folders, comparison folders or their results.json, files of `effiseg evaluate --json`."""
-    out: str
-    """Folder to write: index.html, figures/, tables/."""
+    out: str | None = None
+    """Folder to write: index.html, figures/, tables/; null: runs/report, or with a number where there is one
+    already."""
     colors: ClassColors = "dataset"
     """Of classes in pictures: the data set's own, or ones that stay apart for color-blind readers."""

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from effiseg.config.data import AugmentationConfig, AugmentPreset, Resize, parse_image_size
+from effiseg.config.data import AugmentationConfig, AugmentPreset, Resize, parse_image_size, size_text
 from effiseg.config.engine import EngineName
 from effiseg.config.loss import DistillationConfig, LossConfig
 from effiseg.config.model import ModelConfig
@@ -29,6 +29,7 @@ Device = Literal["auto", "cpu", "cuda"]
 TrainingPrecision = Literal["float32", "bfloat16", "float16"]
 Protocol = Literal["full", "quarter"]
 Cache = Literal["off", "disk", "ram"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 INIT_WORDS = ("auto", "starter", "scratch")
 """Values of `init` that are no place of weights."""
 SamplerName = Literal["uniform", "rare_class"]
@@ -84,13 +85,19 @@ class TrainConfig:
     RENAMED_WORDS: ClassVar[dict[str, dict[str, str]]] = {
         "precision": {"32": "float32", "bf16": "bfloat16", "16": "float16"}
     }
+    COMMON: ClassVar[dict[str, tuple[str, ...]]] = {
+        "Files": ("data", "data_root", "out", "resume"),
+        "Model": ("recipe", "model.variant", "init", "teacher", "loss.name"),
+        "Training": ("epochs", "batch_size", "image_size", "augment", "optimizer.lr", "seed"),
+        "Machine": ("device", "precision", "workers", "cache", "logger"),
+    }
     data: str = ""
     """Data set: a YAML file, or a preset's name (cityscapes, ade20k, …) together with --data_root."""
     data_root: str | None = None
     """Folder of the data set; replaces the YAML's `path`."""
     unlabeled: list[str] = field(default_factory=list)
-    """Pictures without masks, learnt from the teacher alone: folders, globs, .txt lists and shards (.tar), separated by
-    commas; they replace those that the data set's YAML file names."""
+    """Pictures without masks, learnt from the teacher alone: folders, globs and .txt lists, separated by commas; they
+    replace those that the data set's YAML file names."""
     unlabeled_ratio: float = 1.0
     """Unlabeled pictures for each labelled one in every batch, where there are any; 0 leaves them out."""
     unlabeled_jitter: float = 1.0
@@ -140,17 +147,12 @@ class TrainConfig:
     sampler: SamplerName = "uniform"
     """uniform: every image once an epoch. rare_class: up to half of an epoch's places show crops around classes in
     turn, rare ones more often."""
-    shard_window: int = 16
-    """Where pictures lie in shards: how many shards are shuffled together at a time; the order of shards is drawn anew
-    in every epoch."""
     seed: int = 0
     """Seed of the weights, the order of samples and their augmentation."""
     device: Device = "auto"
     """auto takes a GPU where there is one."""
     devices: int = 1
-    """Processes of data-parallel training on each machine: GPUs, or on the CPU processes over gloo."""
-    num_nodes: int = 1
-    """Machines that train together, under a launcher (torchrun, SLURM, …) that starts this command on all of them."""
+    """Processes of data-parallel training: GPUs, or on the CPU processes over gloo."""
     precision: TrainingPrecision = "float32"
     """float32, or mixed precision with bfloat16 or float16 (with loss scaling; GPU only)."""
     workers: int = 2
@@ -187,13 +189,16 @@ class TrainConfig:
     """Epochs after which the weights are kept as model folders, RUN/snapshots/epoch-…."""
     transfer: TransferConfig = field(default_factory=TransferConfig)
     """At the end, measure what the network is worth as a start on another data set."""
+    logger: list[TrackerName] = field(default_factory=list)
+    """Trackers that are told settings, scalars, pictures and the model, separated by commas; each needs the extra of
+    its name."""
     tensorboard: bool = False
-    """Also write the scalars for TensorBoard (needs effiseg[tensorboard])."""
+    """The same as tensorboard among the loggers."""
     deterministic: bool = False
     """Ask torch for deterministic GPU kernels; CPU runs are repeatable without it."""
 
     def __post_init__(self) -> None:
-        parse_image_size(self.image_size)
+        self.image_size = size_text(parse_image_size(self.image_size))
         if self.latency is not None and parse_milliseconds(self.latency) <= 0:
             raise UsageError(f"latency must be more than 0 ms; found {self.latency}")
         self.augmentation.filled_from(self.augment)
@@ -208,8 +213,6 @@ class TrainConfig:
                 "batch_size": COUNT,
                 "accumulate": COUNT,
                 "devices": COUNT,
-                "num_nodes": COUNT,
-                "shard_window": COUNT,
                 "early_stop_epochs": COUNT,
                 "workers": NOT_NEGATIVE,
                 "validate_every": NOT_NEGATIVE,
@@ -228,11 +231,10 @@ class TrainConfig:
             check_length(self, "teacher_weights", len(self.teachers), "a number for each teacher")
         if any(epoch < 1 or epoch > self.epochs for epoch in self.keep_epochs):
             raise UsageError(f"keep_epochs must be epochs of the run, 1 to {self.epochs}; found {self.keep_epochs}")
-        if self.batch_size % (self.accumulate * self.processes):
-            nodes = (" × num_nodes", f" × {self.num_nodes}") if self.num_nodes > 1 else ("", "")
+        if self.batch_size % (self.accumulate * self.devices):
             raise UsageError(
-                f"batch_size {self.batch_size} must be a multiple of accumulate × devices{nodes[0]} = "
-                f"{self.accumulate} × {self.devices}{nodes[1]}"
+                f"batch_size {self.batch_size} must be a multiple of accumulate × devices = "
+                f"{self.accumulate} × {self.devices}"
             )
         self._check_unlabeled()
 
@@ -285,6 +287,11 @@ class TrainConfig:
         return [given] if isinstance(given, str) else list(given)
 
     @property
+    def trackers(self) -> list[TrackerName]:
+        """All trackers, each once."""
+        return list(dict.fromkeys([*self.logger, *(["tensorboard"] if self.tensorboard else [])]))  # type: ignore[list-item]
+
+    @property
     def input_size(self) -> tuple[int, int]:
         """(height, width) of the network's input in pixels."""
         return parse_image_size(self.image_size)
@@ -292,12 +299,7 @@ class TrainConfig:
     @property
     def batch_size_per_pass(self) -> int:
         """Labelled images of one forward pass in one process."""
-        return self.batch_size // (self.accumulate * self.processes)
-
-    @property
-    def processes(self) -> int:
-        """Processes that share every optimizer step."""
-        return self.devices * self.num_nodes
+        return self.batch_size // (self.accumulate * self.devices)
 
     @property
     def unlabeled_per_pass(self) -> int:

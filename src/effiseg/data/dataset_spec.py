@@ -30,8 +30,11 @@ from effiseg.data.yaml_values import Colour, colours, is_integer, optional_text
 from effiseg.errors import DataError, UsageError
 from effiseg.files import read_text, read_yaml
 from effiseg.scenes.pictures import NO_CLASS
+from effiseg.scenes.synthetic import MANIFEST
 
 SPLITS = ("train", "val", "test")
+DRAWN_SCENES = "drawn street scenes"
+"""The name of what `effiseg data synthesize` wrote, by whatever preset or file it is read."""
 _MAXIMUM_CLASSES = 255  # labels travel as uint8, and one value must stay free for "ignored"
 _OWN_KEYS = (
     "path",
@@ -63,7 +66,7 @@ class DatasetSpec(Classes):
     root: Path
     """Folder all entries are relative to: the YAML's `path`, or --data_root."""
     splits: dict[str, tuple[str, ...]]
-    """train, val, test → folders, globs, .txt lists and shards as written; only the splits that the file names."""
+    """train, val, test → folders, globs and .txt lists as written; only the splits that the file names."""
     masks_dir: tuple[str, ...] = ("labels",)
     """Path parts that replace `images_dir` of an image to give its mask: the first that exists. "*" stands for
     the part that is replaced. Empty: masks lie beside their images."""
@@ -78,7 +81,7 @@ class DatasetSpec(Classes):
     listings: Mapping[str, Callable[[], Sequence[Sample]]] | None = None
     """Split → what lists its samples, where they are no files; it can be pickled if they can. None: files."""
     unlabeled: tuple[str, ...] = ()
-    """Folders, globs, .txt lists and shards of pictures without masks, as written."""
+    """Folders, globs and .txt lists of pictures without masks, as written."""
     drawn: DrawnSource | None = None
     """Source of samples that are drawn while they are read; `listings` lists them."""
 
@@ -126,12 +129,13 @@ def load_dataset_spec(data: str | Path, data_root: str | Path | None = None) -> 
     names = _names(source, values)
     ignore_index = _ignore_index(source, values, len(names))
     splits = _splits(source, values)
+    root = _root(source, values, data_root)
     masks = parse_masks(source, values, names, ignore_index, tuple(splits))
     beside = masks.lies_beside and values.get("masks_dir") is None
     return DatasetSpec(
-        name=source.stem,
-        source=source,
-        root=_root(source, values, data_root),
+        name=DRAWN_SCENES if (root / MANIFEST).is_file() else source.stem,
+        source=Path(data) if is_preset else source,
+        root=root,
         splits=splits,
         masks_dir=() if beside else _folders(source, values, "masks_dir", masks.folders[1]),
         names=names,
@@ -296,8 +300,6 @@ def _splits(source: Path, values: dict[str, Any]) -> dict[str, tuple[str, ...]]:
             continue
         splits[split] = _entries(source, split, value)
     if not splits:
-        if values.get("unlabeled") is not None:
-            return splits
         raise DataError(f"{source}: at least one of train, val and test must name images; found none")
     return splits
 
@@ -305,9 +307,7 @@ def _splits(source: Path, values: dict[str, Any]) -> dict[str, tuple[str, ...]]:
 def _entries(source: Path, key: str, value: object) -> tuple[str, ...]:
     entries = [value] if isinstance(value, str) else value
     if not isinstance(entries, list) or not entries or not all(isinstance(e, str) and e for e in entries):
-        raise DataError(
-            f"{source}: {key} must be a folder, a glob, a .txt list, shards (.tar) or a list of these; found {value!r}"
-        )
+        raise DataError(f"{source}: {key} must be a folder, a glob, a .txt list or a list of these; found {value!r}")
     return tuple(entries)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,12 @@ class Network:
     form: str = "fused"
     """The form: fused, the deploy form of a model (`effiseg.models.fuse`); as trained, the modules that training
     changes; or the engine of an exported file."""
+    parameters: int | None = None
+    """Trained values of the model, before anything is folded; None of an exported file."""
+
+    def described(self) -> dict[str, Any]:
+        """What results say of it."""
+        return {"model": self.source, "form": self.form, "parameters": self.parameters}
 
     def require_logits(self, option: str) -> None:
         """Refuse what a file that answers with labels cannot have.
@@ -118,6 +125,7 @@ def trained_network(model: SegFormer, device: torch.device | str = "cpu", source
         device=device,
         source=source,
         form="as trained",
+        parameters=model.num_parameters(),
     )
 
 
@@ -162,7 +170,7 @@ def _fused_network(model: SegFormer, engine: EngineName | None, device: str, sou
     chosen = engine_named(engine or "torch")
     if not isinstance(chosen, TorchEngine):
         raise UsageError(f"{source}: {engine} runs exported files; export the model first (`effiseg export`)")
-    place = resolve_device(device)
+    place, parameters = resolve_device(device), model.num_parameters()
     call = chosen.ready(chosen.deploy_form(model, place, input="uint8", output="logits").to(place))
 
     def predict(images: Tensor) -> Tensor:
@@ -171,5 +179,11 @@ def _fused_network(model: SegFormer, engine: EngineName | None, device: str, sou
             return logits
 
     return Network(
-        predict, model.metadata, output_stride=model.output_stride, device=place, source=source, form="fused"
+        predict,
+        model.metadata,
+        output_stride=model.output_stride,
+        device=place,
+        source=source,
+        form="fused",
+        parameters=parameters,
     )

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from effiseg.errors import UsageError
+from effiseg.files import atomic_path
 from effiseg.visualization.label_colours import UInt8Array, colour_map, overlay
 
 Float16Array = npt.NDArray[np.float16]
+_SHOWN_SIDE = 640
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +30,7 @@ class Probabilities:
     """The image's (height, width) in cells. Row y of an image of H rows lies at (y + 0.5)·extent[0]/H - 0.5."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
     """The classes of every pixel of one image."""
 
@@ -39,6 +46,52 @@ class Segmentation:
     """The image's file, where it came from one."""
     probabilities: Probabilities | None = None
     """Where the predictor was asked for them."""
+
+    @property
+    def path(self) -> Path | None:
+        """The image's file, where it came from one."""
+        return None if self.source is None else Path(self.source)
+
+    def plot(self, opacity: float = 0.5) -> UInt8Array:
+        """`overlay`, under the name of other software."""
+        return self.overlay(opacity)
+
+    def save(self, file: str | os.PathLike[str], opacity: float = 0.5) -> Path:
+        """Write the overlay as a picture; its suffix says the format.
+
+        Args:
+            file: the picture; its folder is made where it is missing.
+            opacity: 0 shows the image, 1 the colours.
+
+        Raises:
+            UsageError: a suffix that Pillow cannot write.
+            ResourceError: it cannot be written.
+        """
+        path = Path(file)
+        form = Image.registered_extensions().get(path.suffix.lower())
+        if form is None:
+            raise UsageError(f"{path}: must end as a picture, for example in .png or .jpg")
+        with atomic_path(path) as temporary:
+            Image.fromarray(self.overlay(opacity)).save(temporary, format=form)
+        return path
+
+    def show(self, opacity: float = 0.5) -> None:
+        """Open the overlay in the system's viewer of pictures; in a notebook it is shown there."""
+        Image.fromarray(self.overlay(opacity)).show()
+
+    def _repr_png_(self) -> bytes:
+        """The overlay with a longest side of 640 pixels, for notebooks."""
+        picture = Image.fromarray(self.overlay())
+        picture.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
+        stream = io.BytesIO()
+        picture.save(stream, "PNG")
+        return stream.getvalue()
+
+    def __repr__(self) -> str:
+        areas = sorted(((share, name) for name, share in self.areas().items()), reverse=True)[:3]
+        found = ", ".join(f"{name} {100 * share:.0f} %" for share, name in areas if share)
+        height, width = self.labels.shape
+        return f"Segmentation({'' if self.source is None else f'{self.source}, '}{height}x{width}: {found})"
 
     def color(self) -> UInt8Array:
         """Every pixel in its class's colour, (H, W, 3) uint8 RGB."""

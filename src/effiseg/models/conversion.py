@@ -157,7 +157,7 @@ def as_segformer(model: object) -> SegFormer:
         named = own_names({name: tensor.detach().cpu() for name, tensor in state().items()})
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from None
-    ours = build_model(plain, named.weights, Path(source) / CONFIG_FILE)
+    ours = build_model(plain, named.weights, Path(source) / CONFIG_FILE, SegFormer)
     load_whole(ours, named.weights, source)
     ours.metadata = metadata_of_config(plain, ours.num_classes, source)
     return ours.eval()

@@ -10,11 +10,12 @@ Pickles are never opened.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -68,6 +69,7 @@ SHAPE_FIELDS = {
 """Fields of a shape and what transformers' config calls them; where it says nothing, those of B0 hold."""
 OWN_SHAPE_FIELDS = ("stages", "output_stride")
 """Fields of a shape that it does not have; the section `effiseg` says them where they are not SegFormer's."""
+Network = TypeVar("Network", bound=SegFormer)
 
 
 def save_pretrained(model: SegFormer, folder: str | Path) -> None:
@@ -92,14 +94,14 @@ def save_pretrained(model: SegFormer, folder: str | Path) -> None:
     write_json(target / CONFIG_FILE, model_config(model))
 
 
-def from_pretrained(folder: str | Path) -> SegFormer:
+def from_pretrained(folder: str | os.PathLike[str]) -> SegFormer:
     """Load a model folder, written by `save_pretrained` or by transformers, or one of the Hugging Face Hub.
 
     Dropout inside transformers' encoder (0 in every published SegFormer) is not carried over; weights of less
     precision are widened to float32. The generator of random numbers is not touched.
 
     Args:
-        folder: an existing folder, else a Hub id such as "nvidia/segformer-b0-finetuned-ade-512-512".
+        folder: a model folder, a run folder, else a Hub id such as "nvidia/segformer-b0-finetuned-ade-512-512".
 
     Returns:
         The model on the CPU in float32 and evaluation mode, its `metadata` filled.
@@ -109,12 +111,25 @@ def from_pretrained(folder: str | Path) -> SegFormer:
             architecture, keys that do not match (all are named up to a few; nothing is loaded in part), weights that
             are not finite, or metadata that break a rule.
     """
-    path = existing_folder(folder)
+    return load_model(folder, SegFormer)
+
+
+def load_model(folder: str | os.PathLike[str], kind: type[Network]) -> Network:
+    """`from_pretrained`, as a subclass of SegFormer.
+
+    Args:
+        folder: see there.
+        kind: the class of what is returned.
+
+    Raises:
+        ModelError: see there.
+    """
+    path = existing_folder(os.fspath(folder))
     config_path = path / CONFIG_FILE
     if not config_path.is_file():
         raise ModelError(
             f"{path}: a model folder needs {CONFIG_FILE} and {WEIGHTS_FILE}; found no {CONFIG_FILE}: give "
-            "the folder that save_pretrained wrote (of a run: its folder model)"
+            "the folder that save_pretrained wrote, or a finished run"
         )
     try:
         config = read_json(config_path)
@@ -125,7 +140,7 @@ def from_pretrained(folder: str | Path) -> SegFormer:
     if not isinstance(config.get("effiseg") or {}, dict):
         raise ModelError(f"{config_path}: effiseg must be a section; found {config['effiseg']!r}")
     weights = _in_file_names(read_weights(path))
-    model = build_model(config, weights, config_path)
+    model = build_model(config, weights, config_path, kind)
     _load_strictly(model, weights, path)
     model.metadata = read_metadata(config, model.num_classes, path)
     return model.eval()
@@ -185,7 +200,7 @@ def existing_folder(folder: str | Path, *, pickles: bool = False) -> Path:
     """The folder of a model here, or of a snapshot of the Hugging Face Hub's, which is fetched.
 
     Args:
-        folder: an existing folder, or a Hub id.
+        folder: an existing folder, also a run's, or a Hub id.
         pickles: fetch weights as a pickle where the Hub has no others; who asks must open them as tensors alone.
 
     Raises:
@@ -193,7 +208,8 @@ def existing_folder(folder: str | Path, *, pickles: bool = False) -> Path:
     """
     path = Path(folder).expanduser()
     if path.is_dir():
-        return path
+        of_run = path / "model"
+        return path if (path / CONFIG_FILE).is_file() or not (of_run / CONFIG_FILE).is_file() else of_run
     if path.is_file():
         raise ModelError(
             f"{path}: a model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}; found a file: of weights one is made "
@@ -223,13 +239,14 @@ def _download(hub_id: str, pickles: bool) -> Path:
         ) from None
 
 
-def build_model(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Path) -> SegFormer:
+def build_model(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: Path, kind: type[Network]) -> Network:
     """The network that a config describes, on the CPU, its weights not yet set.
 
     Args:
         config: content of config.json.
         weights: of the network; the classifier says the number of classes.
         source: the file, for the error's text.
+        kind: SegFormer, or a subclass.
 
     Raises:
         ModelError: another architecture, no classifier, or one logit.
@@ -247,7 +264,7 @@ def build_model(config: Mapping[str, Any], weights: Mapping[str, Tensor], source
         # Built on the meta device: nothing is drawn only to be overwritten, and the caller's random numbers
         # do not depend on whether a model was loaded before.
         with torch.device("meta"):
-            model = SegFormer(
+            model = kind(
                 _shape(config),
                 classifier.shape[0],
                 patch_norm,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 
+import torch
 from torch import Tensor, nn
 
 from effiseg.config.model import LARGEST_STRIDE, Norm, Variant
@@ -100,6 +102,37 @@ class SegFormer(nn.Module):
                 f"the metadata must name the model's {self.num_classes} classes; found {metadata.num_classes} names"
             )
         self._metadata = metadata
+
+    @property
+    def config(self) -> SimpleNamespace:
+        """What it is, under transformers' names; a copy: changes of it change nothing.
+
+        `num_labels`, `id2label`, `label2id`, `image_size` ((height, width) or None), `depths`, `hidden_sizes`,
+        `decoder_hidden_size`, and `variant`, `patch_norm`, `block_norm`.
+        """
+        names = self.metadata.names
+        return SimpleNamespace(
+            model_type="segformer",
+            num_labels=self.num_classes,
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+            image_size=self.metadata.image_size,
+            depths=list(self.shape.depths),
+            hidden_sizes=list(self.shape.embed_dims),
+            decoder_hidden_size=self.shape.decoder_width,
+            variant=self.variant,
+            patch_norm=self.patch_norm,
+            block_norm=self.block_norm,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return next(self.parameters()).device
+
+    def num_parameters(self) -> int:
+        """Number of trained values."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits at a quarter of the images' size, or an eighth, as `output_stride` says.

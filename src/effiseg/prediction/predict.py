@@ -39,13 +39,14 @@ _NOTICED_SECONDS = 0.5
 
 
 def predict(
-    config: PredictionConfig, model: ModelSource, progress: Callable[[int, int], None] | None = None
+    config: PredictionConfig, model: ModelSource, out: Path, progress: Callable[[int, int], None] | None = None
 ) -> PredictionReport:
     """Label images, videos and streams, and write what was asked for.
 
     Args:
         config: what is labelled and written, and how images meet the network.
         model: a network, or what `config.model` names.
+        out: folder for the outputs, whatever `config.out` says.
         progress: called with (images done, images in all; of streams, so far).
 
     Returns:
@@ -56,7 +57,7 @@ def predict(
         KeyboardInterrupt: Ctrl-C; only whole files are left. A stream's video ends there in good order.
     """
     hidden, earlier = list[str](), list[str]()
-    sources = find_sources(config.source, config.out, hidden, earlier)
+    sources = find_sources(config.source, out, hidden, earlier)
     for paths, kind in ((hidden, "hidden files or folders"), (earlier, "outputs of earlier predictions")):
         if paths:
             print(f"source: passed over {len(paths)} {kind}, as {printable(paths[0])}", file=sys.stderr)
@@ -74,7 +75,7 @@ def predict(
     report = predict_sources(
         predictor,
         sources,
-        config.out,
+        out,
         outputs=None if config.save is None else [name for name in get_args(Saved) if name in config.save],
         polygons=PolygonOptions(config.polygon_tolerance, config.polygon_area),
         label_ids=config.label_ids,
@@ -128,7 +129,7 @@ def predict_sources(
         kept["polygons"] = polygons._asdict()
     refuse_same_outputs(sources, lambda source: _written_of(source, outputs))
     folder.open(existing, kept)
-    report, started = PredictionReport(), time.monotonic()
+    report, started = PredictionReport(folder=Path(out)), time.monotonic()
     images = [source for source in sources if source.kind == "image"]
     videos = [source for source in sources if source.kind != "image"]
     counter = _Counter(len(images), progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
@@ -19,3 +20,5 @@ class PredictionReport:
     """File → why it was passed over, or is not whole."""
     areas: dict[str, dict[str, float]] = field(default_factory=dict)
     """Image → class → share of its pixels, 0..1, of the first images."""
+    folder: Path = Path()
+    """Where the outputs lie."""

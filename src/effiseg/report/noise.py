@@ -67,7 +67,9 @@ def not_told_apart(study: Study, differences: Sequence[PairedDifference]) -> lis
 
 
 def clear_winner(study: Study, differences: Sequence[PairedDifference]) -> str | None:
-    """The student that is better than every other by more than the choice of images; None where none is."""
+    """The student that is better than every other by more than the choice of images; None where none is known to be."""
+    if not study.result.settings.get("ranks", True):  # who compared them said that they are trained too shortly
+        return None
     best = best_student(study)
     return best.name if best is not None and not not_told_apart(study, differences) else None
 

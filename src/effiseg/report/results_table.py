@@ -61,7 +61,8 @@ def results_table(result: AblationResult, label: Callable[[str], str] = row_titl
     ]
     own_steps = result.settings.get("budget") == "time"
     rows = [_results_cells(row, label(row.name), own_steps=own_steps) for row in result.rows]
-    rows = mark_best(columns, rows, [not is_teacher(row.name) for row in result.rows])
+    ranks = result.settings.get("ranks", True)
+    rows = mark_best(columns, rows, [ranks and not is_teacher(row.name) for row in result.rows])
     # A column without any value says nothing.
     kept = [i for i in range(len(columns)) if i == 0 or any(row[i].value is not None for row in rows)]
     return Table(
@@ -106,6 +107,8 @@ def protocol_text(result: AblationResult) -> str:
         words.append(_latency_text(result))
     words.append(
         "A score is bold only where it is better than every other student's by more than the choice of images."
+        if s.get("ranks", True)
+        else "Training is too short to rank rows, so none is marked."
     )
     if not s.get("complete", True):
         words.append("Unfinished: more runs are to come.")

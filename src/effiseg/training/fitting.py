@@ -7,7 +7,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from effiseg.config.training import TrainConfig
@@ -16,7 +15,6 @@ from effiseg.environment import resolve_device
 from effiseg.errors import EffisegError, Interrupted, ResourceError, RunError
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, load_checkpoint
-from effiseg.training.launching import is_lost_process
 from effiseg.training.memory_advice import describe, free_memory, is_shortage, largest_fitting, shortage_error
 from effiseg.training.progress import quiet_lightning
 from effiseg.training.run_keeper import RunKeeper
@@ -36,28 +34,17 @@ def fit(
     data: SegmentationDataModule,
     keeper: RunKeeper,
     schedule: Schedule,
-    *,
-    launched: bool = False,
 ) -> None:
     """Run Lightning over the remaining batches.
-
-    Args:
-        config: the run's settings.
-        run: its folder.
-        task: what is trained.
-        data: the training samples.
-        keeper: keeps the run.
-        schedule: its length.
-        launched: whether a launcher started the processes; else they are spawned here.
 
     Raises:
         Interrupted: a signal came; last.ckpt holds the step it came in.
         EffisegError: a user's mistake that showed in a process of data-parallel training.
-        RunError: such a process ended without saying why, or cannot be reached any more.
+        RunError: such a process ended without saying why.
         ResourceError: memory ran out; the line says which batch size fits.
     """
     device = resolve_device(config.device)
-    if config.processes > 1:
+    if config.devices > 1:
         synchronize_batch_norm(task.student, device)
     done = keeper.state.step * schedule.accumulate
     passes_per_epoch = schedule.steps_per_epoch * schedule.accumulate
@@ -66,15 +53,14 @@ def fit(
     trainer = L.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=config.devices,
-        num_nodes=config.num_nodes,
-        strategy="auto" if config.processes == 1 else "ddp" if launched else "ddp_spawn",
+        strategy="ddp_spawn" if config.devices > 1 else "auto",
         precision=_LIGHTNING_PRECISION[config.precision],
         max_epochs=1,
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=config.optimizer.gradient_clip_norm,
         deterministic="warn" if config.deterministic else False,
         callbacks=[keeper],
-        logger=TensorBoardLogger(run.path, name="tensorboard", version="") if config.tensorboard else False,
+        logger=False,
         default_root_dir=run.path,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -94,8 +80,6 @@ def fit(
             raise mistake_in_process(error, config, run) from error
     except (RuntimeError, MemoryError, OSError, ResourceError) as error:
         shortage = describe(error.__cause__ or error)
-        if launched and is_lost_process(error):
-            raise _lost_process(shortage, run) from None
         if not is_shortage(shortage):
             raise
     watch.patient = False
@@ -109,14 +93,6 @@ def fit(
             f"stopped at step {state.step} of {schedule.total_steps}; {run.how_to_resume}",
             watch.received or signal.SIGTERM,
         )
-
-
-def _lost_process(reason: str, run: RunFolder) -> RunError:
-    """The error for a process of a launcher that has gone."""
-    return RunError(
-        f"{run.path}: another process of the run cannot be reached any more ({' '.join(reason.split())[:200]}); "
-        f"{run.how_to_resume}, or let the launcher start the same command again"
-    )
 
 
 def _out_of_memory(
@@ -140,6 +116,6 @@ def mistake_in_process(
         return RunError(f"{run.path}: {str(error).strip()}, perhaps for want of memory; {run.how_to_resume}")
     last_line = str(error).strip().splitlines()[-1]
     if is_shortage(last_line):
-        return shortage_error(last_line, config, run, f"in one of {config.processes} processes", run.how_to_resume)
+        return shortage_error(last_line, config, run, f"in one of {config.devices} processes", run.how_to_resume)
     name, _, message = last_line.partition(": ")
     return EffisegError(message) if name.startswith("effiseg.") else error

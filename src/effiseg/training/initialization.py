@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from effiseg.data.sample import Sample
 from effiseg.data.samples import evenly_spread
 from effiseg.environment import resolve_device
 from effiseg.errors import ModelError, RunError
+from effiseg.messages import notice
 from effiseg.models.folder import CHECKPOINT_SUFFIXES
 from effiseg.models.initial_weights import InitialWeights, read_initial_weights
 from effiseg.models.metadata import IMAGENET_MEAN, IMAGENET_STD, plain_name
@@ -104,7 +104,7 @@ class Initialization:
         if self.reference is not None:
             self._fit_norms(student, self.reference, config, spec, samples)
         for line in self.report.lines():
-            print(f"effiseg train: {line}", file=sys.stderr)
+            notice(line)
 
     def _fit_norms(
         self,

@@ -9,8 +9,23 @@ import warnings
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from effiseg.data.datamodule import SegmentationDataModule
+from effiseg.messages import is_quiet, say
+from effiseg.models.segformer import SegFormer
 from effiseg.progress import format_seconds
-from effiseg.training.step_timing import describe_shares
+from effiseg.training.checkpointing import TrainingState
+from effiseg.training.schedule import Schedule
+from effiseg.training.step_timing import SHARE_COLUMNS
+
+
+def describe_run(student: SegFormer, data: SegmentationDataModule, schedule: Schedule, state: TrainingState) -> str:
+    """One line before the first step: the network, the pictures and the length."""
+    pictures = f"{len(data.train_samples)} images to train on"
+    if data.val_samples:
+        pictures += f", {len(data.val_samples)} to evaluate on"
+    steps = f"steps {state.step + 1} to {schedule.total_steps}" if state.step else f"{schedule.total_steps} steps"
+    size = f"SegFormer-{student.variant.upper()}, {student.num_parameters() / 1e6:.2f} M parameters"
+    return f"{size}; {pictures}; {steps} in {schedule.epochs} epochs"
 
 
 class TrainingProgress:
@@ -30,7 +45,8 @@ class TrainingProgress:
         self.first = done
         self.started = time.monotonic()
         terminal = Console(stderr=True).is_terminal
-        self.console = Console(stderr=True, quiet=not enabled, soft_wrap=True, highlight=False, force_terminal=terminal)
+        self.enabled = enabled
+        self.console = Console(stderr=True, soft_wrap=True, highlight=False, force_terminal=terminal)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -38,7 +54,7 @@ class TrainingProgress:
             TextColumn("steps · loss {task.fields[loss]} · ETA {task.fields[eta]} ·"),
             TimeElapsedColumn(),
             console=self.console,
-            disable=not (enabled and self.console.is_terminal),
+            disable=is_quiet() or not (enabled and self.console.is_terminal),
             transient=True,
         )
         self.title = title
@@ -66,23 +82,21 @@ class TrainingProgress:
         self.bar.update(self.task, description=f"{self.title} · evaluating {images}/{total}")
 
     def epoch(self, row: dict[str, float | int | None], done: int) -> None:
-        """Print the finished epoch's line."""
+        """Print the finished epoch's line, which a terminal of 100 columns holds."""
         miou = row.get("val_miou")
-        words = [
-            f"{self.title} · epoch {row['epoch']}/{self.epochs}",
-            f"loss {row['loss']:.4f}",
-            f"lr {row['lr']:.2e}",
-        ]
+        words = [f"epoch {row['epoch']}/{self.epochs}", f"loss {row['loss']:.4f}"]
         if miou is not None:
-            words.append(f"val mIoU {miou:.2f} %")
-        words.append(f"{row['images_per_second']:.1f} images/s ({describe_shares(row)})")
+            words.append(f"mIoU {miou:.2f} %")
+        words.append(f"{row['images_per_second']:.1f} img/s")
+        words.append(f"data {100 * (row[SHARE_COLUMNS['data']] or 0):.0f} %")
         if done < self.steps:
             words.append(f"ETA {self.eta(done)}")
-        self.console.print(" · ".join(words))
+        self.say(" · ".join(words))
 
     def say(self, text: str) -> None:
         """Print a line about the run."""
-        self.console.print(f"{self.title} · {text}", markup=False)
+        if self.enabled:
+            say(f"{self.title} · {text}")
 
     def eta(self, done: int) -> str:
         """Time left at the pace of this session, as h:mm:ss, evaluations included."""

@@ -13,7 +13,6 @@ from typing import Any, cast
 import lightning as L
 import torch
 import torch.distributed
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from effiseg.allocator import keep_freed_memory
@@ -24,6 +23,7 @@ from effiseg.evaluation.evaluator import evaluate
 from effiseg.files import write_json
 from effiseg.inference.framing import Framing
 from effiseg.inference.network import trained_network
+from effiseg.messages import logged_to
 from effiseg.models.pretrained import save_pretrained
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
@@ -33,12 +33,13 @@ from effiseg.training.finite_loss import FiniteLoss
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.loader_advice import LoaderJudge
 from effiseg.training.optimization import learning_rate, set_learning_rate
-from effiseg.training.prediction_sheet import log_prediction_sheet
+from effiseg.training.prediction_sheet import sheet_of_predictions
 from effiseg.training.progress import TrainingProgress, quiet_lightning
 from effiseg.training.schedule import Schedule
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.step_timing import PHASES, Seconds, StepTiming, shares, since
 from effiseg.training.tapering import gate_of_step
+from effiseg.training.trackers import Trackers
 
 
 class _StopValidation(Exception):  # noqa: N818 - control flow, not an error
@@ -85,6 +86,7 @@ class RunKeeper(L.Callback):
         self.sums: dict[str, Tensor] = {}
         self.progress: TrainingProgress | None = None
         self.timing: StepTiming | None = None
+        self.trackers: Trackers | None = None
         self.last_save = self.clock = self.first_step_began = 0.0
         self.epoch_images = 0
         self.epoch_began: Seconds = dict.fromkeys(PHASES, 0.0)
@@ -99,6 +101,7 @@ class RunKeeper(L.Callback):
         """Restoration in a process of data-parallel training, which listens for signals from here on."""
         self.__dict__.update(values)
         self.watch = SignalWatch(spawned=True).__enter__()
+        logged_to(self.run.log).__enter__()  # until this process ends
         quiet_lightning()
 
     # Lightning's hooks, in the order they are called
@@ -118,6 +121,8 @@ class RunKeeper(L.Callback):
             self.state.step,
             enabled=trainer.is_global_zero,
         )
+        if trainer.is_global_zero and self.config.trackers:
+            self.trackers = Trackers(self.config, self.run)
         self.last_save = self.clock = time.monotonic()
         device = pl_module.device
         self.finite = FiniteLoss(self.config, self.run, on_gpu=device.type != "cpu")
@@ -213,6 +218,8 @@ class RunKeeper(L.Callback):
         """Take the progress bar away."""
         if self.progress is not None:
             self.progress.stop()
+        if self.trackers is not None and not self.schedule.is_over(self.state):
+            self.trackers.finish(None)
 
     # What the hooks do
 
@@ -273,13 +280,16 @@ class RunKeeper(L.Callback):
             row["val_miou"], row["val_pixel_accuracy"] = result.miou, result.pixel_accuracy
             if trainer.is_global_zero:
                 write_json(self.run.validation, {"step": state.step, "result": result.to_dict()})
-                log_prediction_sheet(trainer.logger, task.evaluated_model, self.spec, task.device, state.step)
+                if self.trackers:
+                    sheet = sheet_of_predictions(task.evaluated_model, self.spec, task.device)
+                    self.trackers.sheet(sheet, state.step)
             if task.gate == 0:  # only then is the network the one that is written
                 self.compare(trainer, task, result.miou or 0.0, int(row["epoch"] or 0))
         self.save(trainer, task)
         if trainer.is_global_zero:
             self.run.write_metrics(state.history)
-            self.log_scalars(trainer, row)
+            if self.trackers:
+                self.trackers.scalars(row)
         assert self.progress is not None
         self.progress.epoch(row, state.step)
         if trainer.is_global_zero and (status := self.data.cache_status()):
@@ -307,7 +317,7 @@ class RunKeeper(L.Callback):
         rate = learning_rate(self.state.step - 1, self.schedule.total_steps, self.config.optimizer)
         taper = self.config.taper
         gate = gate_of_step(self.state.step - 1, self.schedule.total_steps, taper)
-        unlabeled = passes * self.config.processes * self.data.unlabeled_per_pass
+        unlabeled = passes * self.config.devices * self.data.unlabeled_per_pass
         return {
             "epoch": self.epoch_number,
             "step": self.state.step,
@@ -341,7 +351,7 @@ class RunKeeper(L.Callback):
             protocol=self.config.protocol,
             workers=self.config.workers,
             progress=self.validation_progress,
-            across_processes=self.config.processes > 1,
+            across_processes=self.config.devices > 1,
             cache=self.data.val_cache,
         )
 
@@ -350,7 +360,7 @@ class RunKeeper(L.Callback):
         assert self.progress is not None
         self.progress.validating(images, total)
         # With several processes all must stay in step, so the evaluation is finished first.
-        if self.signal_received and self.config.processes == 1:
+        if self.signal_received and self.config.devices == 1:
             raise _StopValidation
 
     def save(self, trainer: L.Trainer, task: SegmentationTask) -> None:
@@ -379,13 +389,6 @@ class RunKeeper(L.Callback):
                     "val_miou": self.state.best_miou,
                 },
             )
-
-    def log_scalars(self, trainer: L.Trainer, row: dict[str, float | int | None]) -> None:
-        """Give the epoch's row to TensorBoard where it is on."""
-        if isinstance(trainer.logger, TensorBoardLogger):
-            scalars = {k: v for k, v in row.items() if v is not None and k not in ("epoch", "step")}
-            trainer.logger.log_metrics(scalars, step=int(row["step"] or 0))
-            trainer.logger.save()
 
 
 def pass_seed(seed: int, passes: int, process: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from effiseg.config.training import TrainConfig
@@ -16,6 +15,7 @@ from effiseg.evaluation.chance import chance_miou
 from effiseg.evaluation.evaluator import check_classes, evaluate
 from effiseg.inference.framing import Framing
 from effiseg.inference.network import Network, exported_network, trained_network
+from effiseg.messages import notice
 from effiseg.models.pretrained import from_pretrained
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder, is_exported, resolve_model
@@ -76,7 +76,7 @@ def evaluations_of_teachers(
         if knows_classes(teacher, spec):
             found[number] = check_teacher(teacher, config, spec, resolve_device(config.device))
         else:
-            print(f"effiseg train: {teacher.source}: {OTHER_CLASSES}", file=sys.stderr)
+            notice(f"{teacher.source}: {OTHER_CLASSES}")
     return found
 
 

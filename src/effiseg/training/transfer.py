@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 
 from effiseg.config.training import TrainConfig
 from effiseg.config.transfer import TransferConfig
 from effiseg.errors import Interrupted
 from effiseg.files import read_json, write_json
+from effiseg.messages import notice
 from effiseg.run_folder import RunFolder
 from effiseg.training.run_checks import check_transfer
 from effiseg.training.trainer import resume, train
@@ -54,7 +54,7 @@ def measure_transfer(run: RunFolder, config: TrainConfig) -> list[Transfer]:
     sources.append(("final", config.epochs, str(run.path)))
     rows = []
     for name, epoch, init in sources:
-        print(f"effiseg train: transfer to {spec.name}: {epochs} epochs from {name}", file=sys.stderr)
+        notice(f"transfer to {spec.name}: {epochs} epochs from {name}")
         short = _short_training(config, settings, str(run.path / "transfer" / name), epochs, init)
         try:
             finished = resume(short.out) if RunFolder(short.out).is_run else train(short)

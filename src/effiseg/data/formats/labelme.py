@@ -70,8 +70,7 @@ class LabelmeMasks(NamedShapeMasks):
 
     def drawing(self, sample: MaskedImage) -> Drawing:
         """See `NamedShapeMasks`."""
-        file = Path(sample.mask)
-        content = read_json_annotations(file)
+        file, content = sample.mask, read_json_annotations(sample.mask)
         if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
             raise complaint(file, "a file of labelme holds the list shapes", content)
         size = None

@@ -63,8 +63,7 @@ class SuperviselyMasks(NamedShapeMasks):
 
     def drawing(self, sample: MaskedImage) -> Drawing:
         """See `NamedShapeMasks`."""
-        file = Path(sample.mask)
-        content = read_json_annotations(file)
+        file, content = sample.mask, read_json_annotations(sample.mask)
         match content:
             case {"size": {"height": height, "width": width}, "objects": list(entries)}:
                 size = parse_size(height, width)
