@@ -16,6 +16,8 @@ from mkdocs.structure.pages import Page
 
 PAGES = {"CHANGELOG.md": "changelog.md", "SECURITY.md": "security.md", "CONTRIBUTING.md": "contributing.md"}
 """Files beside the folder of the documentation that are pages of the site."""
+FOLDERS = {"src/effiseg/recipes": "reference/recipes.md"}
+"""Folders whose content is a page of the site."""
 _LINK = re.compile(r"(!?)\[([^\]\n]*)\]\((?!\w+:|#|<)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -50,12 +52,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         path = Path(os.path.normpath(here.parent / target))
         if not path.exists() or not path.is_relative_to(root):
             return match[0]  # strict building names it
-        if path.is_dir():
-            return text
         inside = path.relative_to(root).as_posix()
-        place = PAGES.get(inside) or (
-            inside.removeprefix("docs/") if inside.startswith("docs/") else f"repository/{inside}"
-        )
+        if path.is_dir() and inside not in FOLDERS:
+            return text
+        place = PAGES.get(inside) or FOLDERS.get(inside) or f"repository/{inside}"
+        if inside.startswith("docs/"):
+            place = inside.removeprefix("docs/")
+        if place.endswith(".ipynb") and not page.file.src_uri.startswith("notebooks/"):
+            place = place.removesuffix(".ipynb") + ".md"
         address = os.path.relpath(place, PurePosixPath(page.file.src_uri).parent)
         return f"{picture}[{text}]({address}{anchor})"
 
