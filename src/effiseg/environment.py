@@ -17,7 +17,7 @@ from effiseg.errors import ResourceError, UsageError
 
 _PACKAGES = (
     "effiseg", "torch", "lightning", "numpy", "opencv-python-headless", "pillow", "safetensors",
-    "onnx", "onnxruntime", "openvino", "nncf", "transformers",
+    "onnx", "onnxruntime", "openvino", "nncf", "ncnn", "pnnx", "transformers",
 )  # fmt: skip
 # Variables that change speed or the order of sums.
 _VARIABLES = (

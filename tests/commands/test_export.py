@@ -123,7 +123,7 @@ def test_a_pt2_is_never_opened(tmp_path: Path) -> None:
             "--precision int8 is for --format onnx and openvino",
         ),
         (["--out", "m.onnx", "--precision", "bfloat16"], "is for --format openvino; found onnx, which has float32, fl"),
-        (["--out", "m.tflite"], r"--out must end in \.onnx, \.xml, \.pt2, which says the format; found m\.tflite"),
+        (["--out", "m.tflite"], r"--out must end in \.onnx, \.xml, \.param, \.pt2, which says the format; found m\.t"),
         (["--format", "onnx", "--out", "m.onnx", "--data_root", "d"], "--data_root concerns --data"),
         (["--format", "onnx"], "--out"),
     ],

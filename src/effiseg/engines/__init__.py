@@ -10,6 +10,7 @@ from pathlib import Path
 
 from effiseg.config.engine import EngineName, ExportFormat, Precision
 from effiseg.engines.engine import FileEngine, FileFormat, LoadedModel
+from effiseg.engines.ncnn import NCNN
 from effiseg.engines.onnxruntime import ONNX_RUNTIME
 from effiseg.engines.openvino import OPENVINO
 from effiseg.engines.pytorch import TORCH, TORCH_COMPILE, TorchEngine
@@ -19,7 +20,14 @@ from effiseg.errors import ModelError
 
 Engine = TorchEngine | FileEngine
 
-ENGINES: tuple[TorchEngine | FileFormat, ...] = (TORCH, TORCH_COMPILE, ONNX_RUNTIME, OPENVINO, TORCH_EXPORT)
+ENGINES: tuple[TorchEngine | FileFormat, ...] = (
+    TORCH,
+    TORCH_COMPILE,
+    ONNX_RUNTIME,
+    OPENVINO,
+    NCNN,
+    TORCH_EXPORT,
+)
 """All that there are."""
 FORMATS: tuple[FileFormat, ...] = tuple(engine for engine in ENGINES if isinstance(engine, FileFormat))
 """Those that write files."""

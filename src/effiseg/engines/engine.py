@@ -93,6 +93,10 @@ class FileFormat(ABC):
     """Packages whose versions a file records: what writes it and what runs it, beside torch."""
     precisions: ClassVar[tuple[Precision, ...]] = ("float32",)
     """Precisions of a file."""
+    outputs: ClassVar[tuple[Output, ...]] = ("logits", "labels")
+    """What a file can answer with."""
+    takes_any_size: ClassVar[bool] = True
+    """Whether a file can take any batch, height and width."""
     half: ClassVar[Precision | None] = None
     """That of the precisions which halves the weights."""
     opsets: ClassVar[range | None] = None
@@ -179,7 +183,6 @@ class FileEngine(FileFormat):
 
         return self.load(path, threads=torch.get_num_threads())
 
-    @abstractmethod
     def quantize(
         self, model: SegFormer, plain: Path, path: Path, record: ExportRecord, images: list[Pixels]
     ) -> dict[str, Any]:
@@ -198,6 +201,7 @@ class FileEngine(FileFormat):
         Raises:
             UsageError: a package is not installed.
         """
+        raise AssertionError(f"{self.title}: int8 is none of {self.precisions}")
 
     @abstractmethod
     def write_plain(self, network: nn.Module, images: torch.Tensor, path: Path, purpose: str) -> None:

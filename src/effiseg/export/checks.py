@@ -15,7 +15,7 @@ def format_to_write(config: ExportConfig) -> FileFormat:
     """The format of an export: what `--format` says, else what the file's suffix says.
 
     Raises:
-        UsageError: the two differ, neither says one, the format cannot compute in the precision, or it is the page's.
+        UsageError: the two differ, neither says one, the format cannot do what is asked for, or it is the page's.
     """
     if config.format == "web":
         raise UsageError("web is a page for one or two models and no file; call effiseg.export_site(models, folder)")
@@ -35,6 +35,10 @@ def format_to_write(config: ExportConfig) -> FileFormat:
             f"--precision {config.precision} is for --format {able}; found {found.format}, "
             f"which has {', '.join(found.precisions)}"
         )
+    if config.output not in found.outputs:
+        raise UsageError(f"--output {config.output} is not for --format {found.format}, which answers with logits")
+    if config.dynamic and not found.takes_any_size:
+        raise UsageError(f"--dynamic is not for --format {found.format}, whose files have one size: give --image_size")
     if config.opset is not None and found.opsets is None:
         able = " and ".join(known.format for known in FORMATS if known.opsets is not None)
         raise UsageError(f"--opset is for --format {able}; found {found.format}")
