@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from effiseg.errors import UsageError
+from effiseg.report.answer import answer
 from effiseg.report.page import Report, write_report
+from effiseg.report.reading import read_studies
 
 FIGURES = ["class-delta", "class-distribution", "class-radar", "confusion-0-teacher", "confusion-1-baseline",
            "confusion-2-kd", "confusion-3-b-mine-b", "loss", "loss-terms", "paired", "pareto", "samples-differ",
@@ -167,3 +169,17 @@ def test_the_report_needs_no_torch_and_no_network(comparison: Path, tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"report: {tmp_path / 'out' / 'index.html'}"
+
+
+@pytest.mark.parametrize(
+    ("scores", "says"),
+    [([20.0, 30.0, 40.0, 50.0], True), ([20.0, 50.0, 45.0, 49.0], False), ([20.0, 50.0, 50.0, 50.2], False)],
+)
+def test_a_score_that_still_rises_is_told(
+    tmp_path: Path, invented: ModuleType, scores: list[float], says: bool
+) -> None:
+    invented.write_run(tmp_path / "one", "baseline", 0)
+    lines = [f"{epoch},{score}" for epoch, score in enumerate(scores, 1)]
+    (tmp_path / "one" / "metrics.csv").write_text("\n".join(["epoch,val_miou", *lines, ""]), encoding="utf-8")
+    (study,) = read_studies([tmp_path / "one"])
+    assert ("still rose by 10.0 points at the end" in " ".join(answer(study, []))) == says

@@ -93,7 +93,10 @@ def _still_rising(study: Study, row: AblationRow, best: AblationRow | None) -> l
 
 
 def _late_rise(study: Study, name: str) -> float:
-    """Points of val mIoU gained over the last part of the training, the least over the row's runs; 0 if unknown."""
+    """Points of val mIoU gained over the last part of the training, the least over the row's runs.
+
+    0 where that is not known, or where an earlier evaluation was as good as the last one.
+    """
     rises = []
     for history in study.histories.get(name, []):
         pairs = zip(history.get("epoch", []), history.get("val_miou", []), strict=False)
@@ -101,5 +104,6 @@ def _late_rise(study: Study, name: str) -> float:
         if len(points) > 1:
             start = points[-1][0] * (1 - _LAST_PART)
             before = max((point for point in points if point[0] <= start), default=None)
-            rises.append(0.0 if before is None else points[-1][1] - before[1])
+            is_highest = all(points[-1][1] > value for _, value in points[:-1])
+            rises.append(points[-1][1] - before[1] if before is not None and is_highest else 0.0)
     return min(rises, default=0.0) if all(map(math.isfinite, rises)) else 0.0

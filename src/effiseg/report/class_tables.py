@@ -20,7 +20,7 @@ def class_iou_table(study: Study) -> Table:
     rows = []
     for name in study.names:
         share = study.result.class_shares.get(name)
-        cells = [text_cell(name), number_cell(None if share is None else 100 * share, ".3g")]
+        cells = [text_cell(name), number_cell(None if share is None else 100 * share, ".2f")]
         cells += [number_cell(row.class_iou.get(name), ".1f") for row in study.rows]
         rows.append(_mark_best_across(cells, [row.name for row in study.rows]))
     return Table("class-iou", "IoU per class, percent", columns, rows)
@@ -35,7 +35,7 @@ def class_statistics_table(study: Study) -> Table:
     ]
     shares, weights = study.result.class_shares, study.result.class_weights
     rows = [
-        [text_cell(name), number_cell(100 * shares[name], ".3g"), number_cell(weights.get(name), ".3f")]
+        [text_cell(name), number_cell(100 * shares[name], ".2f"), number_cell(weights.get(name), ".3f")]
         for name in sorted(shares, key=lambda name: -shares[name])
     ]
     return Table("classes", "Classes of the training split", columns, rows)

@@ -241,7 +241,10 @@ def _pictures(study: Study, pen: _Pen, palette: Sequence[Colour], picture_bytes:
         return section
     if left_out:
         study.gaps.append(f"pictures: {left_out} saved samples are left out, or the page would be too large")
-    for reason, title in (("differ", "Where the rows differ most"), ("random", "Samples at random")):
+    sheets = [("random", "Samples at random")]
+    if not study.single:
+        sheets.insert(0, ("differ", "Where the rows differ most"))
+    for reason, title in sheets:
         section.drawings += pen(
             f"samples-{reason}", title, "Under each prediction its errors.",
             lambda reason=reason: samples_figure(study, reason, palette),  # type: ignore[misc]
