@@ -81,7 +81,7 @@ class Setting:
     def files(self) -> list[tuple[Path, Path]]:
         """Image and mask of every sample."""
         samples = list_samples(load_dataset_spec(self.data, self.data_root), self.split)
-        return [(sample.image, sample.mask) for sample in evenly_spread(samples, self.images)]
+        return [(Path(sample.image), Path(sample.mask)) for sample in evenly_spread(samples, self.images)]
 
 
 @dataclass(frozen=True)

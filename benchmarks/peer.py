@@ -8,6 +8,8 @@ weights: the same arithmetic as trained ones. Both sides answer the same questio
 of the input's size (b0: a quarter), or labels at the input's size. (The peer's own export enlarges its logits to the
 input's size, which costs as much again; without labels nobody needs that, so it is not what is compared.)
 
+Where transformers is installed, its SegFormer-B0 with b0's weights runs beside them, as transformers computes it.
+
 Contenders take turns in changing order, one image at a time, medians. Ratios are to the peer's in the same engine,
 precision, size and output.
 """
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,18 +33,22 @@ from side_by_side import alternate
 from torch import Tensor
 
 from effiseg import SegFormer, export_model
-from effiseg.config.engine import Output
+from effiseg.benchmark.contender import Contender
+from effiseg.benchmark.forward import write_file
+from effiseg.config.engine import EngineName, Output
 from effiseg.config.model import Variant
 from effiseg.data.transforms import UInt8Array
 from effiseg.engines.openvino import compile_network, openvino_core
 from effiseg.environment import available_cores, describe_environment
 from effiseg.files import write_json
+from effiseg.models.pretrained import save_pretrained
 
 DEFAULT_JSON = Path(__file__).parent / "results" / "peer.json"
 PEER = Path(__file__).parent / "peers" / "yolo26_sem.py"
 SIZES = ((512, 1024), (256, 512))
 VARIANTS: tuple[Variant, ...] = ("n", "s", "b0")
 OUTPUTS: tuple[Output, ...] = ("logits", "labels")
+THEIR_B0 = "b0 in transformers"
 CLASSES = 19
 ROUNDS = (3, 20)
 """Calls that do not count, and those that do."""
@@ -65,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for row in rows[-len(times) :]:
                 ratio = "" if row["ratio"] is None else f"{row['ratio']:6.2f} of the peer"
                 print(
-                    f"{size[0]}x{size[1]} {output:6} {row['engine']:22} {row['model']:12} {row['ms']:8.2f} ms {ratio}"
+                    f"{size[0]}x{size[1]} {output:6} {row['engine']:22} {row['model']:18} {row['ms']:8.2f} ms {ratio}"
                 )
             write_json(
                 options.json,
@@ -90,6 +97,17 @@ def write_files(folder: Path, size: tuple[int, int], output: Output, peer_python
         for suffix in (".xml", ".onnx"):
             model = SegFormer(variant, CLASSES)
             export_model(model, files[variant].with_suffix(suffix), image_size=size, output=output)
+    if find_spec("transformers") is not None:
+        files[THEIR_B0] = folder / "transformers-b0"
+        torch.manual_seed(0)
+        save_pretrained(SegFormer("b0", CLASSES), folder / "b0-model")
+        engines: tuple[tuple[str, EngineName], ...] = ((".xml", "openvino"), (".onnx", "onnxruntime"))
+        for suffix, engine in engines:
+            contender = Contender(
+                model=THEIR_B0, source=str(folder / "b0-model"), image_size=size, threads=1, software="transformers",
+                form="published", engine=engine, output=output,
+            )  # fmt: skip
+            write_file(contender, files[THEIR_B0].with_suffix(suffix))
     if peer_python is not None:
         files["yolo26n-sem"] = folder / "yolo26n-sem"
         words = ["--size", f"{size[0]}x{size[1]}", "--output", output, "--out", str(files["yolo26n-sem"])]

@@ -16,6 +16,7 @@ from PIL import Image
 ORACLES = (
     "transformers", "torchmetrics", "monai", "cityscapesscripts",
     "onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "tensorboard", "fastapi", "uvicorn",
+    "ray", "webdataset", "moto",
 )  # fmt: skip
 """Other people's implementations, and the engines that exported files are compared in."""
 

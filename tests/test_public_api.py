@@ -13,7 +13,7 @@ PUBLIC = {
         "UsageError", "__version__", "ablate", "check_data", "convert_data", "convert_model", "data_statistics",
         "distillation", "evaluate", "export_model", "export_site", "from_pretrained", "fuse", "inspect_norms",
         "losses", "predict", "pretrain", "push", "resume", "run_benchmark", "save_pretrained", "serve",
-        "synthesize_scenes", "train", "write_report",
+        "shard_data", "synthesize_scenes", "train", "write_report",
     ],
     "effiseg.losses": [
         "Averaging", "PixelOptions", "combo_loss", "cross_entropy_loss", "dice_focal_loss", "dice_loss",

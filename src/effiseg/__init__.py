@@ -13,7 +13,7 @@ from effiseg.version import __version__
 if TYPE_CHECKING:
     from effiseg import distillation, losses
     from effiseg.api.conversion import convert_model
-    from effiseg.api.datasets import check_data, convert_data, data_statistics, synthesize_scenes
+    from effiseg.api.datasets import check_data, convert_data, data_statistics, shard_data, synthesize_scenes
     from effiseg.api.models import evaluate, export_model, inspect_norms, predict, push, run_benchmark
     from effiseg.api.training import ablate, pretrain, resume, train
     from effiseg.api.web import export_site, serve
@@ -64,6 +64,7 @@ __all__ = [
     "run_benchmark",
     "save_pretrained",
     "serve",
+    "shard_data",
     "synthesize_scenes",
     "train",
     "write_report",
@@ -102,6 +103,7 @@ _MODULES = {
     "run_benchmark": "effiseg.api.models",
     "save_pretrained": "effiseg.models.pretrained",
     "serve": "effiseg.api.web",
+    "shard_data": "effiseg.api.datasets",
     "synthesize_scenes": "effiseg.api.datasets",
     "train": "effiseg.api.training",
     "write_report": "effiseg.report.page",

@@ -97,6 +97,12 @@ def evaluate_as(
     if model is None:
         assert config.predictions is not None
         model = PredictionFolder(config.predictions)
+    if config.on == "ray":
+        if not isinstance(model, str | os.PathLike) or not isinstance(data, str | os.PathLike):
+            raise UsageError("on='ray' loads model and data in every actor: give their folders or files")
+        from effiseg.evaluation.on_ray import evaluate_on_ray
+
+        return evaluate_on_ray(config, os.fspath(model), spec, progress)
     source = model if isinstance(model, PredictionFolder) else load_network(model, device=config.device)
     return score(
         source, framing, spec, config.split, protocol=config.protocol, boundary=config.protocol == "full",

@@ -27,6 +27,7 @@ from effiseg.progress import waiting
 from effiseg.results import AblationResult, EvaluationResult
 from effiseg.run_folder import ComparisonFolder, RunFolder, output_folder, resolve_model
 from effiseg.training import trainer
+from effiseg.training.launching import find_crew
 from effiseg.training.transfer import measure_transfer
 
 if TYPE_CHECKING:
@@ -290,6 +291,8 @@ def start_run(
     """
     from effiseg.benchmark.family import fitted
 
+    if not config.out and find_crew() is not None:
+        raise UsageError("all processes of a launcher write one run: give --out")
     with output_folder(config.out, kind) as out:
         config = replace(fitted(config), out=os.fspath(out))
         return _rounded_off(trainer.train(config, python_data=data, loss=loss), data)
@@ -367,6 +370,9 @@ def report_at_end(folder: str | os.PathLike[str], *, quick: bool = False) -> Pat
 
 def _rounded_off(run: RunFolder, data: PythonData | None) -> Run:
     """The run with what its model is worth elsewhere, what it makes of a few images of val, and its report."""
+    crew = find_crew()
+    if crew is not None and not crew.leads:
+        return Run(run.path)
     from effiseg.comparison.samples import save_run_samples
 
     config = read_settings(TrainConfig, run.config)

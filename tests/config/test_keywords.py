@@ -15,7 +15,13 @@ from effiseg.config import keywords
 from effiseg.config.benchmark import BenchmarkConfig
 from effiseg.config.comparison import AblationConfig
 from effiseg.config.conversion import ModelConvertConfig
-from effiseg.config.dataset import DataCheckConfig, DataConvertConfig, DataStatisticsConfig, SynthesizeConfig
+from effiseg.config.dataset import (
+    DataCheckConfig,
+    DataConvertConfig,
+    DataShardConfig,
+    DataStatisticsConfig,
+    SynthesizeConfig,
+)
 from effiseg.config.evaluation import EvaluationConfig
 from effiseg.config.export import ExportConfig
 from effiseg.config.inspection import InspectionConfig
@@ -35,6 +41,7 @@ FUNCTIONS: list[tuple[Callable[..., Any], type[Any], type[Any], set[str]]] = [
     (effiseg.check_data, DataCheckConfig, keywords.DataKeywords, set()),
     (effiseg.data_statistics, DataStatisticsConfig, keywords.DataStatisticsKeywords, set()),
     (effiseg.convert_data, DataConvertConfig, keywords.DataConvertKeywords, set()),
+    (effiseg.shard_data, DataShardConfig, keywords.DataShardKeywords, set()),
     (effiseg.convert_model, ModelConvertConfig, keywords.ModelConvertKeywords, set()),
     (effiseg.synthesize_scenes, SynthesizeConfig, keywords.SynthesizeKeywords, set()),
     (effiseg.inspect_norms, InspectionConfig, keywords.InspectionKeywords, set()),

@@ -17,8 +17,9 @@ from PIL import Image
 from effiseg.config.data import AugmentationConfig
 from effiseg.config.training import TrainConfig
 from effiseg.data import cache_storage
+from effiseg.data.batch_sampler import TrainingBatchSampler
 from effiseg.data.cache_storage import CacheStorage
-from effiseg.data.datamodule import SegmentationDataModule, TrainingBatchSampler
+from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.errors import DataError
 

@@ -16,9 +16,10 @@ import torch
 from effiseg.config.data import AugmentationConfig
 from effiseg.config.loss import DistillationConfig
 from effiseg.config.training import TrainConfig
+from effiseg.data.batch_sampler import TrainingBatchSampler
 from effiseg.data.check import check_dataset
 from effiseg.data.convert import convert_dataset
-from effiseg.data.datamodule import SegmentationDataModule, TrainingBatchSampler
+from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.transforms import PADDING_COLOUR, TrainingTransform
 from effiseg.data.unlabeled import UnlabeledImages, UnlabeledKey, UnlabeledOrder

@@ -30,7 +30,8 @@ from effiseg.run_folder import RunFolder
 from effiseg.training import run_keeper
 from effiseg.training.checkpointing import read_tensors
 from effiseg.training.run_checks import check_config, missing_compiler
-from effiseg.training.trainer import resume, train, with_absolute_paths
+from effiseg.training.run_setup import with_absolute_paths
+from effiseg.training.trainer import resume, train
 
 Config = Callable[..., TrainConfig]
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Unpack
 
 from effiseg.api.speech import speaks_python
-from effiseg.config.dataset import DataCheckConfig, DataConvertConfig, DataStatisticsConfig, SynthesizeConfig
+from effiseg.config.dataset import (
+    DataCheckConfig,
+    DataConvertConfig,
+    DataShardConfig,
+    DataStatisticsConfig,
+    SynthesizeConfig,
+)
 from effiseg.config.keywords import (
     DataConvertKeywords,
     DataKeywords,
+    DataShardKeywords,
     DataStatisticsKeywords,
     PathLike,
     SynthesizeKeywords,
@@ -29,7 +37,7 @@ def check_data(data: Data, *, progress: Progress | None = None, **settings: Unpa
     """Every fault of a data set that would spoil training, as `effiseg data check` names them.
 
     Args:
-        data: see `Data`.
+        data: see `Data`; or pictures without masks: a folder, a glob, a .txt list, shards.
         progress: called with (pairs done, pairs in all).
         settings: data_root.
 
@@ -42,9 +50,12 @@ def check_data(data: Data, *, progress: Progress | None = None, **settings: Unpa
         ([], {'train': 14, 'val': 3, 'test': 3})
     """
     from effiseg.data.check import check_dataset
+    from effiseg.data.picture_sources import dataset_or_pictures
 
     config = keyword_settings(DataCheckConfig, "effiseg.check_data", {"data": data_name(data), **settings})
-    return check_dataset(data_set(data, config.data_root), progress)
+    if isinstance(data, str | os.PathLike):
+        return check_dataset(dataset_or_pictures(config.data, config.data_root), progress)
+    return check_dataset(data.spec(), progress)
 
 
 @speaks_python
@@ -101,6 +112,38 @@ def convert_data(
 
     config = keyword_settings(DataConvertConfig, "effiseg.convert_data", {"data": data, "out": out, **settings})
     return convert_dataset(data_set(data, config.data_root), config.out, link=config.link, progress=progress)
+
+
+@speaks_python
+@signature_of(DataShardConfig, DataShardKeywords)
+def shard_data(
+    data: PathLike, out: PathLike, *, progress: Progress | None = None, **settings: Unpack[DataShardKeywords]
+) -> dict[str, dict[str, Any]]:
+    """Write a data set, or pictures without masks, as shards of WebDataset's format, as `effiseg data shard` does.
+
+    Args:
+        data: a data set's YAML file, a preset's name together with `data_root`, or a folder, glob or list of pictures.
+        out: folder to write; new, empty, or one of an earlier call, which is completed.
+        progress: called with (shards done, shards in all).
+        settings: data_root; shard_mb, the size of a shard in 10⁶ bytes.
+
+    Returns:
+        Split → samples, bytes, class_pixels and its shards, as in `shards.json`.
+
+    Raises:
+        DataError: the folder holds something else, or a sample cannot be read.
+        UsageError: the package webdataset is missing.
+
+    Example:
+        >>> effiseg.shard_data("colours/data.yaml", "shards")["train"]["samples"]
+        14
+    """
+    from effiseg.data.picture_sources import dataset_or_pictures
+    from effiseg.data.shards.writing import shard_dataset
+
+    config = keyword_settings(DataShardConfig, "effiseg.shard_data", {"data": data, "out": out, **settings})
+    spec = dataset_or_pictures(config.data, config.data_root)
+    return shard_dataset(spec, config.out, shard_mb=config.shard_mb, progress=progress)
 
 
 @speaks_python

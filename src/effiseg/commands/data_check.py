@@ -37,9 +37,9 @@ def run(argv: list[str]) -> int:
         words=("data",),
     )
     from effiseg.data.check import check_dataset
-    from effiseg.data.dataset_spec import load_dataset_spec
+    from effiseg.data.picture_sources import dataset_or_pictures
 
-    spec = load_dataset_spec(options.data, options.data_root)
+    spec = dataset_or_pictures(options.data, options.data_root)
     with progress_bar("checking pairs") as advance:
         report = check_dataset(spec, advance)
     if options.json:
@@ -53,8 +53,8 @@ def _report_lines(report: CheckReport) -> list[str]:
     """The report as text: one heading a kind of finding, with the first of its findings."""
     from effiseg.data.findings import RULES
 
-    pairs = ", ".join(f"{split} {count} pairs" for split, count in report.images.items())
-    pairs += f", {report.unlabeled} unlabeled pictures" if report.unlabeled else ""
+    counts = [f"{split} {count} pairs" for split, count in report.images.items()]
+    pairs = ", ".join([*counts, *([f"{report.unlabeled} unlabeled pictures"] if report.unlabeled else [])])
     lines = [f"{report.spec.source}: {pairs}"]
     for (severity, kind), group in groupby(
         sorted(report.findings, key=lambda f: f.severity), key=lambda f: (f.severity, f.kind)

@@ -14,9 +14,16 @@ from effiseg.run_folder import RunFolder
 def print_outcome(run: RunFolder) -> None:
     """A finished run: classes and means on val, size, length, files, and the next commands.
 
+    Of the processes of a launcher the one that kept the run tells it.
+
     Raises:
         UsageError: its results cannot be read.
     """
+    from effiseg.training.launching import find_crew
+
+    crew = find_crew()
+    if crew is not None and not crew.leads:
+        return
     results = read_json(run.results)
     if results["val"] is not None:
         print_result(EvaluationResult.from_dict(results["val"], run.results))

@@ -35,9 +35,15 @@ def run(argv: list[str]) -> int:
     notice(f"{config.model} on {', '.join(config.source[:3])}{' …' if config.source[3:] else ''}")
     load_pytorch()
     from effiseg.allocator import keep_freed_memory
+    from effiseg.prediction.lake import predict_on_ray
     from effiseg.prediction.predict import predict
 
     keep_freed_memory()
+    if config.on == "ray":
+        assert config.out is not None  # refused by the settings
+        with progress_bar("predicting", log_seconds=30, unit="images") as progress:
+            report = predict_on_ray(config, progress)
+        return print_report(report, config.out)
     with output_folder(config.out, "predict") as out:
         with progress_bar("predicting", unit="images") as progress:
             report = predict(config, config.model, out, progress)

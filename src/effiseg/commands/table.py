@@ -31,5 +31,6 @@ COMMANDS = (
     Command("data check", "effiseg.commands.data_check", "Name every fault of a data set, all at once."),
     Command("data stats", "effiseg.commands.data_stats", "Pixel shares per class and split, and class weights."),
     Command("data convert", "effiseg.commands.data_convert", "Write a data set of any format as label PNGs."),
+    Command("data shard", "effiseg.commands.data_shard", "Write pictures, with masks or without, as tar shards."),
     Command("data synthesize", "effiseg.commands.data_synthesize", "Draw street scenes in the Cityscapes layout."),
 )

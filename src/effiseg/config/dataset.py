@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from effiseg.config.ranges import NOT_NEGATIVE, check_ranges
+from effiseg.config.ranges import NOT_NEGATIVE, POSITIVE, check_ranges
 
 
 @dataclass(kw_only=True)
@@ -35,6 +35,24 @@ class DataConvertConfig(DataCheckConfig):
     """Folder to write; new or empty."""
     link: bool = False
     """Make symbolic links to the images instead of copies."""
+
+
+@dataclass(kw_only=True)
+class DataShardConfig:
+    """Settings of `effiseg data shard`."""
+
+    data: str
+    """A data set's YAML file, a preset's name together with --data_root, or pictures without masks: a folder, a glob, a
+    .txt list."""
+    out: str
+    """Folder to write; new, empty, or one of an earlier call with the same data, which is completed."""
+    data_root: str | None = None
+    """Folder of the data set; replaces the YAML's `path`."""
+    shard_mb: float = 256
+    """Size of a shard in 10⁶ bytes."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"shard_mb": POSITIVE})
 
 
 @dataclass(kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from effiseg.config.cluster import ClusterConfig
 from effiseg.config.framing import FramingConfig
 from effiseg.config.ranges import NOT_NEGATIVE, check_processes, check_ranges
 from effiseg.config.training import Protocol
@@ -11,7 +12,7 @@ from effiseg.errors import UsageError
 
 
 @dataclass(kw_only=True)
-class EvaluationConfig(FramingConfig):
+class EvaluationConfig(FramingConfig, ClusterConfig):
     """Settings of `effiseg evaluate`."""
 
     model: str | None = None
@@ -31,7 +32,8 @@ class EvaluationConfig(FramingConfig):
     null: one a core."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        FramingConfig.__post_init__(self)
+        ClusterConfig.__post_init__(self)
         check_ranges(self, {"workers": NOT_NEGATIVE})
         check_processes(self, "workers")
         if (self.model is None) == (self.predictions is None):

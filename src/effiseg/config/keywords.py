@@ -9,11 +9,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+from effiseg.config.cluster import Place
 from effiseg.config.data import AugmentPreset, Resize
 from effiseg.config.engine import EngineName, ExportForm, Output, Precision
 from effiseg.config.framing import Mode
 from effiseg.config.model import Variant
-from effiseg.config.prediction import Existing, Saved
+from effiseg.config.prediction import Existing, RayOutput, Saved
 from effiseg.config.training import Cache, Device, Protocol, SamplerName, TrackerName, TrainingPrecision
 
 PathLike = str | os.PathLike[str]
@@ -45,6 +46,8 @@ class _TrainingKeywords(TypedDict, total=False):
     sampler: SamplerName | None
     device: Device | None
     devices: int | None
+    num_nodes: int | None
+    shard_window: int | None
     precision: TrainingPrecision | None
     workers: int | None
     cache: Cache | None
@@ -114,6 +117,12 @@ class DataConvertKeywords(DataKeywords, total=False):
     link: bool
 
 
+class DataShardKeywords(DataKeywords, total=False):
+    """Settings of `effiseg.shard_data` beside its data and folder."""
+
+    shard_mb: float
+
+
 class ModelConvertKeywords(DataKeywords, total=False):
     """Settings of `effiseg.convert_model` beside its weights and folder."""
 
@@ -152,14 +161,22 @@ class _FramingKeywords(TypedDict, total=False):
     device: Device
 
 
-class EvaluationKeywords(_FramingKeywords, DataKeywords, total=False):
+class _ClusterKeywords(TypedDict, total=False):
+    on: Place
+    ray_address: str | None
+    ray_actors: int | None
+    ray_threads: int
+    ray_part: int
+
+
+class EvaluationKeywords(_FramingKeywords, _ClusterKeywords, DataKeywords, total=False):
     """Settings of `effiseg.evaluate` beside its model, data and split."""
 
     protocol: Protocol
     workers: int | None
 
 
-class PredictionKeywords(_FramingKeywords, total=False):
+class PredictionKeywords(_FramingKeywords, _ClusterKeywords, total=False):
     """Settings of `effiseg.predict` beside its model, sources and folder."""
 
     save: Sequence[Saved] | None
@@ -167,6 +184,9 @@ class PredictionKeywords(_FramingKeywords, total=False):
     polygon_area: int
     label_ids: bool
     existing: Existing
+    ray_output: RayOutput
+    ray_column: str
+    ray_id_column: str | None
 
 
 class ExportKeywords(DataKeywords, total=False):

@@ -96,8 +96,8 @@ class TrainConfig:
     data_root: str | None = None
     """Folder of the data set; replaces the YAML's `path`."""
     unlabeled: list[str] = field(default_factory=list)
-    """Pictures without masks, learnt from the teacher alone: folders, globs and .txt lists, separated by commas; they
-    replace those that the data set's YAML file names."""
+    """Pictures without masks, learnt from the teacher alone: folders, globs, .txt lists and shards (.tar), separated by
+    commas; they replace those that the data set's YAML file names."""
     unlabeled_ratio: float = 1.0
     """Unlabeled pictures for each labelled one in every batch, where there are any; 0 leaves them out."""
     unlabeled_jitter: float = 1.0
@@ -147,12 +147,17 @@ class TrainConfig:
     sampler: SamplerName = "uniform"
     """uniform: every image once an epoch. rare_class: up to half of an epoch's places show crops around classes in
     turn, rare ones more often."""
+    shard_window: int = 16
+    """Where pictures lie in shards: how many shards are shuffled together at a time; the order of shards is drawn anew
+    in every epoch."""
     seed: int = 0
     """Seed of the weights, the order of samples and their augmentation."""
     device: Device = "auto"
     """auto takes a GPU where there is one."""
     devices: int = 1
-    """Processes of data-parallel training: GPUs, or on the CPU processes over gloo."""
+    """Processes of data-parallel training on each machine: GPUs, or on the CPU processes over gloo."""
+    num_nodes: int = 1
+    """Machines that train together, under a launcher (torchrun, SLURM, …) that starts this command on all of them."""
     precision: TrainingPrecision = "float32"
     """float32, or mixed precision with bfloat16 or float16 (with loss scaling; GPU only)."""
     workers: int = 2
@@ -213,6 +218,8 @@ class TrainConfig:
                 "batch_size": COUNT,
                 "accumulate": COUNT,
                 "devices": COUNT,
+                "num_nodes": COUNT,
+                "shard_window": COUNT,
                 "early_stop_epochs": COUNT,
                 "workers": NOT_NEGATIVE,
                 "validate_every": NOT_NEGATIVE,
@@ -231,10 +238,11 @@ class TrainConfig:
             check_length(self, "teacher_weights", len(self.teachers), "a number for each teacher")
         if any(epoch < 1 or epoch > self.epochs for epoch in self.keep_epochs):
             raise UsageError(f"keep_epochs must be epochs of the run, 1 to {self.epochs}; found {self.keep_epochs}")
-        if self.batch_size % (self.accumulate * self.devices):
+        if self.batch_size % (self.accumulate * self.processes):
+            nodes = (" × num_nodes", f" × {self.num_nodes}") if self.num_nodes > 1 else ("", "")
             raise UsageError(
-                f"batch_size {self.batch_size} must be a multiple of accumulate × devices = "
-                f"{self.accumulate} × {self.devices}"
+                f"batch_size {self.batch_size} must be a multiple of accumulate × devices{nodes[0]} = "
+                f"{self.accumulate} × {self.devices}{nodes[1]}"
             )
         self._check_unlabeled()
 
@@ -299,7 +307,12 @@ class TrainConfig:
     @property
     def batch_size_per_pass(self) -> int:
         """Labelled images of one forward pass in one process."""
-        return self.batch_size // (self.accumulate * self.devices)
+        return self.batch_size // (self.accumulate * self.processes)
+
+    @property
+    def processes(self) -> int:
+        """Processes that share every optimizer step."""
+        return self.devices * self.num_nodes
 
     @property
     def unlabeled_per_pass(self) -> int:

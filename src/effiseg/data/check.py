@@ -21,6 +21,9 @@ from effiseg.data.oddities import tell_oddities
 from effiseg.data.parallel import map_in_processes
 from effiseg.data.sample import Sample
 from effiseg.data.samples import list_samples
+from effiseg.data.shards.listing import ShardSamples
+from effiseg.data.shards.remote import shown
+from effiseg.data.shards.verification import damage_of
 from effiseg.data.similar_images import shared_images, similar_images
 from effiseg.data.unlabeled_samples import UNLABELED, list_unlabeled
 from effiseg.errors import DataError
@@ -103,11 +106,12 @@ def check_dataset(spec: DatasetSpec, progress: Progress | None = None, processes
     """
     notes = ListingNotes()
     listed, findings = _list_splits(spec, notes)
-    unlabeled: list[Sample] = []
+    unlabeled: Sequence[Sample] = []
     try:
         unlabeled = list_unlabeled(spec, [])
     except DataError as error:
         findings.append(Finding("split", str(error), (UNLABELED,), (str(spec.source),)))
+    findings += _damaged_shards({**listed, UNLABELED: unlabeled}, processes)
     items = [(split, sample) for split, samples in listed.items() for sample in samples]
     items += [(UNLABELED, sample) for sample in unlabeled]
     if not all(sample.can_be_sent for _, sample in items):
@@ -148,14 +152,14 @@ def _unless_learnt_already(pictures: Sequence[Picture | None], splits: Sequence[
     ]
 
 
-def _list_splits(spec: DatasetSpec, notes: ListingNotes) -> tuple[dict[str, list[Sample]], list[Finding]]:
+def _list_splits(spec: DatasetSpec, notes: ListingNotes) -> tuple[dict[str, Sequence[Sample]], list[Finding]]:
     """The pairs of every split, and what is wrong with the rest; no image or mask is opened.
 
     Args:
         spec: the data set.
         notes: where it is noted what was passed over.
     """
-    listed: dict[str, list[Sample]] = {}
+    listed: dict[str, Sequence[Sample]] = {}
     findings: list[Finding] = []
     for split in spec.splits:
         faults: list[Fault] = []
@@ -166,6 +170,22 @@ def _list_splits(spec: DatasetSpec, notes: ListingNotes) -> tuple[dict[str, list
             findings.append(Finding("split", str(error), (split,), (str(spec.source),)))
         findings += [Finding(_KINDS[fault.rule], fault.message, (split,), (fault.file,)) for fault in faults]
     return listed, findings
+
+
+def _damaged_shards(listed: dict[str, Sequence[Sample]], processes: int | None) -> list[Finding]:
+    """Shards of all splits whose bytes have changed."""
+    shards = [
+        (split, shard)
+        for split, samples in listed.items()
+        if isinstance(samples, ShardSamples)
+        for shard in samples.addresses
+    ]
+    damage = map_in_processes(damage_of, [shard for _, shard in shards], processes=processes, chunk=1)
+    return [
+        Finding("shard", found, (split,), (shown(shard),))
+        for (split, shard), found in zip(shards, damage, strict=True)
+        if found is not None
+    ]
 
 
 def _class_pixels(

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -18,6 +17,7 @@ from effiseg.data.findings import Finding, Kind
 from effiseg.data.mask_errors import AnnotationError, MaskColorError, MaskSizeError
 from effiseg.data.mask_palettes import Palette
 from effiseg.data.oddities import Oddity
+from effiseg.data.regular_file import AnyPath
 from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError
@@ -62,7 +62,7 @@ def examine(spec: Classes, item: tuple[str, Sample]) -> Examined:
     split, sample = item
     findings: list[Finding] = []
 
-    def found(kind: Kind, message: str, file: Path, values: dict[int, int] | None = None) -> None:
+    def found(kind: Kind, message: str, file: AnyPath, values: dict[int, int] | None = None) -> None:
         findings.append(Finding(kind, message, (split,), (str(file),), values or {}))
 
     picture = None

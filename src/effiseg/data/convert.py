@@ -15,6 +15,7 @@ from PIL import Image
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.image_file import read_header
 from effiseg.data.parallel import map_in_processes
+from effiseg.data.regular_file import EmbeddedFile
 from effiseg.data.sample import Sample
 from effiseg.data.samples import list_samples
 from effiseg.data.unlabeled_samples import UNLABELED, list_unlabeled
@@ -95,11 +96,13 @@ def _convert(spec: DatasetSpec, folder: Path, link: bool, item: tuple[str, Sampl
     """Write one sample; whether its EXIF data turns the image."""
     split, sample = item
     labels = sample.read_labels(spec).label if sample.is_labelled else None
-    source = sample.files[0] if sample.files else None
-    image = folder / "images" / split / f"{sample.id}{source.suffix if source is not None else '.png'}"
+    source = sample.parts[0] if sample.parts else None
+    image = folder / "images" / split / f"{sample.id}{Path(source).suffix if source is not None else '.png'}"
     try:
         if source is None:
             Image.fromarray(sample.read_image()).save(image)
+        elif isinstance(source, EmbeddedFile):
+            image.write_bytes(source.read())
         elif link:
             image.symlink_to(source.resolve())
         else:

@@ -1,19 +1,19 @@
-"""The order of training samples, counted so that a run can go on anywhere, and the loaders."""
+"""The training samples of a run, checked, and their loaders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-import torch.distributed
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from effiseg.config.training import TrainConfig
+from effiseg.data.batch_sampler import TrainingBatchSampler
 from effiseg.data.cache import SampleCache, StoredSize
 from effiseg.data.cache_storage import CacheStorage, open_disk_storage, open_ram_storage
 from effiseg.data.dataset import SegmentationDataset, start_worker
@@ -24,107 +24,14 @@ from effiseg.data.mask_counts import MaskCounts, count_masks
 from effiseg.data.notices import describe_overlap, first_notices, label_notices, listing_notices
 from effiseg.data.rare_class_sampler import RareClassSampler
 from effiseg.data.sample import Sample
+from effiseg.data.sample_order import order_of
 from effiseg.data.samples import check_samples, list_for_training
+from effiseg.data.shards.listing import ShardSamples
 from effiseg.data.unlabeled import MixedDataset, UnlabeledDataset, UnlabeledOrder, collate_mixed
 from effiseg.data.unlabeled_samples import list_unlabeled
 from effiseg.environment import require_memory
-from effiseg.errors import UsageError
+from effiseg.errors import DataError, UsageError
 from effiseg.progress import progress_bar
-
-Key = tuple[int, int]
-"""(epoch, place in the split) of a training sample; without a sampler of classes the place is its index. An
-`UnlabeledKey` is of an unlabeled picture."""
-
-
-class TrainingBatchSampler(Sampler[list[Key]]):
-    """Batches of (epoch, index) from a position to the end of the run.
-
-    Every epoch is a permutation drawn from (seed, epoch), cut into global batches of `batch_size` ×
-    `accumulate` × `num_processes`; an optimizer step has the same samples however many processes share it.
-    An incomplete last global batch is left out; its samples come at other places of other epochs. Where the
-    whole split is smaller than one global batch, it is repeated until it fills one.
-
-    The sampler never counts by itself: loader workers run ahead of training. Who trains tells it where to
-    start (`set_position`).
-
-    Args:
-        num_samples: size of the split.
-        batch_size: samples of one pass in one process.
-        epochs: epochs of the whole run.
-        seed: seed of the order.
-        num_processes: processes that share every step.
-        process_index: this process; None asks torch.distributed when the iteration starts.
-        accumulate: passes of one optimizer step.
-        unlabeled: unlabeled pictures, whose keys follow those of the samples in every batch.
-    """
-
-    def __init__(
-        self,
-        num_samples: int,
-        batch_size: int,
-        epochs: int,
-        seed: int,
-        *,
-        num_processes: int = 1,
-        process_index: int | None = None,
-        accumulate: int = 1,
-        unlabeled: UnlabeledOrder | None = None,
-    ) -> None:
-        assert num_samples > 0
-        self.num_samples = num_samples
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.seed = seed
-        self.num_processes = num_processes
-        self.process_index = process_index
-        self.accumulate = accumulate
-        self.unlabeled = unlabeled
-        self.epoch = 0
-        self.batches_done = 0
-
-    @property
-    def global_batch_size(self) -> int:
-        """Samples of one optimizer step, over all passes and processes."""
-        return self.batch_size * self.accumulate * self.num_processes
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches (passes) of a whole epoch in one process; a multiple of `accumulate`."""
-        return max(1, self.num_samples // self.global_batch_size) * self.accumulate
-
-    def set_position(self, epoch: int, batches_done: int = 0) -> None:
-        """Let the next iteration start at `epoch` (from 0) after `batches_done` of its batches."""
-        assert 0 <= batches_done <= self.batches_per_epoch
-        self.epoch, self.batches_done = epoch, batches_done
-
-    def __len__(self) -> int:
-        """Batches from the position to the end of the run."""
-        return max(0, self.epochs - self.epoch) * self.batches_per_epoch - self.batches_done
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        process = self.process_index
-        if process is None:
-            process = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        return self._batches(self.epoch, self.batches_done, process)
-
-    def _batches(self, epoch: int, batches_done: int, process: int) -> Iterator[list[Key]]:
-        while epoch < self.epochs:
-            order = self.order(epoch)
-            for batch in range(batches_done, self.batches_per_epoch):
-                # Pass a of step s in process p: the a-th, then the p-th part of the step's samples.
-                part = batch * self.num_processes + process
-                start = part * self.batch_size
-                keys: list[Key] = [(epoch, int(index)) for index in order[start : start + self.batch_size]]
-                if self.unlabeled is not None:
-                    keys += self.unlabeled.keys(epoch * self.batches_per_epoch * self.num_processes + part)
-                yield keys
-            epoch, batches_done = epoch + 1, 0
-
-    def order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """(≥ global_batch_size,) sample indices in the order of `epoch`; a function of (seed, epoch)."""
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed % 2**64, epoch])))
-        order = generator.permutation(self.num_samples)
-        return np.resize(order, max(self.num_samples, self.global_batch_size))
 
 
 class SegmentationDataModule(L.LightningDataModule):
@@ -139,9 +46,11 @@ class SegmentationDataModule(L.LightningDataModule):
         super().__init__()
         self.config = config
         self.spec = spec
-        self._train_samples: list[Sample] = []
-        self.unlabeled_samples: list[Sample] = []
+        self._train_samples: Sequence[Sample] = []
+        self.unlabeled_samples: Sequence[Sample] = []
         """Pictures that the teacher alone speaks of; after `setup`, in a run that has a teacher."""
+        self.has_labels = True
+        """Whether there is a split `train`; else unlabeled pictures stand in its place, and learn from the teacher."""
         self._position = (0, 0)
         self._augmentation = config.augmentation.filled_from(config.augment)
         self._storage: CacheStorage | None = None
@@ -152,7 +61,7 @@ class SegmentationDataModule(L.LightningDataModule):
         self._cache_is_settled = False
         self.notices: list[str] = []
         """Notices of the data, one line each; after `setup`."""
-        self._val_samples: list[Sample] = []
+        self._val_samples: Sequence[Sample] = []
         self._mask_counts: MaskCounts | None = None
         self.rare_classes: RareClassSampler | None = None
         """Which sample stands where in an epoch; after `setup`, with the sampler `rare_class`."""
@@ -173,14 +82,17 @@ class SegmentationDataModule(L.LightningDataModule):
             )
         notes = ListingNotes()
         train, val = list_for_training(self.spec, notes)
-        self.notices = listing_notices(self.spec, train, val, notes)
-        first_keys = next(iter(self._sampler(len(train), process_index=0)))
-        first = [train[index] for _, index in first_keys] + val[: self.config.batch_size_per_pass]
+        self.has_labels = "train" in self.spec.splits
+        if not self.has_labels:
+            train = self._pictures_alone()
+        self.notices += listing_notices(self.spec, train, val, notes)
+        first_keys = next(iter(self._sampler(train, process_index=0)))
+        first = [*(train[index] for _, index in first_keys), *val[: self.config.batch_size_per_pass]]
         check_samples(self.spec, first)
         self.notices += first_notices(self.spec, first)
-        self.unlabeled_samples = self._list_unlabeled(val)
+        self.unlabeled_samples = self._list_unlabeled(val) if self.has_labels else []
         self._train_samples, self._val_samples = train, val
-        if all(sample.files for sample in train):  # else their counts could not be kept
+        if self.has_labels and all(sample.files for sample in train):  # else their counts could not be kept
             self.notices += label_notices(self.spec, "train", train, self.mask_counts)
             with progress_bar("reading the masks of val", log_seconds=10) as advance:
                 self.notices += label_notices(self.spec, "val", val, count_masks(self.spec, val, advance))
@@ -188,7 +100,31 @@ class SegmentationDataModule(L.LightningDataModule):
             self.rare_classes = RareClassSampler(self.mask_counts.classes, self.config.seed)
         self._open_cache()
 
-    def _list_unlabeled(self, val: list[Sample]) -> list[Sample]:
+    def _pictures_alone(self) -> Sequence[Sample]:
+        """The pictures of a run without labels, whose teacher is all its supervision.
+
+        Raises:
+            DataError: there are none, or as `list_unlabeled`.
+            UsageError: there is no teacher, or a setting needs labels.
+        """
+        config = self.config
+        if not (config.unlabeled or self.spec.unlabeled):
+            raise DataError(f"{self.spec.source}: no split 'train' and no unlabeled pictures; name one of them")
+        if not config.distillation.enabled:
+            raise UsageError(
+                f"{self.spec.source}: has no split 'train'; unlabeled pictures alone are learnt from a teacher: give "
+                "--teacher with a recipe that distils"
+            )
+        if config.sampler != "uniform" or config.unlabeled_jitter != 1:
+            raise UsageError(
+                f"{self.spec.source}: without a split 'train' leave sampler uniform and unlabeled_jitter 1; found "
+                f"sampler {config.sampler}, unlabeled_jitter {config.unlabeled_jitter:g}"
+            )
+        samples = list_unlabeled(self.spec, config.unlabeled)
+        self.notices.append(f"no labels: {len(samples)} unlabeled pictures learn from the teacher alone")
+        return samples
+
+    def _list_unlabeled(self, val: Sequence[Sample]) -> Sequence[Sample]:
         """The unlabeled pictures of the run; their first batch is decoded, and said how many there are.
 
         Raises:
@@ -272,10 +208,10 @@ class SegmentationDataModule(L.LightningDataModule):
         knobs = self._augmentation
         if self.train_cache is None or knobs.scale_min == knobs.scale_max == 1:
             return None  # the one reduction that the cache makes is the one that training would make
-        files = self.train_samples[0].files
-        if not files:
+        parts = self.train_samples[0].parts
+        if not parts:
             return None  # nothing of it is cached
-        original = read_header(files[0]).shape
+        original = read_header(parts[0]).shape
         stored = self.train_cache.size.of(original)
         if stored == original:
             return None
@@ -294,24 +230,41 @@ class SegmentationDataModule(L.LightningDataModule):
         if self.spec.listings is not None:
             return self.spec
         listed = {"train": self._train_samples, "val": self._val_samples}
-        return replace(self.spec, listings={split: partial(list, listed[split]) for split in listed if listed[split]})
+        return replace(self.spec, listings={split: partial(_same, listed[split]) for split in listed if listed[split]})
 
     @property
-    def val_samples(self) -> list[Sample]:
+    def val_samples(self) -> Sequence[Sample]:
         """The samples of val; empty where there is no such split."""
         self.setup()
         return self._val_samples
 
     @property
-    def train_samples(self) -> list[Sample]:
+    def train_samples(self) -> Sequence[Sample]:
         """The samples of the training split, in the order of their indices."""
         self.setup()
         return self._train_samples
 
     @property
+    def fingerprint(self) -> str:
+        """Two digests with "-" between: of train, with its unlabeled pictures, and of val; each changes when a sample
+        is added, removed or renamed.
+
+        That of train also changes when samples are drawn in another way, or lie in other shards.
+        """
+        train, val = (_digest_of_ids(samples) for samples in (self.train_samples, self.val_samples))
+        if self.spec.drawn is not None:
+            train.update(f"\n{self.spec.drawn.identity}".encode())
+        for sample in self.unlabeled_samples:
+            train.update(f"\nunlabeled {sample.id}".encode())
+        for samples in (self.train_samples, self.unlabeled_samples):
+            if isinstance(samples, ShardSamples):
+                train.update(f"\nshards {samples.sizes}".encode())
+        return f"{train.hexdigest()}-{val.hexdigest()}"
+
+    @property
     def batches_per_epoch(self) -> int:
         """Training batches (passes) of one epoch in one process."""
-        return self._sampler(len(self.train_samples)).batches_per_epoch
+        return self._sampler(self.train_samples).batches_per_epoch
 
     def set_position(self, epoch: int, batches_done: int) -> None:
         """Let the next training loader start at `epoch` (from 0) after `batches_done` of its batches."""
@@ -325,7 +278,7 @@ class SegmentationDataModule(L.LightningDataModule):
         takes that process's part.
         """
         config = self.config
-        sampler = self._sampler(len(self.train_samples))
+        sampler = self._sampler(self.train_samples)
         sampler.set_position(*self._position)
         labelled = SegmentationDataset(
             self.train_samples,
@@ -354,16 +307,32 @@ class SegmentationDataModule(L.LightningDataModule):
         options = labelled.transform, config.unlabeled_jitter, config.seed, self.train_cache
         return MixedDataset(labelled, UnlabeledDataset(self.unlabeled_samples, self.spec, *options))
 
-    def _sampler(self, num_samples: int, process_index: int | None = None) -> TrainingBatchSampler:
+    def _sampler(self, samples: Sequence[Sample], process_index: int | None = None) -> TrainingBatchSampler:
         config = self.config
-        pictures = len(self.unlabeled_samples)
+        unlabeled = None
+        if self.unlabeled_samples:
+            order = order_of(self.unlabeled_samples, config.shard_window)
+            unlabeled = UnlabeledOrder(len(self.unlabeled_samples), config.unlabeled_per_pass, config.seed, order)
         return TrainingBatchSampler(
-            num_samples,
+            len(samples),
             config.batch_size_per_pass,
             config.epochs,
             config.seed,
-            num_processes=config.devices,
+            num_processes=config.processes,
             process_index=process_index,
             accumulate=config.accumulate,
-            unlabeled=UnlabeledOrder(pictures, config.unlabeled_per_pass, config.seed) if pictures else None,
+            unlabeled=unlabeled,
+            order=order_of(samples, config.shard_window),
         )
+
+
+def _digest_of_ids(samples: Sequence[Sample]) -> hashlib.blake2b:
+    digest = hashlib.blake2b(digest_size=16)
+    for place, sample in enumerate(samples):  # one text of millions of ids would take gigabytes
+        digest.update(f"\n{sample.id}"[not place :].encode())
+    return digest
+
+
+def _same(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The samples, for a listing that can be pickled."""
+    return samples

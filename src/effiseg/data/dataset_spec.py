@@ -66,7 +66,7 @@ class DatasetSpec(Classes):
     root: Path
     """Folder all entries are relative to: the YAML's `path`, or --data_root."""
     splits: dict[str, tuple[str, ...]]
-    """train, val, test → folders, globs and .txt lists as written; only the splits that the file names."""
+    """train, val, test → folders, globs, .txt lists and shards as written; only the splits that the file names."""
     masks_dir: tuple[str, ...] = ("labels",)
     """Path parts that replace `images_dir` of an image to give its mask: the first that exists. "*" stands for
     the part that is replaced. Empty: masks lie beside their images."""
@@ -81,7 +81,7 @@ class DatasetSpec(Classes):
     listings: Mapping[str, Callable[[], Sequence[Sample]]] | None = None
     """Split → what lists its samples, where they are no files; it can be pickled if they can. None: files."""
     unlabeled: tuple[str, ...] = ()
-    """Folders, globs and .txt lists of pictures without masks, as written."""
+    """Folders, globs, .txt lists and shards of pictures without masks, as written."""
     drawn: DrawnSource | None = None
     """Source of samples that are drawn while they are read; `listings` lists them."""
 
@@ -300,6 +300,8 @@ def _splits(source: Path, values: dict[str, Any]) -> dict[str, tuple[str, ...]]:
             continue
         splits[split] = _entries(source, split, value)
     if not splits:
+        if values.get("unlabeled") is not None:
+            return splits
         raise DataError(f"{source}: at least one of train, val and test must name images; found none")
     return splits
 
@@ -307,7 +309,9 @@ def _splits(source: Path, values: dict[str, Any]) -> dict[str, tuple[str, ...]]:
 def _entries(source: Path, key: str, value: object) -> tuple[str, ...]:
     entries = [value] if isinstance(value, str) else value
     if not isinstance(entries, list) or not entries or not all(isinstance(e, str) and e for e in entries):
-        raise DataError(f"{source}: {key} must be a folder, a glob, a .txt list or a list of these; found {value!r}")
+        raise DataError(
+            f"{source}: {key} must be a folder, a glob, a .txt list, shards (.tar) or a list of these; found {value!r}"
+        )
     return tuple(entries)
 
 

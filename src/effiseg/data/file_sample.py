@@ -16,6 +16,7 @@ from effiseg.data.image_file import decode_image, open_image, read_encoded, read
 from effiseg.data.mask_palettes import Palette, used_palette
 from effiseg.data.oddities import Oddity, page_oddities
 from effiseg.data.reading import Labels
+from effiseg.data.regular_file import AnyPath, DataFile
 from effiseg.data.sample import Sample
 from effiseg.data.transforms import UInt8Array
 
@@ -55,13 +56,13 @@ class FileSample(Sample):
         return self.masks.count(self.mask, classes) or super().count_labels(classes)
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def parts(self) -> tuple[DataFile, ...]:
         """The image too: polygons are drawn at its size."""
-        return self.image, self.mask, *self.masks.files_beside(self.mask)
+        return self.image, self.mask, *self.masks.files_beside(Path(self.mask))
 
     @property
     def key(self) -> str:
-        """The files' absolute paths, and the entry."""
+        """The files' absolute names, and the entry."""
         return super().key if self.entry is None else f"{super().key}\0{self.entry}"
 
     @property
@@ -87,7 +88,7 @@ class FileSample(Sample):
         return self.masks.read_stored(self, classes)
 
 
-def refuse_damaged(path: Path) -> None:
+def refuse_damaged(path: AnyPath) -> None:
     """Find a file that ends too early, or whose checksums are wrong.
 
     Raises:

@@ -9,6 +9,7 @@ from effiseg.errors import printable
 
 Kind = Literal[
     "split",
+    "shard",
     "missing_mask",
     "pairing",
     "unreadable_image",
@@ -52,6 +53,7 @@ class Rule(NamedTuple):
 
 RULES: dict[Kind, Rule] = {
     "split": Rule("fault", "entries of splits that lead to no image"),
+    "shard": Rule("fault", "shards whose bytes are not those that were written"),
     "missing_mask": Rule("fault", "images without a mask"),
     "pairing": Rule("fault", "images and masks that cannot be told apart"),
     "unreadable_image": Rule("fault", "images that cannot be read whole"),

@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import cv2
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from effiseg.data.decoder_messages import without_jpeg_messages
-from effiseg.data.regular_file import open_regular
+from effiseg.data.regular_file import AnyPath, open_regular
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError, UsageError
 
@@ -102,7 +101,7 @@ def pixel_limit() -> int:
 
 @contextmanager
 def open_image(
-    path: str | Path, kind: str = "image", file: BinaryIO | None = None, most_pixels: int | None = None
+    path: AnyPath, kind: str = "image", file: BinaryIO | None = None, most_pixels: int | None = None
 ) -> Iterator[Image.Image]:
     """Pillow's image of a file, its pixels not yet decoded, its size checked.
 
@@ -142,7 +141,7 @@ def open_image(
         raise DataError(f"{path}: {kind} cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
-def read_header(path: str | Path) -> ImageHeader:
+def read_header(path: AnyPath) -> ImageHeader:
     """The header of an image; its pixels are not read.
 
     Raises:
@@ -152,7 +151,7 @@ def read_header(path: str | Path) -> ImageHeader:
         return _header(image)
 
 
-def decode_image(path: str | Path) -> tuple[UInt8Array, ImageHeader]:
+def decode_image(path: AnyPath) -> tuple[UInt8Array, ImageHeader]:
     """The pixels of an image file, (H, W, 3) uint8 RGB, upright, and its header.
 
     Grey is repeated, alpha is dropped, palettes are looked up, CMYK is converted, 16 bits become the upper 8.
@@ -164,7 +163,7 @@ def decode_image(path: str | Path) -> tuple[UInt8Array, ImageHeader]:
         return decode_stream(stream, path)
 
 
-def decode_stream(stream: BinaryIO, name: str | Path, most_pixels: int | None = None) -> tuple[UInt8Array, ImageHeader]:
+def decode_stream(stream: BinaryIO, name: AnyPath, most_pixels: int | None = None) -> tuple[UInt8Array, ImageHeader]:
     """`decode_image` of a file that is open, or of bytes in memory.
 
     Args:
@@ -202,7 +201,7 @@ def count_pages(image: Image.Image) -> int:
     return max(1, whole)
 
 
-def read_encoded(path: str | Path) -> bytes:
+def read_encoded(path: AnyPath) -> bytes:
     """An image file as it is; the header is read first, because what is no image may be large.
 
     Raises:
@@ -317,7 +316,7 @@ def decode_pillow_image(image: Image.Image, name: str = "a Pillow image") -> UIn
     return np.ascontiguousarray(turn_upright(pixels, turn))
 
 
-def _decode_with_pillow(image: Image.Image, path: str | Path) -> UInt8Array:
+def _decode_with_pillow(image: Image.Image, path: AnyPath) -> UInt8Array:
     image.load()
     if image.mode in ("I", "F"):
         raise DataError(f"{path}: an image has 8 or 16 bits a channel; found 32 (mode {image.mode}); convert it")

@@ -7,19 +7,19 @@ pixels are wrong, and no value is foreign.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 
 from effiseg.data.classes import Classes
 from effiseg.data.image_file import open_image
+from effiseg.data.regular_file import AnyPath
 from effiseg.data.yaml_values import Colour
 
 Palette = Mapping[int, Colour]
 """Index → its RGB color, of the indices that a mask holds."""
 
 
-def used_palette(path: Path) -> Palette:
+def used_palette(path: AnyPath) -> Palette:
     """The colors of the indices that a mask holds; empty where it has no palette.
 
     Raises:
@@ -34,14 +34,14 @@ def used_palette(path: Path) -> Palette:
     return {index: (colors[index][0], colors[index][1], colors[index][2]) for index in used if index < len(colors)}
 
 
-def palette_conflict(classes: Classes, palettes: Iterable[tuple[Path, Palette]]) -> str | None:
+def palette_conflict(classes: Classes, palettes: Iterable[tuple[AnyPath, Palette]]) -> str | None:
     """One line about masks whose palettes contradict each other or the description; None where none do.
 
     Args:
         classes: its palette counts where it was written.
         palettes: masks and what `used_palette` says of them.
     """
-    first: dict[int, tuple[Colour, Path]] = {}
+    first: dict[int, tuple[Colour, AnyPath]] = {}
     for path, palette in palettes:
         for index, color in palette.items():
             known, earlier = first.setdefault(index, (color, path))

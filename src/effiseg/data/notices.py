@@ -13,7 +13,7 @@ from effiseg.data.leftovers import find_leftovers
 from effiseg.data.mask_counts import MaskCounts
 from effiseg.data.mask_palettes import palette_conflict
 from effiseg.data.oddities import page_oddities, tell_oddities
-from effiseg.data.regular_file import open_regular
+from effiseg.data.regular_file import EmbeddedFile, open_regular
 from effiseg.data.sample import Sample
 from effiseg.errors import DataError
 
@@ -43,7 +43,7 @@ def first_notices(spec: DatasetSpec, samples: Sequence[Sample]) -> list[str]:
     Raises:
         DataError: palettes say that indices mean nothing, and the description does not say that they count.
     """
-    several = page_oddities(path for sample in samples for path in sample.files[:1])
+    several = page_oddities(path for sample in samples for path in sample.parts[:1])
     lines = [finding.message for finding in tell_oddities([("train", oddity) for oddity in several])]
     conflict = palette_conflict(spec, [(sample.mask, sample.palette() or {}) for sample in samples])
     if conflict is not None:
@@ -117,20 +117,24 @@ def describe_overlap(
     )
 
 
-def _state(sample: Sample) -> tuple[int, int, int]:
-    """Size, device and number of an image file; -1 where it is no file."""
+def _state(sample: Sample) -> tuple[int, Identity]:
+    """Size of an image file, and what it is known by; -1 where it is no file."""
     with contextlib.suppress(OSError, IndexError):
-        file = os.stat(sample.files[0])  # noqa: PTH116 - 100 000 of them
-        return file.st_size, file.st_dev, file.st_ino
-    return -1, -1, -1
+        image = sample.parts[0]
+        if isinstance(image, EmbeddedFile):
+            start, size = image.extent
+            return size, (image.container, start)
+        file = os.stat(image)  # noqa: PTH116 - 100 000 of them
+        return file.st_size, (file.st_dev, file.st_ino)
+    return -1, ()
 
 
 def _identities(sample: Sample, sizes: set[int]) -> list[Identity]:
     """The mark of one picture in two samples: the file, and its bytes where one of its size is in both splits."""
-    size, device, number = _state(sample)
+    size, own = _state(sample)
     if size not in sizes:
         return []
-    found: list[Identity] = [(device, number)]
-    with contextlib.suppress(DataError, OSError), open_regular(sample.files[0], "image") as stream:
-        found.append((size, hashlib.file_digest(stream, "blake2b").digest()))
+    found = [own]
+    with contextlib.suppress(DataError, OSError), open_regular(sample.parts[0], "image") as stream:
+        found.append((size, hashlib.blake2b(stream.read()).digest()))
     return found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from effiseg.data.findings import Finding, Kind
 from effiseg.data.image_file import count_pages, open_image
+from effiseg.data.regular_file import AnyPath
 from effiseg.errors import DataError
 
 _SHOWN = 5
@@ -26,17 +27,18 @@ class Oddity(NamedTuple):
     """Their places: numbers of annotations, lines, or names."""
 
 
-def page_oddities(paths: Iterable[str | Path]) -> list[Oddity]:
+def page_oddities(paths: Iterable[AnyPath]) -> list[Oddity]:
     """Images of several pages, of which the first is used; a file that cannot be read has none.
 
     Args:
         paths: the images.
     """
     found = []
-    for path in map(Path, paths):
+    for path in paths:
         with contextlib.suppress(DataError), open_image(path) as image:
             if count_pages(image) > 1:
-                found.append(Oddity("several_pages", str(path.parent), (path.name,)))
+                folder, name = os.path.split(path)
+                found.append(Oddity("several_pages", folder or ".", (name,)))
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from effiseg.data.image_file import ImageHeader, turn_upright
 from effiseg.data.mask_errors import MaskSizeError
+from effiseg.data.regular_file import AnyPath
 from effiseg.data.transforms import UInt8Array
 
 MaskOrientation = Literal["auto", "upright", "stored"]
@@ -21,7 +22,7 @@ def turn_labels(labels: UInt8Array, header: ImageHeader) -> UInt8Array:
 
 
 def fit_labels(
-    labels: UInt8Array, header: ImageHeader, orientation: MaskOrientation, image: Path, mask: Path, source: Path
+    labels: UInt8Array, header: ImageHeader, orientation: MaskOrientation, image: AnyPath, mask: AnyPath, source: Path
 ) -> UInt8Array:
     """Labels turned to the upright image, where they fit the stored one.
 

@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 _CHUNK = 16
 """Items a process takes at a time: handing over costs little beside decoding them, and progress still moves."""
 _HELD_BACK = (signal.SIGINT, signal.SIGTERM)
-_WORTHWHILE = 4 * _CHUNK
-"""So few items are sooner done here than processes are started."""
+_WORTHWHILE = 4
+"""So few times what a process takes at a time are sooner done here than processes are started."""
 
 
 def map_in_processes(
@@ -33,6 +33,7 @@ def map_in_processes(
     items: Sequence[Item],
     progress: Progress | None = None,
     processes: int | None = None,
+    chunk: int = _CHUNK,
 ) -> Iterator[Result]:
     """`function` of every item, in the items' order; memory does not grow with their number.
 
@@ -41,29 +42,33 @@ def map_in_processes(
         items: what it is given.
         progress: called after every item.
         processes: how many work at a time; None: one a core. One, or few items: this process does the work.
+        chunk: items that a process takes at a time; 1 where each is much work, of which a few are worth processes.
 
     Raises:
         ResourceError: a process died, as the system ends one that takes too much memory.
         Exception: the first that `function` raises, in the items' order.
     """
-    processes = min(processes or available_cores(), max(1, len(items) // _CHUNK))
-    if processes == 1 or len(items) < _WORTHWHILE or multiprocessing.current_process().daemon:
+    processes = min(processes or available_cores(), max(1, len(items) // chunk))
+    few = len(items) < (_WORTHWHILE * chunk if chunk > 1 else 2)
+    if processes == 1 or few or multiprocessing.current_process().daemon:
         results: Iterator[Result] = map(function, items)
     else:
-        results = _from_processes(function, items, processes)
+        results = _from_processes(function, items, processes, chunk)
     for done, result in enumerate(results, start=1):
         if progress is not None:
             progress(done, len(items))
         yield result
 
 
-def _from_processes(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
+def _from_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], processes: int, chunk: int
+) -> Iterator[Result]:
     pool = ProcessPoolExecutor(processes, initializer=_start)
     waiting: deque[Future[list[Result]]] = deque()
     try:
-        for start in range(0, len(items), _CHUNK):
+        for start in range(0, len(items), chunk):
             with _signals_held_back():
-                waiting.append(pool.submit(_apply, function, items[start : start + _CHUNK]))
+                waiting.append(pool.submit(_apply, function, items[start : start + chunk]))
             if len(waiting) > 4 * processes:  # bounds what is queued when there are 100 000 items
                 yield from waiting.popleft().result()
         while waiting:

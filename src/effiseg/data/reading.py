@@ -5,7 +5,6 @@ Masks are decoded by Pillow, which leaves the ids of palette PNGs alone where Op
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -16,6 +15,7 @@ from PIL import Image
 from effiseg.data.classes import IGNORE_LABEL, Classes
 from effiseg.data.image_file import count_pages, decode_image, open_image
 from effiseg.data.mask_errors import MaskColorError
+from effiseg.data.regular_file import AnyPath
 from effiseg.data.transforms import UInt8Array
 from effiseg.errors import DataError
 
@@ -31,7 +31,7 @@ class Labels(NamedTuple):
     """Raw values that label_mapping does not list (they are ignored) → pixels."""
 
 
-def read_image(path: str | Path) -> UInt8Array:
+def read_image(path: AnyPath) -> UInt8Array:
     """(H, W, 3) uint8 RGB, turned upright as its EXIF data says; see `effiseg.data.image_file.decode_image`.
 
     Raises:
@@ -40,7 +40,7 @@ def read_image(path: str | Path) -> UInt8Array:
     return decode_image(path)[0]
 
 
-def read_raw_mask(path: str | Path) -> RawMask:
+def read_raw_mask(path: AnyPath) -> RawMask:
     """(H, W) integers as stored: palette indices, or 1, 8, 16 or 32-bit grey values.
 
     Raises:
@@ -59,7 +59,7 @@ def read_raw_mask(path: str | Path) -> RawMask:
     return values.astype(np.uint8) if values.dtype == np.bool_ else values
 
 
-def read_colors(path: str | Path) -> UInt8Array:
+def read_colors(path: AnyPath) -> UInt8Array:
     """(H, W, 3) uint8 RGB colors of a mask; alpha is dropped, palettes are looked up.
 
     Raises:
@@ -71,13 +71,13 @@ def read_colors(path: str | Path) -> UInt8Array:
         return np.asarray(file.convert("RGB"))
 
 
-def _refuse_pages(file: Image.Image, path: str | Path) -> None:
+def _refuse_pages(file: Image.Image, path: AnyPath) -> None:
     pages = count_pages(file)
     if pages > 1:
         raise DataError(f"{path}: a mask has one page; found {pages}; save the one that is meant")
 
 
-def map_labels(raw: RawMask, classes: Classes, path: str | Path) -> Labels:
+def map_labels(raw: RawMask, classes: Classes, path: AnyPath) -> Labels:
     """Raw mask values → classes.
 
     Args:
@@ -103,7 +103,7 @@ def map_labels(raw: RawMask, classes: Classes, path: str | Path) -> Labels:
 
 
 def map_values(
-    values: npt.NDArray[Any], counts: npt.NDArray[Any], classes: Classes, path: str | Path
+    values: npt.NDArray[Any], counts: npt.NDArray[Any], classes: Classes, path: AnyPath
 ) -> tuple[UInt8Array, dict[int, int]]:
     """`map_labels` for the distinct values (V,) of a mask and their numbers of pixels (V,)."""
     known, labels = _lookup(classes, values)
@@ -113,7 +113,7 @@ def map_values(
     return labels, unlisted
 
 
-def _foreign_values_error(classes: Classes, path: str | Path, unlisted: dict[int, int]) -> DataError:
+def _foreign_values_error(classes: Classes, path: AnyPath, unlisted: dict[int, int]) -> DataError:
     """The error for mask values that are no class, in a data set without label_mapping."""
     shown = ", ".join(str(value) for value in list(unlisted)[:8]) + (", …" if len(unlisted) > 8 else "")
     return DataError(
@@ -136,7 +136,7 @@ def _lookup(classes: Classes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.
     return known | (values == classes.ignore_index), labels
 
 
-def read_mask(path: str | Path, classes: Classes) -> UInt8Array:
+def read_mask(path: AnyPath, classes: Classes) -> UInt8Array:
     """(H, W) uint8 class index or ignore_index of a mask of class indices or raw values, as it is stored.
 
     Raises:

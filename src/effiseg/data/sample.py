@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from effiseg.data.classes import Classes
 from effiseg.data.mask_palettes import Palette
 from effiseg.data.oddities import Oddity
 from effiseg.data.reading import Labels, map_labels
+from effiseg.data.regular_file import DataFile, absolute_name, file_of
 from effiseg.data.transforms import UInt8Array
 
 
@@ -33,9 +33,9 @@ class Sample(ABC):
 
     id: str
     """Its name; unique within the split."""
-    image: Path
+    image: DataFile
     """The image file, or what stands for it in errors."""
-    mask: Path
+    mask: DataFile
     """The file that holds the mask, or what stands for it in errors."""
 
     @abstractmethod
@@ -86,17 +86,19 @@ class Sample(ABC):
         return np.bincount(labels.reshape(-1), minlength=256), unlisted
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """Its files; while size and time of all of them stay, so does the sample. The image comes first.
-
-        Empty: it is none, or not told.
-        """
+    def parts(self) -> tuple[DataFile, ...]:
+        """The files it is read from, the image first; empty: it is none, or not told."""
         return ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files on this machine that hold its parts; while size and time of all stay, so does the sample."""
+        return tuple(dict.fromkeys(map(file_of, self.parts)))
 
     @property
     def key(self) -> str:
         """Key of what is kept of the sample."""
-        return "\0".join(map(os.path.abspath, self.files))
+        return "\0".join(map(absolute_name, self.parts))
 
     @property
     def holds_indices(self) -> bool:

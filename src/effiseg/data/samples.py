@@ -17,6 +17,8 @@ from effiseg.data.mask_names import MaskNames
 from effiseg.data.names import clean_id
 from effiseg.data.regular_file import refuse_irregular
 from effiseg.data.sample import Sample
+from effiseg.data.shard_samples import labelled_shards
+from effiseg.data.shards.listing import names_shards
 from effiseg.errors import DataError
 
 Item = TypeVar("Item")
@@ -24,13 +26,14 @@ Item = TypeVar("Item")
 
 def list_samples(
     spec: DatasetSpec, split: str, faults: list[Fault] | None = None, notes: ListingNotes | None = None
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """The samples of a split, sorted by image path; an image named twice counts once.
 
     The id is the image's name without `image_suffix` (or its extension). Names that occur in several folders
     are told apart by those folders: "a/0001.jpg" and "b/0001.jpg" become "a__0001" and "b__0001".
 
-    With COCO annotations, images that the split's JSON file does not list are passed over.
+    With COCO annotations, images that the split's JSON file does not list are passed over. Samples in shards stand in
+    the order of their shards.
 
     Args:
         spec: the data set.
@@ -46,7 +49,9 @@ def list_samples(
     if split not in spec.splits:
         raise DataError(f"{spec.source}: no split {split!r}; found {', '.join(spec.splits)}")
     if spec.listings is not None and split in spec.listings:
-        return list(spec.listings[split]())
+        return spec.listings[split]()
+    if any(map(names_shards, spec.splits[split])):
+        return labelled_shards(spec, split)
     listed = _listed(spec, split, faults, notes)
     images: list[str] = []
     for image in sorted(listed):
@@ -118,8 +123,10 @@ def _with_masks(
     return pairs
 
 
-def list_for_training(spec: DatasetSpec, notes: ListingNotes | None = None) -> tuple[list[Sample], list[Sample]]:
-    """The samples of train and of val (none where there is no such split): what can be checked without decoding.
+def list_for_training(
+    spec: DatasetSpec, notes: ListingNotes | None = None
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """The samples of train and of val, none where there is no such split: what can be checked without decoding.
 
     Args:
         spec: the data set.
@@ -133,7 +140,7 @@ def list_for_training(spec: DatasetSpec, notes: ListingNotes | None = None) -> t
     if faults:
         more = f" (and {len(faults) - 1} more: `effiseg data check` names all)" if len(faults) > 1 else ""
         raise DataError(f"{faults[0].message}{more}")
-    return listed.get("train") or list_samples(spec, "train"), listed.get("val", [])
+    return listed.get("train", []), listed.get("val", [])
 
 
 def check_samples(spec: DatasetSpec, samples: Sequence[Sample]) -> dict[int, int]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, default_collate
 
@@ -16,7 +14,11 @@ from effiseg.data.cache import SampleCache
 from effiseg.data.dataset import SegmentationDataset, channels_first, read_stored
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.sample import Sample
+from effiseg.data.sample_order import SampleOrder, UniformOrder
 from effiseg.data.transforms import TrainingTransform
+
+_ORDER_KEY = (3,)
+"""Spawn keys of this file keep its streams apart from those of the labelled samples."""
 
 
 class UnlabeledKey(NamedTuple):
@@ -42,19 +44,18 @@ class UnlabeledOrder:
     """How many stand in one pass of one process."""
     seed: int
     """Seed of the order."""
+    order: SampleOrder | None = None
+    """How a cycle's pictures are permuted; None: all permutations are equally likely."""
 
     def keys(self, position: int) -> list[UnlabeledKey]:
         """The pictures of the pass that is number `position` of the run, over all processes."""
         numbers = range(position * self.per_pass, (position + 1) * self.per_pass)
-        cycles = [divmod(number, self.pictures) for number in numbers]
-        return [UnlabeledKey(cycle, int(_cycle(self.seed, cycle, self.pictures)[place])) for cycle, place in cycles]
+        return [self._key(*divmod(number, self.pictures)) for number in numbers]
 
-
-@lru_cache(maxsize=2)
-def _cycle(seed: int, cycle: int, pictures: int) -> npt.NDArray[np.int64]:
-    # The spawn keys of this file keep its streams apart from those of the labelled samples.
-    sequence = np.random.SeedSequence([seed % 2**64, cycle], spawn_key=(3,))
-    return np.random.Generator(np.random.Philox(sequence)).permutation(pictures)
+    def _key(self, cycle: int, place: int) -> UnlabeledKey:
+        order = self.order or UniformOrder(self.pictures)
+        found = order.part((self.seed % 2**64, cycle), _ORDER_KEY, place, place + 1)
+        return UnlabeledKey(cycle, int(found[0]))
 
 
 class UnlabeledDataset(Dataset[dict[str, Any]]):

@@ -17,9 +17,11 @@ from effiseg.data.image_file import decode_image
 from effiseg.data.image_names import images_of, stem_of
 from effiseg.data.oddities import Oddity, page_oddities
 from effiseg.data.reading import Labels
-from effiseg.data.regular_file import refuse_irregular
+from effiseg.data.regular_file import DataFile, refuse_irregular
 from effiseg.data.sample import Sample
 from effiseg.data.samples import unique_ids
+from effiseg.data.shard_samples import split_of_shards
+from effiseg.data.shards.listing import MemberNames, names_shards
 from effiseg.data.transforms import UInt8Array
 
 UNLABELED = "unlabeled"
@@ -60,7 +62,7 @@ class UnlabeledSample(Sample):
         return page_oddities([self.image])
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def parts(self) -> tuple[DataFile, ...]:
         """The image alone."""
         return (self.image,)
 
@@ -69,19 +71,23 @@ def _ignored(image: UInt8Array, classes: Classes) -> Labels:
     return Labels(np.full(image.shape[:2], classes.ignore_index, np.uint8), {})
 
 
-def list_unlabeled(spec: DatasetSpec, entries: Sequence[str]) -> list[Sample]:
+def list_unlabeled(spec: DatasetSpec, entries: Sequence[str]) -> Sequence[Sample]:
     """The pictures that a run's `unlabeled`, or else the data set's, leads to; sorted by path, each once.
 
     Args:
         spec: the data set; its `image_suffix` holds for its own entries.
-        entries: folders, globs and .txt lists of the run's settings, where a mask in a list is passed over; empty:
-            those of the data set.
+        entries: folders, globs, .txt lists and shards of the run's settings, where a mask in a list or shard is passed
+            over; empty: those of the data set.
 
     Raises:
         DataError: an entry leads to no image, or to what is no regular file.
     """
     if entries:
         spec = replace(spec, image_suffix=None)
+    if any(map(names_shards, entries or spec.unlabeled)):
+        return split_of_shards(
+            spec, UNLABELED, entries or spec.unlabeled, UnlabeledSample, MemberNames(None, spec.image_suffix)
+        )
     notes = ListingNotes()
     found = {
         image for entry in entries or spec.unlabeled for image, _ in images_of(spec, UNLABELED, entry, None, notes)

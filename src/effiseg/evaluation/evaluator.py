@@ -110,20 +110,46 @@ def evaluate(
         described = {**source.described(), **framed.framing.described()}
         device = source.device
         threads = min(available_cores(), _CONTOUR_THREADS) if boundary else 0
-    matrix = ConfusionMatrix(spec.num_classes, spec.ignore_index, device)
-    scores: dict[str, ImageScore] = {}
-    near_contours = np.zeros((3, spec.num_classes), np.int64)
-    with torch.inference_mode(), answered(workers or 0):
-        for found, near in _finished(comparisons, spec, boundary, threads):
-            scores[found.id] = score_image(matrix.update(found.prediction, found.target))
-            near_contours += near
-            if progress is not None:
-                progress(len(scores), len(samples))
-    counts = matrix.counts
+
+    def advance(done: int) -> None:
+        if progress is not None:
+            progress(done, len(samples))
+
+    with answered(workers or 0):
+        counts, scores, near_contours = count_pixels(comparisons, spec, device, boundary, threads, advance)
     if across_processes:
         counts, scores = merge_across_processes(counts, scores)
     result = result_of_counts(counts, scores, spec, split, protocol, near_contours if boundary else None)
     return replace(result, **described)
+
+
+def count_pixels(
+    comparisons: Iterable[Compared | Callable[[], Compared]],
+    spec: DatasetSpec,
+    device: torch.device | str,
+    boundary: bool,
+    threads: int,
+    advance: Callable[[int], None] = lambda done: None,
+) -> tuple[Tensor, dict[str, ImageScore], npt.NDArray[np.int64]]:
+    """The counts of comparisons, which add up over parts of a split: (K, K+1), of images, (3, K) near contours.
+
+    Args:
+        comparisons: predictions beside labels.
+        spec: the data set.
+        device: where pixels are counted.
+        boundary: whether contours are counted; else zeros.
+        threads: that count contours; 0: none beside this one.
+        advance: told how many are done.
+    """
+    matrix = ConfusionMatrix(spec.num_classes, spec.ignore_index, device)
+    scores: dict[str, ImageScore] = {}
+    near_contours = np.zeros((3, spec.num_classes), np.int64)
+    with torch.inference_mode():
+        for found, near in _finished(comparisons, spec, boundary, threads):
+            scores[found.id] = score_image(matrix.update(found.prediction, found.target))
+            near_contours += near
+            advance(len(scores))
+    return matrix.counts, scores, near_contours
 
 
 def compare(

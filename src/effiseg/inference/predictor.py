@@ -147,7 +147,7 @@ class Predictor:
             UsageError: an array of another form.
         """
         source = os.fspath(given) if isinstance(given, (str, os.PathLike)) else None
-        image = read_image(source) if source is not None else _as_rgb(given)  # type: ignore[arg-type]
+        image = read_image(given) if source is not None else _as_rgb(given)  # type: ignore[arg-type]
         return Prepared(image, self._framed.frame(image), source)
 
     def segment(self, images: Sequence[Prepared]) -> Iterator[Segmentation]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from effiseg.config.training import INIT_WORDS, TrainConfig, one_or_several
 from effiseg.data.dataset_spec import preset_names
+from effiseg.data.shards.remote import is_remote
 
 
 def with_absolute_paths(config: TrainConfig) -> TrainConfig:
@@ -24,7 +25,9 @@ def with_absolute_paths(config: TrainConfig) -> TrainConfig:
         data=known_or_absolute(config.data) or config.data,
         data_root=absolute(config.data_root),
         teacher=one_or_several([absolute(path) or path for path in config.teachers]),
-        unlabeled=[str(Path(entry).expanduser().resolve()) for entry in config.unlabeled],
+        unlabeled=[
+            entry if is_remote(entry) else str(Path(entry).expanduser().resolve()) for entry in config.unlabeled
+        ],
         init=config.init if config.init in INIT_WORDS else absolute(config.init),
         transfer=replace(
             config.transfer, data=known_or_absolute(config.transfer.data), data_root=absolute(config.transfer.data_root)

@@ -15,6 +15,7 @@ from effiseg.environment import resolve_device
 from effiseg.errors import EffisegError, Interrupted, ResourceError, RunError
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import TrainingState, load_checkpoint
+from effiseg.training.launching import is_lost_process
 from effiseg.training.memory_advice import describe, free_memory, is_shortage, largest_fitting, shortage_error
 from effiseg.training.progress import quiet_lightning
 from effiseg.training.run_keeper import RunKeeper
@@ -34,17 +35,28 @@ def fit(
     data: SegmentationDataModule,
     keeper: RunKeeper,
     schedule: Schedule,
+    *,
+    launched: bool = False,
 ) -> None:
     """Run Lightning over the remaining batches.
+
+    Args:
+        config: the run's settings.
+        run: its folder.
+        task: what is trained.
+        data: the training samples.
+        keeper: keeps the run.
+        schedule: its length.
+        launched: whether a launcher started the processes; else they are spawned here.
 
     Raises:
         Interrupted: a signal came; last.ckpt holds the step it came in.
         EffisegError: a user's mistake that showed in a process of data-parallel training.
-        RunError: such a process ended without saying why.
+        RunError: such a process ended without saying why, or cannot be reached any more.
         ResourceError: memory ran out; the line says which batch size fits.
     """
     device = resolve_device(config.device)
-    if config.devices > 1:
+    if config.processes > 1:
         synchronize_batch_norm(task.student, device)
     done = keeper.state.step * schedule.accumulate
     passes_per_epoch = schedule.steps_per_epoch * schedule.accumulate
@@ -53,7 +65,8 @@ def fit(
     trainer = L.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=config.devices,
-        strategy="ddp_spawn" if config.devices > 1 else "auto",
+        num_nodes=config.num_nodes,
+        strategy="auto" if config.processes == 1 else "ddp" if launched else "ddp_spawn",
         precision=_LIGHTNING_PRECISION[config.precision],
         max_epochs=1,
         accumulate_grad_batches=config.accumulate,
@@ -80,6 +93,8 @@ def fit(
             raise mistake_in_process(error, config, run) from error
     except (RuntimeError, MemoryError, OSError, ResourceError) as error:
         shortage = describe(error.__cause__ or error)
+        if launched and is_lost_process(error):
+            raise _lost_process(shortage, run) from None
         if not is_shortage(shortage):
             raise
     watch.patient = False
@@ -93,6 +108,14 @@ def fit(
             f"stopped at step {state.step} of {schedule.total_steps}; {run.how_to_resume}",
             watch.received or signal.SIGTERM,
         )
+
+
+def _lost_process(reason: str, run: RunFolder) -> RunError:
+    """The error for a process of a launcher that has gone."""
+    return RunError(
+        f"{run.path}: another process of the run cannot be reached any more ({' '.join(reason.split())[:200]}); "
+        f"{run.how_to_resume}, or let the launcher start the same command again"
+    )
 
 
 def _out_of_memory(
@@ -116,6 +139,6 @@ def mistake_in_process(
         return RunError(f"{run.path}: {str(error).strip()}, perhaps for want of memory; {run.how_to_resume}")
     last_line = str(error).strip().splitlines()[-1]
     if is_shortage(last_line):
-        return shortage_error(last_line, config, run, f"in one of {config.devices} processes", run.how_to_resume)
+        return shortage_error(last_line, config, run, f"in one of {config.processes} processes", run.how_to_resume)
     name, _, message = last_line.partition(": ")
     return EffisegError(message) if name.startswith("effiseg.") else error

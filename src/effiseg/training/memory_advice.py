@@ -53,10 +53,10 @@ def shortage_error(
         return ResourceError(f"{found}; start anew with {' or '.join(need_less)}")
     fits = f"{fitting} fit" if fitting else "half as many may fit"
     fitting = fitting or max(size for size in smaller if size <= max(1, images // 2))
-    accumulate = config.batch_size // (config.devices * fitting)
+    accumulate = config.batch_size // (config.processes * fitting)
     return ResourceError(
         f"{found}; {fits}: set accumulate: {accumulate} in {run.config}, which keeps batch_size {config.batch_size}, "
-        f"and {go_on}; or start anew with --batch_size {fitting * config.accumulate * config.devices}, "
+        f"and {go_on}; or start anew with --batch_size {fitting * config.accumulate * config.processes}, "
         f"{', '.join(need_less)}",
         found=f"{found}; {fits}",
         accumulate=accumulate,
@@ -65,7 +65,7 @@ def shortage_error(
 
 def smaller_passes(config: TrainConfig) -> list[int]:
     """Images a pass, fewer than now, of which whole passes make up the same batch; largest first."""
-    per_process = config.batch_size // config.devices
+    per_process = config.batch_size // config.processes
     return [
         size
         for size in range(config.batch_size_per_pass - 1, 0, -1)

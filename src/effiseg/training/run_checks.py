@@ -24,8 +24,12 @@ from effiseg.losses.custom import Loss
 from effiseg.training.trackers import PACKAGES
 
 
-def check_config(config: TrainConfig) -> None:
+def check_config(config: TrainConfig, *, launched: bool = False) -> None:
     """Refuse settings that contradict each other or the machine.
+
+    Args:
+        config: a run's settings.
+        launched: whether a launcher started the processes.
 
     Raises:
         UsageError: what is missing or contradictory.
@@ -53,6 +57,12 @@ def check_config(config: TrainConfig) -> None:
         raise UsageError("--precision float16 needs a GPU; on the CPU take float32 or bfloat16")
     if resolve_device(config.device) == "cuda" and config.devices > torch.cuda.device_count():
         raise UsageError(f"--devices {config.devices}: torch sees {torch.cuda.device_count()} GPUs; ask for no more")
+    if config.num_nodes > 1 and not launched:
+        raise UsageError(
+            f"num_nodes {config.num_nodes}: no launcher started this process; start the same command on every machine, "
+            f"as torchrun --nnodes {config.num_nodes} --nproc-per-node {config.devices} … -m effiseg train "
+            "(docs/scale.md)"
+        )
     require_memory(config.batch_size_per_pass, config.input_size, config.device)
     if config.compile and (missing := missing_compiler(resolve_device(config.device))):
         raise UsageError(f"--compile true needs {missing}; train without it")
@@ -61,8 +71,14 @@ def check_config(config: TrainConfig) -> None:
             raise UsageError(f"--logger {tracker} needs the package: {install_hint(tracker)}")
 
 
-def check_objects(config: TrainConfig, data: PythonData | None, loss: Loss | None) -> None:
+def check_objects(config: TrainConfig, data: PythonData | None, loss: Loss | None, *, launched: bool = False) -> None:
     """Refuse a run whose settings stand for an object that only Python can give, without it.
+
+    Args:
+        config: a run's settings.
+        data: the data set, where it is no file.
+        loss: the loss, where it is the user's own.
+        launched: whether a launcher started the processes, which then need not be sent anything.
 
     Raises:
         UsageError: it is missing, or was given to a run that has no place for it, or cannot be handed to processes.
@@ -87,7 +103,7 @@ def check_objects(config: TrainConfig, data: PythonData | None, loss: Loss | Non
         )
     if loss is not None and config.loss.name != "custom":
         raise UsageError(f"{config.out}: minimizes {config.loss.name}; found another loss beside it, leave that out")
-    if config.devices > 1:
+    if config.devices > 1 and not launched:
         for name, value in (("data", data), ("loss", loss)):
             check_can_be_sent(name, value, f"{config.devices} training processes", "devices=1")
     if config.workers > 0 and (multiprocessing.get_start_method(allow_none=True) or _default_start_method()) != "fork":

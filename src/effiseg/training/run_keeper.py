@@ -317,7 +317,7 @@ class RunKeeper(L.Callback):
         rate = learning_rate(self.state.step - 1, self.schedule.total_steps, self.config.optimizer)
         taper = self.config.taper
         gate = gate_of_step(self.state.step - 1, self.schedule.total_steps, taper)
-        unlabeled = passes * self.config.devices * self.data.unlabeled_per_pass
+        unlabeled = passes * self.config.processes * self.data.unlabeled_per_pass
         return {
             "epoch": self.epoch_number,
             "step": self.state.step,
@@ -351,7 +351,7 @@ class RunKeeper(L.Callback):
             protocol=self.config.protocol,
             workers=self.config.workers,
             progress=self.validation_progress,
-            across_processes=self.config.devices > 1,
+            across_processes=self.config.processes > 1,
             cache=self.data.val_cache,
         )
 
@@ -360,7 +360,7 @@ class RunKeeper(L.Callback):
         assert self.progress is not None
         self.progress.validating(images, total)
         # With several processes all must stay in step, so the evaluation is finished first.
-        if self.signal_received and self.config.devices == 1:
+        if self.signal_received and self.config.processes == 1:
             raise _StopValidation
 
     def save(self, trainer: L.Trainer, task: SegmentationTask) -> None:

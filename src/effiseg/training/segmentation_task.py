@@ -108,7 +108,7 @@ class SegmentationTask(L.LightningModule):
             self.config.loss,
             class_weights=self.class_weights,  # type: ignore[arg-type]
             ignore_index=self.student.metadata.ignore_index,
-            across_processes=self.config.devices > 1,
+            across_processes=self.config.processes > 1,
             loss=self.custom_loss,
         )
 
@@ -128,7 +128,7 @@ class SegmentationTask(L.LightningModule):
     def after_optimizer_step(self) -> None:
         """Let the average follow the student; what tapered norms have measured is copied, it is an average already."""
         norms = tapered_norms(self.student)
-        if norms and self.gate > 0 and self.config.devices > 1:
+        if norms and self.gate > 0 and self.config.processes > 1:
             average_statistics(norms)
         if self.ema is None:
             return

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,11 @@ import torch
 
 from effiseg.config.parsing import read_settings, settings_dict
 from effiseg.config.training import TrainConfig
-from effiseg.data.datamodule import SegmentationDataModule
-from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec, with_images_per_epoch
+from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.python_data import PythonData
-from effiseg.data.statistics import describe_unlisted, summarize
 from effiseg.distillation.teacher import Teacher
-from effiseg.environment import describe_environment, resolve_device
-from effiseg.errors import RunError, UsageError
+from effiseg.environment import resolve_device
+from effiseg.errors import Interrupted, RunError
 from effiseg.evaluation.evaluator import evaluate
 from effiseg.files import (
     LockedError,
@@ -34,36 +31,38 @@ from effiseg.files import (
 )
 from effiseg.inference.framing import Framing
 from effiseg.inference.network import trained_network
-from effiseg.losses.custom import Loss, check_custom_loss
+from effiseg.losses.custom import Loss
 from effiseg.messages import logged_to, notice
 from effiseg.models.hub import CARD_FILE
 from effiseg.models.metadata import ModelMetadata
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.models.taper import plain_norms
-from effiseg.results import EvaluationResult
+from effiseg.nested import flatten
 from effiseg.run_folder import RunFolder, is_new
 from effiseg.training.absolute_paths import with_absolute_paths
 from effiseg.training.checkpointing import TrainingState, load_checkpoint, read_tensors
 from effiseg.training.distillation_task import DistillationTask
 from effiseg.training.fitting import fit
-from effiseg.training.initialization import Initialization, load_initialization, resolve_init
+from effiseg.training.initialization import resolve_init
 from effiseg.training.interruption import SignalWatch
+from effiseg.training.launching import Crew, find_crew, leading
 from effiseg.training.model_card import model_card
 from effiseg.training.progress import describe_run
-from effiseg.training.run_checks import check_config, check_objects, check_transfer
+from effiseg.training.run_checks import check_config, check_objects
 from effiseg.training.run_keeper import RunKeeper
-from effiseg.training.schedule import Schedule, with_epochs_of_steps
+from effiseg.training.run_setup import Setup, class_weight_tensor, set_up
+from effiseg.training.schedule import Schedule
 from effiseg.training.segmentation_task import SegmentationTask
 from effiseg.training.tapering import taper
-from effiseg.training.teacher import evaluations_of_teachers, load_teachers
 from effiseg.training.trackers import Trackers
 
 
 def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: Loss | None = None) -> RunFolder:
     """Train as `config` says, in a new run folder.
 
-    Everything a user can get wrong is checked before the folder is made.
+    Everything a user can get wrong is checked before the folder is made. Under a launcher, which starts the same
+    command again when a process was lost, the folder may be that of the same command: it is gone on with.
 
     Args:
         config: settings; `data` and `out` must be given.
@@ -77,24 +76,34 @@ def train(config: TrainConfig, *, python_data: PythonData | None = None, loss: L
         UsageError, DataError, ModelError, RunError: what is wrong, in one line.
         Interrupted: a signal came; the run can be resumed.
     """
-    check_config(config)
-    check_objects(config, python_data, loss)
-    run = RunFolder(config.out)
-    if run.is_run:
-        raise RunError(f"{run.path}: exists already; {run.how_to_resume}, or choose another --out")
-    if not is_new(run.path):
-        raise RunError(f"{run.path}: exists and is not a run; choose another --out")
-    config = resolve_init(config)
-    with SignalWatch("nothing was written yet; start it again") as watch:
-        setup = _set_up(with_absolute_paths(config), run, python_data, loss)
-        with _sole_process(run), logged_to(run.log):
-            if run.is_run:
-                raise RunError(f"{run.path}: another process started a run here meanwhile; choose another --out")
-            write_yaml(run.config, settings_dict(setup.config))
-            watch.hint = run.how_to_resume
-            for line in setup.data.notices:
-                notice(line)
-            return _carry_on(run, setup, watch)
+    crew, run = find_crew(), RunFolder(config.out)
+    if crew is not None and not crew.leads:
+        return _follow(crew, run, python_data, loss)
+    with leading(crew) as go:
+        if crew is not None:
+            config = crew.settings(config, chosen=True)
+        check_config(config, launched=crew is not None)
+        check_objects(config, python_data, loss, launched=crew is not None)
+        config = resolve_init(config)
+        if crew is not None and run.is_run:
+            _refuse_other_settings(run, config)
+            return _go_on(run, python_data, loss, crew, go)
+        if run.is_run:
+            raise RunError(f"{run.path}: exists already; {run.how_to_resume}, or choose another --out")
+        if not is_new(run.path):
+            raise RunError(f"{run.path}: exists and is not a run; choose another --out")
+        with SignalWatch("nothing was written yet; start it again") as watch:
+            setup = set_up(with_absolute_paths(config), run, python_data, loss)
+            with _sole_process(run), logged_to(run.log):
+                if run.is_run:
+                    raise RunError(f"{run.path}: another process started a run here meanwhile; choose another --out")
+                write_yaml(run.config, settings_dict(setup.config))
+                watch.hint = run.how_to_resume
+                for line in setup.data.notices:
+                    notice(line)
+                setup.write(run)
+                go()
+                return _carry_on(run, setup, watch, crew)
 
 
 def resume(folder: str | Path, *, python_data: PythonData | None = None, loss: Loss | None = None) -> RunFolder:
@@ -111,83 +120,81 @@ def resume(folder: str | Path, *, python_data: PythonData | None = None, loss: L
         RunError: not a run folder, or its data or its settings have changed, or another process trains it.
         Interrupted: a signal came; the run can be resumed again.
     """
-    run = RunFolder(folder)
-    if not run.is_run:
-        raise RunError(f"{run.path}: not a run folder (no config.yaml); start one with --out")
-    config = replace(read_settings(TrainConfig, run.config), out=str(run.path))
+    crew, run = find_crew(), RunFolder(folder)
+    if crew is not None and not crew.leads:
+        return _follow(crew, run, python_data, loss)
+    with leading(crew) as go:
+        if not run.is_run:
+            raise RunError(f"{run.path}: not a run folder (no config.yaml); start one with --out")
+        return _go_on(run, python_data, loss, crew, go)
+
+
+def _go_on(
+    run: RunFolder, python_data: PythonData | None, loss: Loss | None, crew: Crew | None, go: Callable[[], None]
+) -> RunFolder:
+    """Go on with a run, in the process that keeps it."""
     if run.is_finished:
         notice(f"{run.path} is finished already; nothing is trained")
+        go()
         return run
+    config = _kept_config(run, crew)
+    check_objects(config, python_data, loss, launched=crew is not None)
+    with _sole_process(run), SignalWatch(run.how_to_resume) as watch, logged_to(run.log):
+        setup = set_up(config, run, python_data, loss)
+        setup.write(run)
+        go()
+        return _carry_on(run, setup, watch, crew)
+
+
+def _follow(crew: Crew, run: RunFolder, python_data: PythonData | None, loss: Loss | None) -> RunFolder:
+    """Train a run that another process keeps, and end when that does."""
+    with SignalWatch(run.how_to_resume, spawned=True) as watch, crew.ending():
+        crew.follow()
+        if not run.is_run:
+            raise RunError(
+                f"{run.path}: is not here, though the first process made it; the run's folder, its data and its "
+                "teacher must lie on a file system that all machines share"
+            )
+        if run.is_finished:
+            return run
+        config = _kept_config(run, crew)
+        try:
+            return _carry_on(run, set_up(config, run, python_data, loss), watch, crew)
+        except Interrupted as error:  # told by the process that keeps the run
+            raise SystemExit(error.exit_code) from None
+
+
+def _kept_config(run: RunFolder, crew: Crew | None) -> TrainConfig:
+    """The settings that a run's folder holds, for the processes that there are now.
+
+    Raises:
+        UsageError: they contradict each other, the machine or the number of processes.
+    """
+    config = replace(read_settings(TrainConfig, run.config), out=str(run.path))
     if config.init == "auto":  # a run writes down what auto meant; this one began before there was init
         config = replace(config, init=None)
-    check_config(config)
-    check_objects(config, python_data, loss)
-    with _sole_process(run), SignalWatch(run.how_to_resume) as watch, logged_to(run.log):
-        return _carry_on(run, _set_up(config, run, python_data, loss), watch)
+    if crew is not None:
+        config = crew.settings(config, chosen=False)
+    check_config(config, launched=crew is not None)
+    return config
 
 
-@dataclass(frozen=True)
-class _Setup:
-    """The data, teachers and loss of a run, and facts that its folder does not hold yet."""
-
-    config: TrainConfig
-    spec: DatasetSpec
-    data: SegmentationDataModule
-    teachers: list[Teacher]
-    loss: Loss | None
-    initial: Initialization | None
-    """Weights that a run with `init` starts from; one that has a checkpoint needs none."""
-    teacher_results: dict[int, EvaluationResult]
-    """Number of a teacher, from 1 → its evaluation."""
-    statistics: dict[str, dict[str, float]] | None
-
-    def write(self, run: RunFolder) -> None:
-        """Write what the run's folder lacks."""
-        if not run.environment.is_file():
-            write_json(run.environment, describe_environment())
-        if self.statistics is not None:
-            write_json(run.class_statistics, self.statistics)
-        for number, result in self.teacher_results.items():
-            write_json(run.teacher_evaluation(number), result.to_dict())
-
-
-def _set_up(config: TrainConfig, run: RunFolder, python_data: PythonData | None, loss: Loss | None) -> _Setup:
-    """Read and measure all that a run needs, but for what its folder says already; nothing is written.
+def _refuse_other_settings(run: RunFolder, config: TrainConfig) -> None:
+    """Refuse to go on with a run that was started by another command.
 
     Raises:
-        UsageError, DataError, ModelError: what is wrong with it.
+        RunError: the settings that differ.
     """
-    spec = _describe_data(config, python_data)
-    if "val" not in spec.splits and (config.select == "best" or config.early_stop_epochs is not None):
-        raise UsageError(f"{spec.source}: has no val split, which select best and early_stop_epochs need")
-    if config.transfer.data is not None:  # measured at the end, refused at the start
-        check_transfer(config.transfer)
-    if loss is not None:
-        check_custom_loss(loss, spec.num_classes, spec.ignore_index)
-    data = SegmentationDataModule(config, spec)
-    data.setup("fit")
-    config = data.config = with_epochs_of_steps(config, data.batches_per_epoch)
-    spec = data.spec_as_listed
-    teachers = load_teachers(config, spec)
-    results = evaluations_of_teachers(teachers, config, spec, run)
-    statistics = initial = None
-    if not run.class_statistics.is_file():
-        statistics = class_statistics(config, spec, data)
-    if not run.last_checkpoint.is_file():
-        initial = load_initialization(config, spec)
-    if initial is not None:
-        config = replace(config, init_digest=initial.report.digest)
-    return _Setup(config, spec, data, teachers, loss, initial, results, statistics)
-
-
-def _describe_data(config: TrainConfig, python_data: PythonData | None) -> DatasetSpec:
-    """The description of the data set that a run trains on.
-
-    Raises:
-        DataError, UsageError: as `load_dataset_spec` and `with_images_per_epoch`.
-    """
-    spec = python_data.spec() if python_data else load_dataset_spec(config.data, config.data_root)
-    return with_images_per_epoch(spec, config.images_per_epoch)
+    ours, theirs = (
+        flatten(settings_dict(each)) for each in (with_absolute_paths(config), read_settings(TrainConfig, run.config))
+    )
+    found_out = {"out", "devices", "num_nodes", "init_digest", *(["epochs"] if config.steps is not None else [])}
+    changed = [name for name, value in ours.items() if name not in found_out and theirs.get(name) != value]
+    if changed:
+        raise RunError(
+            f"{run.path}: holds a run with other settings ({', '.join(changed)}); give those of its config.yaml, or "
+            "choose another --out"
+        )
 
 
 @contextmanager
@@ -217,22 +224,23 @@ def _require_room(run: RunFolder, task: SegmentationTask) -> None:
     require_room(run.path, 3 * weights + 2 * moments, "checkpoints")
 
 
-def _carry_on(run: RunFolder, setup: _Setup, watch: SignalWatch) -> RunFolder:
+def _carry_on(run: RunFolder, setup: Setup, watch: SignalWatch, crew: Crew | None) -> RunFolder:
     """Train a run whose folder holds its settings from where it stands to its end."""
-    setup.write(run)
+    leads = crew is None or crew.leads
     config, spec, data = setup.config, setup.spec, setup.data
     schedule = Schedule(config.epochs, data.batches_per_epoch // config.accumulate, config.accumulate, config.steps)
     torch.manual_seed(config.seed)
     student = build_student(config, spec)
     if setup.initial is not None:
         setup.initial.apply(student, config, spec, data.train_samples)
-        write_json(run.initialization, setup.initial.report.to_dict())
-    task = build_task(config, student, setup.teachers, _class_weight_tensor(run, config), setup.loss)
-    state = TrainingState(samples=fingerprint(data))
+        if leads:
+            write_json(run.initialization, setup.initial.report.to_dict())
+    task = build_task(config, student, setup.teachers, class_weight_tensor(run, config), setup.loss)
+    state = TrainingState(samples=data.fingerprint)
     optimizer_state = scaler_state = None
     if run.last_checkpoint.is_file():
         task_state, optimizer_state, scaler_state, state = load_checkpoint(run.last_checkpoint)
-        before, now = state.samples.partition("-"), fingerprint(data).partition("-")
+        before, now = state.samples.partition("-"), data.fingerprint.partition("-")
         if before[0] != now[0]:
             raise RunError(f"{run.path}: the training samples of {config.data} have changed; train anew")
         if before[2] and before[2] != now[2]:  # earlier versions wrote none
@@ -249,19 +257,23 @@ def _carry_on(run: RunFolder, setup: _Setup, watch: SignalWatch) -> RunFolder:
             ) from None
     keeper = None
     if not schedule.is_over(state):
-        notice(describe_run(student, data, schedule, state))
+        if leads:
+            notice(describe_run(student, data, schedule, state))
         keeper = RunKeeper(config, run, spec, data, schedule, state, watch, optimizer_state, scaler_state)
         _require_room(run, task)
-        if (difference := data.cache_difference()) is not None:
+        if leads and (difference := data.cache_difference()) is not None:
             notice(difference)
         try:
-            fit(config, run, task, data, keeper, schedule)
+            fit(config, run, task, data, keeper, schedule, launched=crew is not None)
         finally:
             data.close()
-    finish(run, config, spec)
-    if config.trackers:
-        trackers = keeper.trackers if keeper is not None else None
-        (Trackers(config, run) if trackers is None else trackers).finish(run.model)
+    if not leads:
+        return run
+    with nullcontext() if crew is None else crew.ending():
+        finish(run, config, spec)
+        if config.trackers:
+            trackers = keeper.trackers if keeper is not None else None
+            (Trackers(config, run) if trackers is None else trackers).finish(run.model)
     return run
 
 
@@ -346,43 +358,3 @@ def build_task(
     if not teachers:
         return SegmentationTask(student, config, weights, loss)
     return DistillationTask(student, teachers, config, weights, loss)
-
-
-def class_statistics(
-    config: TrainConfig, spec: DatasetSpec, data: SegmentationDataModule
-) -> dict[str, dict[str, float]] | None:
-    """`shares`: class → share of the labelled training pixels, 0..1; `weights`: class → weight in the loss.
-
-    None where no class weights are asked for.
-    """
-    if config.loss.class_weights == "none":
-        return None
-    statistics = summarize("train", data.mask_counts)
-    if statistics.unlisted:
-        notice(describe_unlisted(spec, statistics))
-    weights = statistics.class_weights(config.loss.class_weights)
-    return {
-        "shares": dict(zip(spec.names, map(float, statistics.shares), strict=True)),
-        "weights": dict(zip(spec.names, map(float, weights), strict=True)),
-    }
-
-
-def _class_weight_tensor(run: RunFolder, config: TrainConfig) -> torch.Tensor | None:
-    """(K,) float32 class weights of the run, or None for the rule `none`."""
-    if config.loss.class_weights == "none":
-        return None
-    return torch.tensor(list(read_json(run.class_statistics)["weights"].values()), dtype=torch.float32)
-
-
-def fingerprint(data: SegmentationDataModule) -> str:
-    """Two digests with "-" between: of train, with its unlabeled pictures, and of val; each changes when a sample is
-    added, removed or renamed.
-
-    That of train also changes when samples are drawn in another way.
-    """
-    ids = "\n".join(sample.id for sample in data.train_samples)
-    if data.spec.drawn is not None:
-        ids += f"\n{data.spec.drawn.identity}"
-    ids += "".join(f"\nunlabeled {sample.id}" for sample in data.unlabeled_samples)
-    val = "\n".join(sample.id for sample in data.val_samples)
-    return "-".join(hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in (ids, val))

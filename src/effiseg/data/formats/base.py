@@ -18,6 +18,7 @@ from effiseg.data.oddities import Oddity
 from effiseg.data.orientation import MaskOrientation, fit_labels
 from effiseg.data.polygons import PolygonBorder
 from effiseg.data.reading import Labels
+from effiseg.data.regular_file import DataFile
 from effiseg.data.yaml_values import optional_text
 from effiseg.errors import DataError
 
@@ -28,11 +29,11 @@ class MaskedImage(Protocol):
     """An image file and where its mask is."""
 
     @property
-    def image(self) -> Path:
+    def image(self) -> DataFile:
         """The image file."""
 
     @property
-    def mask(self) -> Path:
+    def mask(self) -> DataFile:
         """The file that holds its mask."""
 
     @property
@@ -89,6 +90,8 @@ class MaskFormat(ABC):
     """Ends of the names of masks that lie beside images and would be taken for some."""
     holds_indices: ClassVar[bool] = False
     """Whether a mask is a file of one integer a pixel, which label_mapping or nothing else makes a class."""
+    fits_shards: ClassVar[bool] = False
+    """Whether a mask is a file of its own that says all, and can be read from inside another file."""
     where_missing: ClassVar[str | None] = None
     """Advice to who has an image without a mask; None: told by the files that are there."""
 
@@ -138,7 +141,7 @@ class MaskFormat(ABC):
         fitted = fit_labels(stored.label, header, self.orientation, sample.image, sample.mask, classes.source)
         return Labels(fitted, stored.unlisted)
 
-    def count(self, mask: Path, classes: Classes) -> tuple[npt.NDArray[np.int64], dict[int, int]] | None:
+    def count(self, mask: DataFile, classes: Classes) -> tuple[npt.NDArray[np.int64], dict[int, int]] | None:
         """Pixels of each label (256,) and unlisted values, where that is cheaper than reading; None where it is not.
 
         Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from effiseg.data.classes import Classes
@@ -52,7 +53,7 @@ class CocoMasks(SharedFileMasks):
         Raises:
             AnnotationError: the file does not list the image, or an annotation of it cannot be drawn.
         """
-        annotations = load_annotations(sample.mask, self._least_corners)
+        annotations = load_annotations(Path(sample.mask), self._least_corners)
         record = _record(sample, annotations)
         unlisted: Counter[int] = Counter()
         regions: list[tuple[Region, int]] = []
@@ -69,7 +70,7 @@ class CocoMasks(SharedFileMasks):
 
     def oddities(self, sample: MaskedImage, header: ImageHeader) -> list[Oddity]:
         """Annotations that end invisible, hold no pixel, or look like shares of the size."""
-        annotations = load_annotations(sample.mask, self._least_corners)
+        annotations = load_annotations(Path(sample.mask), self._least_corners)
         record = _record(sample, annotations)
         own = annotations.regions.get(record.id, [])
         return region_oddities(

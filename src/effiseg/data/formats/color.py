@@ -16,6 +16,7 @@ from effiseg.data.folder_contents import FolderContents, Recognized
 from effiseg.data.formats.base import MaskedImage, MaskFormat, MaskKeys
 from effiseg.data.mask_errors import MaskColorError
 from effiseg.data.reading import Labels, read_colors
+from effiseg.data.regular_file import AnyPath
 from effiseg.data.transforms import UInt8Array
 from effiseg.data.yaml_values import Colour, colours
 from effiseg.errors import DataError
@@ -29,6 +30,7 @@ class ColorMasks(MaskFormat):
     """A PNG of the palette's colors."""
 
     name: ClassVar[str] = "color"
+    fits_shards: ClassVar[bool] = True
     keys: ClassVar[tuple[str, ...]] = ("ignore_colors",)
     instead: ClassVar[str] = "palette and ignore_colors say what colours mean"
 
@@ -108,7 +110,7 @@ def _table(palette: tuple[Colour, ...], ignored: tuple[Colour, ...], ignore_inde
     return table
 
 
-def _foreign_colors_error(codes: npt.NDArray[np.int32], source: Path, path: Path) -> DataError:
+def _foreign_colors_error(codes: npt.NDArray[np.int32], source: Path, path: AnyPath) -> DataError:
     values, counts = np.unique(codes, return_counts=True)
     most = np.argsort(-counts, kind="stable")[:4]
     shown = ", ".join(

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, NamedTuple, NoReturn
 from xml.parsers import expat
 from xml.sax.saxutils import unescape
@@ -69,7 +70,7 @@ class CvatMasks(NamedShapeMasks, SharedFileMasks):
 
     def drawing(self, sample: MaskedImage) -> Drawing:
         """See `NamedShapeMasks`."""
-        drawings = parse_once(read_cvat, sample.mask).drawings
+        drawings = parse_once(read_cvat, Path(sample.mask)).drawings
         if not isinstance(sample.entry, int) or sample.entry >= len(drawings):
             raise AnnotationError(
                 f"{sample.mask}: must list {sample.image}; add it, or remove the image from the split"

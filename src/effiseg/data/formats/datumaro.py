@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -75,7 +76,7 @@ class DatumaroMasks(NamedShapeMasks, SharedFileMasks):
 
     def drawing(self, sample: MaskedImage) -> Drawing:
         """See `NamedShapeMasks`."""
-        drawings = parse_once(read_datumaro, sample.mask).drawings
+        drawings = parse_once(read_datumaro, Path(sample.mask)).drawings
         if not isinstance(sample.entry, int) or sample.entry >= len(drawings):
             raise AnnotationError(
                 f"{sample.mask}: must list {sample.image}; add it, or leave the image out of the split"

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from effiseg.data.classes import IGNORE_LABEL, Classes
@@ -153,8 +154,8 @@ class NamedShapeMasks(DrawnMasks):
     def oddities(self, sample: MaskedImage, header: ImageHeader) -> list[Oddity]:
         """Shapes that end invisible or hold no pixel, boxes, and what has no area."""
         found = self.drawing(sample)
-        file = str(sample.mask) if sample.entry is not None else str(sample.mask.parent)
-        of_image = sample.image.name if sample.entry is not None else sample.mask.name
+        file = str(sample.mask) if sample.entry is not None else str(Path(sample.mask).parent)
+        of_image = Path(sample.image if sample.entry is not None else sample.mask).name
         ids = [f"{of_image} {one.id}" for one in found.shapes]
         regions, shape = [one.region for one in found.shapes], self._shape(found, header)
         oddities = region_oddities(regions, ids, shape, self.border, file, in_order=True)
@@ -174,12 +175,12 @@ class NamedShapeMasks(DrawnMasks):
         for one in found.shapes:
             if one.label not in self.labels:
                 raise AnnotationError(
-                    f"{sample.mask}: the label {one.label!r} of {one.id} of {sample.image.name} is none of names; add "
-                    f"it there, or write labels: {{{one.label}: {IGNORE_LABEL}}}"
+                    f"{sample.mask}: the label {one.label!r} of {one.id} of {Path(sample.image).name} is none of "
+                    f"names; add it there, or write labels: {{{one.label}: {IGNORE_LABEL}}}"
                 )
         regions = [(one.region, self.labels[one.label]) for one in found.shapes]
         try:
             return draw_regions(regions, shape, self.background, self.border, in_order=True)
         except ValueError as error:
-            name = sample.image.name
+            name = Path(sample.image).name
             raise AnnotationError(f"{sample.mask}: an annotation of {name} cannot be drawn: {error}") from None

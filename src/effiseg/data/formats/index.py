@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from effiseg.data.classes import Classes
 from effiseg.data.formats.base import MaskedImage, MaskFormat, MaskKeys
 from effiseg.data.reading import Labels, map_labels, map_values, read_raw_mask
+from effiseg.data.regular_file import DataFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class IndexMasks(MaskFormat):
     """A PNG (or BMP or TIFF) of one integer a pixel."""
 
     name: ClassVar[str] = "index"
+    fits_shards: ClassVar[bool] = True
     holds_indices: ClassVar[bool] = True
 
     is_stated: bool = False
@@ -42,7 +43,7 @@ class IndexMasks(MaskFormat):
         """Without a label_mapping the number of classes decides."""
         return {"classes": classes.num_classes}
 
-    def count(self, mask: Path, classes: Classes) -> tuple[npt.NDArray[np.int64], dict[int, int]]:
+    def count(self, mask: DataFile, classes: Classes) -> tuple[npt.NDArray[np.int64], dict[int, int]]:
         """Mapping the few values that a mask holds is cheaper than mapping its pixels."""
         raw = read_raw_mask(mask)
         if raw.dtype == np.uint8:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
@@ -78,7 +79,7 @@ class LabelStudioMasks(NamedShapeMasks, SharedFileMasks):
 
     def drawing(self, sample: MaskedImage) -> Drawing:
         """See `NamedShapeMasks`."""
-        task = None if sample.entry is None else parse_once(read_tasks, sample.mask).get(sample.entry)
+        task = None if sample.entry is None else parse_once(read_tasks, Path(sample.mask)).get(sample.entry)
         if task is None:
             raise AnnotationError(
                 f"{sample.mask}: must list {sample.image}; add it, or leave the image out of the split"

@@ -70,7 +70,8 @@ class LabelmeMasks(NamedShapeMasks):
 
     def drawing(self, sample: MaskedImage) -> Drawing:
         """See `NamedShapeMasks`."""
-        file, content = sample.mask, read_json_annotations(sample.mask)
+        file = Path(sample.mask)
+        content = read_json_annotations(file)
         if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
             raise complaint(file, "a file of labelme holds the list shapes", content)
         size = None

@@ -66,8 +66,8 @@ class RoboflowMasks(MaskFormat):
         Raises:
             DataError: the table or the mask cannot be read, or one of them holds what means nothing.
         """
-        table = parse_once(read_class_table, sample.mask.parent / CLASSES_FILE)
-        file = sample.mask.parent / CLASSES_FILE
+        file = Path(sample.mask).parent / CLASSES_FILE
+        table = parse_once(read_class_table, file)
         for value, name in table.items():
             if name not in self.labels:
                 raise AnnotationError(

@@ -63,7 +63,8 @@ class SuperviselyMasks(NamedShapeMasks):
 
     def drawing(self, sample: MaskedImage) -> Drawing:
         """See `NamedShapeMasks`."""
-        file, content = sample.mask, read_json_annotations(sample.mask)
+        file = Path(sample.mask)
+        content = read_json_annotations(file)
         match content:
             case {"size": {"height": height, "width": width}, "objects": list(entries)}:
                 size = parse_size(height, width)

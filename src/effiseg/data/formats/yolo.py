@@ -18,7 +18,7 @@ from effiseg.data.label_drawing import Region, draw_regions, region_oddities
 from effiseg.data.oddities import Oddity
 from effiseg.data.orientation import turn_labels
 from effiseg.data.reading import Labels
-from effiseg.data.regular_file import read_data_text
+from effiseg.data.regular_file import AnyPath, read_data_text
 from effiseg.errors import DataError
 
 
@@ -27,6 +27,7 @@ class YoloMasks(DrawnMasks):
     """A text file of polygons for each image."""
 
     name: ClassVar[str] = "yolo"
+    fits_shards: ClassVar[bool] = True
     keys: ClassVar[tuple[str, ...]] = ("label_mapping", "background", "polygon_border")
     extensions: ClassVar[tuple[str, ...]] = (".txt",)
     where_missing: ClassVar[str | None] = "where nothing is to be seen, the file is empty"
@@ -69,8 +70,8 @@ class YoloMasks(DrawnMasks):
         """Lines that end invisible or hold no pixel."""
         shape = self._shape(header)
         lines = list(_regions(sample.mask, shape))
-        ids = [f"{sample.mask.name} line {number}" for number, _, _ in lines]
-        return region_oddities([region for *_, region in lines], ids, shape, self.border, str(sample.mask.parent))
+        ids = [f"{Path(sample.mask).name} line {number}" for number, _, _ in lines]
+        return region_oddities([region for *_, region in lines], ids, shape, self.border, str(Path(sample.mask).parent))
 
     def _shape(self, header: ImageHeader) -> tuple[int, int]:
         return header.stored_shape if self.orientation == "stored" else header.shape
@@ -80,7 +81,7 @@ class YoloMasks(DrawnMasks):
         return {"classes": classes.num_classes, **self.drawing_key()}
 
 
-def _regions(mask: Path, shape: tuple[int, int]) -> Iterator[tuple[int, int, Region]]:
+def _regions(mask: AnyPath, shape: tuple[int, int]) -> Iterator[tuple[int, int, Region]]:
     """Number, class and polygon of every line, for an image of (height, width)."""
     size = np.array([shape[1], shape[0]], dtype=np.float32)
     for number, line in enumerate(read_data_text(mask, "mask").splitlines(), start=1):
@@ -89,7 +90,7 @@ def _regions(mask: Path, shape: tuple[int, int]) -> Iterator[tuple[int, int, Reg
             yield number, found, Region((corners * size,))
 
 
-def _parse(path: str | Path, number: int, line: str) -> tuple[int, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+def _parse(path: AnyPath, number: int, line: str) -> tuple[int, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
     """The class and the corners (N, 2), shares of width and height, of a line."""
     words = line.split()
     try:

@@ -43,8 +43,8 @@ def pareto_figure(study: Study) -> Figure:
         )  # fmt: skip
     axes.set_xlabel(label)
     axes.set_ylabel(f"mIoU {study.result.settings.get('split', '')} (%)")
-    _scale(axes, points)
-    _label(axes, [study.label(row.name) for row in rows], points, front)
+    scale_to_points(axes, points)
+    label_points(axes, [study.label(row.name) for row in rows], points, front)
     return figure
 
 
@@ -73,7 +73,7 @@ def pareto_front(points: list[Point], tolerance: float = 0.0) -> list[Point]:
     return front
 
 
-def _scale(axes: Axes, points: list[Point]) -> None:
+def scale_to_points(axes: Axes, points: list[Point]) -> None:
     """A logarithmic axis with round numbers, and room for bubbles and labels."""
     low, high = min(x for x, _ in points), max(x for x, _ in points)
     if low > 0:
@@ -88,7 +88,7 @@ def _scale(axes: Axes, points: list[Point]) -> None:
     axes.set_ylim(min(scores) - room, max(scores) + room)
 
 
-def _label(axes: Axes, names: list[str], points: list[Point], front: list[Point]) -> None:
+def label_points(axes: Axes, names: list[str], points: list[Point], front: list[Point]) -> None:
     """Names at the right of their bubbles, moved apart vertically where they would overlap."""
     axes.figure.canvas.draw()
     scale = 72.0 / axes.figure.dpi

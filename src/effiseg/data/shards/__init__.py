@@ -1,0 +1,1 @@
+"""Pictures in tar files of WebDataset's format, read by offsets that an index holds."""
