@@ -240,6 +240,7 @@ def output_folder(given: str | os.PathLike[str] | None, kind: str) -> Iterator[P
         yield Path(given)
         return
     folder = Path("runs", kind)
+    alone = not folder.parent.exists()
     with writing(folder):
         folder.parent.mkdir(exist_ok=True)
         number = 1
@@ -255,6 +256,8 @@ def output_folder(given: str | os.PathLike[str] | None, kind: str) -> Iterator[P
     finally:
         with suppress(OSError):  # it holds something
             folder.rmdir()
+            if alone:
+                folder.parent.rmdir()
 
 
 def resolve_model(argument: str | os.PathLike[str]) -> str:

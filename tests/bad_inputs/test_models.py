@@ -31,7 +31,7 @@ EVALUATE = (
     ("evaluate {model} --data {data} --mode slide --stride 0", "stride must be at least 1; found 0"),
     ("evaluate {model} --data {data} --mode slide --window 16x16", "window must be at least 32x32"),
     ("evaluate {model} --data {data} --mode slide --window 64x64 --stride 100", "so that no gap is left; found 100"),
-    ("evaluate {model} --data {data} --image_size 64", "image_size must be HEIGHTxWIDTH"),
+    ("evaluate {model} --data {data} --image_size 64x", "image_size must be HEIGHTxWIDTH"),
     ("evaluate {model} --data {data} --image_size 99999x64", "image_size must be at most 16384x16384"),
     ("evaluate {model} --data {data} --batch_size 0", "batch_size must be at least 1; found 0"),
     ("evaluate {model} --data {data} --workers -2", "workers must be at least 0; found -2"),

@@ -11,7 +11,6 @@ import pytest
 WORDS = (
     ("report", "PATHS is missing"),
     ("report --out {out}", "PATHS is missing"),
-    ("report {good}", "--out is missing"),
     ("report nowhere --out {out}", "nowhere"),
     ("report {model} --out {out}", "model"),
     ("report {data} --out {out}", "data.yaml"),

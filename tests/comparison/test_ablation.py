@@ -137,7 +137,6 @@ def test_a_file_is_a_row_named_after_it(colour_data: Path, tmp_path: Path) -> No
     ("own", "kind", "found"),
     [
         ({"data": ""}, UsageError, "--data is missing"),
-        ({"out": ""}, UsageError, "--out is missing"),
         ({"split": "tset"}, UsageError, "no split 'tset'"),
         ({"recipes": ["baselin"]}, UsageError, "did you mean 'baseline'"),
         ({"latency_size": "16x16"}, UsageError, "at least 32x32"),
