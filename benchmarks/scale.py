@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -55,6 +55,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--pictures", type=int, default=3000, help="pictures to label: links to those of --data")
     parser.add_argument("--variant", default="n", help="size of the network that labels")
     parser.add_argument("--size", default="192x256", help="its input")
+    parser.add_argument("--actors", type=int, nargs="*", default=[1, 2], help="numbers of actors of a Ray cluster")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True)
     words = parser.parse_args(argv)
@@ -67,7 +68,7 @@ def main(argv: list[str]) -> int:
         reading = measure_reading(spec, folder / "shards", (height, width), words.rounds)
         model = save_model(words.variant, (height, width), folder / "model")
         distilling = measure_distilling(words.variant, (height, width), words.rounds)
-        labelling = measure_labelling(spec, model, folder, words.pictures)
+        labelling = measure_labelling(spec, model, folder, words.pictures, words.actors)
     result = {
         "command": shlex.join(["python", "benchmarks/scale.py", *argv]),
         "environment": describe_environment(),
@@ -141,8 +142,10 @@ def save_model(variant: str, size: tuple[int, int], folder: Path) -> Path:
     return folder
 
 
-def measure_labelling(spec: DatasetSpec, model: Path, folder: Path, count: int) -> dict[str, Any]:
-    """Pictures a second, and a core-second, without a cluster and with 1 and 2 actors, and the memory of it all."""
+def measure_labelling(
+    spec: DatasetSpec, model: Path, folder: Path, count: int, numbers: Sequence[int]
+) -> dict[str, Any]:
+    """Pictures a second, and a core-second, without a cluster and by actors, and the memory of it all."""
     source = folder / "pictures"
     source.mkdir()
     images = [Path(sample.image).resolve() for sample in list_samples(spec, "train")]
@@ -156,11 +159,15 @@ def measure_labelling(spec: DatasetSpec, model: Path, folder: Path, count: int) 
     for path in sorted(source.iterdir())[: count // 5]:
         (few / path.name).symlink_to(path.resolve())
     began = time.process_time()
-    report = predict(PredictionConfig(**{**given, "source": [str(few)]}), str(model), folder / "here")
+    report = predict(
+        PredictionConfig(**{**given, "source": [str(few)], "out": folder / "here"}), str(model), folder / "here"
+    )
     worked = time.process_time() - began
     found["here"] = {"per_core": report.images / worked, "images_per_second": report.images / report.seconds}
-    for actors in (1, 2):
-        config = PredictionConfig(**given, out=folder / f"ray{actors}", on="ray", ray_actors=actors, ray_part=100)
+    for actors in numbers:
+        config = PredictionConfig(
+            **given, out=folder / f"ray{actors}", on="ray", ray_actors=actors, ray_part=count // 30
+        )
         done = [0]
         memory: list[tuple[int, int]] = []
         with watched_memory(done, memory):
@@ -173,7 +180,7 @@ def measure_labelling(spec: DatasetSpec, model: Path, folder: Path, count: int) 
             "memory_at_a_third": before,
             "memory_at_the_end": after,
         }
-    labels = list((folder / "ray1" / "labels").iterdir())
+    labels = list((folder / "here" / "labels").iterdir())
     found["label_bytes"] = sum(path.stat().st_size for path in labels) // len(labels)
     return found
 

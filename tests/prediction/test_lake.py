@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def settings(model: str, source: Path | str, out: Path | str, **changes: Any) ->
 def plain(model: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """ID → label PNG of the command without a cluster."""
     out = tmp_path_factory.mktemp("plain") / "out"
-    report = predict(settings(model, pictures, out, on="here"), model)
+    report = predict(settings(model, pictures, out, on="here"), model, out)
     assert report.images == PICTURES - 1
     return {path.stem: path.read_bytes() for path in (out / "labels").iterdir()}
 
@@ -205,6 +206,7 @@ def test_a_lost_actor_costs_nothing_but_time(cluster: str, tmp_path: Path) -> No
     assert (tmp_path / "killed").exists()
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_driver_goes_on_where_it_was(
     cluster: str, model: str, pictures: Path, plain: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -212,7 +214,7 @@ def test_a_killed_driver_goes_on_where_it_was(
     words = [sys.executable, "-m", "effiseg", "predict", model, str(pictures), "--out", str(out), "--on", "ray"]
     words += ["--ray_address", cluster, "--ray_part", "2", "--batch_size", "2", "--device", "cpu", "--save", "labels"]
     first = subprocess.Popen([*words, "--ray_actors", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 280
     while len(list(out.glob("parts/*.json"))) < 2 and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     first.kill()
@@ -256,5 +258,5 @@ def test_counts_of_an_evaluation_are_added(cluster: str, model: str, colour_data
 )
 def test_one_line_for_what_is_wrong(changes: dict[str, Any], line: str, model: str, tmp_path: Path) -> None:
     with pytest.raises((UsageError, DataError), match=line) as caught:
-        predict_on_ray(settings(model, "none", tmp_path / "out", **changes))
+        predict_on_ray(replace(settings(model, "none", tmp_path / "out"), **changes))
     assert "\n" not in str(caught.value)

@@ -105,15 +105,17 @@ def connected(config: ClusterConfig) -> Iterator[Any]:
     import ray
     import ray.data
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     here = config.ray_address is None
-    if not ray.is_initialized():
+    joined = ray.is_initialized()
+    if not joined:
         try:
             if here:
                 cores = available_cores()
-                ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
+                options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+                ray.init(address="local", **options)  # without the word it joins one that runs here already
             else:
-                ray.init(address=config.ray_address, **quiet)
+                ray.init(address=config.ray_address, **options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UsageError(f"--ray_address {config.ray_address}: no cluster can be reached ({reason})") from None
@@ -124,5 +126,5 @@ def connected(config: ClusterConfig) -> Iterator[Any]:
     try:
         yield ray
     finally:
-        if here:
+        if here and not joined:
             ray.shutdown()
