@@ -234,6 +234,11 @@ def with_images_per_epoch(spec: DatasetSpec, images: int | None) -> DatasetSpec:
     return replace(spec, drawn=drawn, listings=_drawn_listings(drawn))
 
 
+def read_description(spec: DatasetSpec) -> dict[str, Any]:
+    """The content of the YAML file that a description was read from."""
+    return read_yaml(_find_source(spec.source)[0])
+
+
 def _find_source(data: str | Path) -> tuple[Path, bool]:
     """The YAML file that `data` means, and whether it is a preset's."""
     presets = preset_names()

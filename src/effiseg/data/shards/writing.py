@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from effiseg.data.dataset_spec import SPLITS, DatasetSpec
+from effiseg.data.dataset_spec import SPLITS, DatasetSpec, read_description
 from effiseg.data.parallel import map_in_processes
 from effiseg.data.regular_file import EmbeddedFile, open_regular
 from effiseg.data.sample import Sample
@@ -34,7 +34,6 @@ from effiseg.files import (
     exclusive_lock,
     make_folder,
     read_json,
-    read_yaml,
     require_room,
     write_json,
     write_yaml,
@@ -308,5 +307,5 @@ def _described(folder: Path, plans: Sequence[_Plan]) -> dict[str, dict[str, Any]
 
 def _description(spec: DatasetSpec, splits: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The data set's own description, with shards in the places of files."""
-    values = {name: value for name, value in read_yaml(spec.source).items() if name not in _PLACE_KEYS}
+    values = {name: value for name, value in read_description(spec).items() if name not in _PLACE_KEYS}
     return {split: f"{split}-*.tar" for split in splits} | values
