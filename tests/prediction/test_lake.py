@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
-import subprocess
-import sys
 import tarfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -204,29 +201,6 @@ def test_a_lost_actor_costs_nothing_but_time(cluster: str, tmp_path: Path) -> No
     config = ClusterConfig(on="ray", ray_address="auto")
     assert sorted(map_on_ray(make, list(range(20)), config)) == list(range(20))
     assert (tmp_path / "killed").exists()
-
-
-@pytest.mark.timeout(600)
-def test_a_killed_driver_goes_on_where_it_was(
-    cluster: str, model: str, pictures: Path, plain: dict[str, bytes], tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    words = [sys.executable, "-m", "effiseg", "predict", model, str(pictures), "--out", str(out), "--on", "ray"]
-    words += ["--ray_address", cluster, "--ray_part", "2", "--batch_size", "2", "--device", "cpu", "--save", "labels"]
-    first = subprocess.Popen([*words, "--ray_actors", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 280
-    while len(list(out.glob("parts/*.json"))) < 2 and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    first.kill()
-    first.wait()
-    done = {path: path.stat().st_mtime_ns for path in out.glob("parts/*.json")}
-    assert done
-    config = settings(model, pictures, out, existing="skip", ray_part=2)
-    report = predict_on_ray(config)
-    assert report.skipped >= 2 * len(done)
-    assert {path.stem: path.read_bytes() for path in (out / "labels").iterdir()} == plain
-    assert len(report.unreadable) == 1
-    assert all(path.stat().st_mtime_ns == written for path, written in done.items())
 
 
 def test_counts_of_an_evaluation_are_added(cluster: str, model: str, colour_data: Path, tmp_path: Path) -> None:
