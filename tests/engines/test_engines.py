@@ -17,8 +17,8 @@ from effiseg.engines.pytorch import TorchEngine
 SOURCE = Path(__file__).parents[2] / "src" / "effiseg"
 # docs/architecture.md, "To add": what an export format touches beside its own file and the tuple.
 TOUCHED = {"config/engine.py", "environment.py"}
-# A file name in an example of how `export_model` is called.
-EXAMPLES = {"api/models.py"}
+# File names in examples: of how `export_model` and `effiseg export` are called, and of what a run exports by default.
+EXAMPLES = {"api/models.py", "commands/outcome.py", "runs.py"}
 # XML that is no network: annotations.
 ANNOTATIONS = {"data/formats/cvat.py", "data/dataset_spec.py"}
 # What runs in browsers is one engine's files, whatever others there are.

@@ -23,6 +23,7 @@ import numpy as np
 
 from effiseg.config.prediction import PredictionConfig, Saved
 from effiseg.data.shards.listing import escaped_key
+from effiseg.engines import engine_of
 from effiseg.errors import DataError, UsageError, printable
 from effiseg.files import parse_json
 from effiseg.inference.predictor import Predictor
@@ -106,9 +107,10 @@ def predict_on_ray(config: PredictionConfig, progress: Callable[[int, int], None
 def model_digest(model: str) -> str:
     """16 bytes of BLAKE2b of a model's weights; of one on the Hub, of its name."""
     path = Path(resolve_model(model))
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
+    engine = engine_of(path)
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else engine.parts(path) if engine is not None else []
     digest = hashlib.blake2b(b"" if files else str(path).encode(), digest_size=16)
-    for file in [*files, *(path.with_suffix(end) for end in (".bin",) if path.suffix == ".xml")]:
+    for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
