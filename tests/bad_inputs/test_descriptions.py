@@ -14,6 +14,7 @@ DOORS = (
     "evaluate {model} --data {here}/data.yaml",
 )
 FINE = "path: PAIRS\ntrain: images/train\nval: images/val\n"
+DRAWN = "coco or yolo or cvat or label_studio or labelme or supervisely or datumaro"
 NAMED = FINE + "names: [road, car, sky]\n"
 COLOURS = NAMED + "mask_format: color\n"
 ROWS = (
@@ -47,10 +48,19 @@ ROWS = (
     (NAMED.replace("PAIRS", "nowhere"), "path 'nowhere' is no folder"),
     (NAMED.replace("PAIRS", "[a]"), "path must be text; found ['a']"),
     (NAMED.replace("PAIRS", "5"), "path must be text; found 5"),
-    (NAMED.replace("images/train", "5"), "train must be a folder, a glob, a .txt list or a list of these; found 5"),
-    (NAMED.replace("images/train", "[]"), "train must be a folder, a glob, a .txt list or a list of these; found []"),
-    (NAMED.replace("images/train", "{a: b}"), "train must be a folder, a glob, a .txt list or a list of these"),
-    (NAMED.replace("images/train", "[images/train, 5]"), "train must be a folder, a glob, a .txt list"),
+    (
+        NAMED.replace("images/train", "5"),
+        "train must be a folder, a glob, a .txt list, shards (.tar) or a list of these; found 5",
+    ),
+    (
+        NAMED.replace("images/train", "[]"),
+        "train must be a folder, a glob, a .txt list, shards (.tar) or a list of these; found []",
+    ),
+    (
+        NAMED.replace("images/train", "{a: b}"),
+        "train must be a folder, a glob, a .txt list, shards (.tar) or a list of these",
+    ),
+    (NAMED.replace("images/train", "[images/train, 5]"), "train must be a folder, a glob, a .txt list, shards (.tar)"),
     (NAMED + "ignore_index: 2\n", "ignore_index must be an integer from 3 (the number of classes) to 255; found 2"),
     (NAMED + "ignore_index: -1\n", "ignore_index must be an integer from 3 (the number of classes) to 255; found -1"),
     (NAMED + "ignore_index: 256\n", "to 255; found 256"),
@@ -74,9 +84,12 @@ ROWS = (
     (NAMED + "mask_format: colour\n", "mask_format must be"),
     (NAMED + "mask_format: [index]\n", "mask_format must be"),
     (NAMED + "mask_orientation: left\n", "mask_orientation must be"),
-    (NAMED + "annotations: a.json\n", "annotations belongs to mask_format coco, not index"),
-    (NAMED + "background: road\n", "background belongs to mask_format coco or yolo, not index"),
-    (NAMED + "polygon_border: pixels\n", "polygon_border belongs to mask_format coco or yolo, not index"),
+    (
+        NAMED + "annotations: a.json\n",
+        "annotations belongs to mask_format coco or cvat or label_studio or datumaro, not index",
+    ),
+    (NAMED + "background: road\n", f"background belongs to mask_format {DRAWN}, not index"),
+    (NAMED + "polygon_border: pixels\n", f"polygon_border belongs to mask_format {DRAWN}, not index"),
     (NAMED + "ignore_colors: [[0, 0, 0]]\n", "ignore_colors belongs to mask_format color, not index"),
     (COLOURS, "mask_format color needs palette, the RGB colour of every class; found none"),
     (COLOURS + "palette: [[0, 0, 0], [0, 0, 0], [1, 1, 1]]\n", "with mask_format color a colour has one meaning"),

@@ -70,7 +70,7 @@ PREDICT = (
     ("predict {model} {images} --out {out} --overlay", "unknown option '--overlay'"),
 )
 EXPORT = (
-    ("export", "MODEL is missing"),
+    ("export", "MODELS is missing"),
     ("export {model}", "--out is missing"),
     ("export nowhere --out {here}/x.onnx", NONE_SUCH),
     ("export {images} --out {here}/x.onnx", "holds neither config.json nor model/config.json"),
@@ -102,7 +102,7 @@ EXPORT = (
     (f"export {{model}} --out {'n' * 300}.xml", "cannot be written (File name too long)"),
 )
 OTHERS = (
-    ("benchmark", "MODELS is missing"),
+    ("benchmark", "nothing to time: give MODEL, or --variants"),
     ("benchmark nowhere", NONE_SUCH),
     ("benchmark nowhere.onnx", "nowhere.onnx: no such file"),
     ("benchmark {images}", "holds neither config.json nor model/config.json"),

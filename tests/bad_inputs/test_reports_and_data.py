@@ -29,7 +29,7 @@ WORDS = (
     ("data stats", "DATA is missing"),
     ("data stats nowhere", "data set nowhere: no such YAML file"),
     ("data stats {data} --splits tset", "tset"),
-    ("data stats {data} --image_size 5", "image_size must be HEIGHTxWIDTH"),
+    ("data stats {data} --image_size 5", "image_size must be at least 32x32"),
     ("data stats {data} --image_size 5x5", "image_size must be at least 32x32"),
     ("data convert", "DATA is missing"),
     ("data convert {data}", "--out is missing"),
@@ -42,7 +42,7 @@ WORDS = (
     ("data synthesize {data}", "data.yaml"),
     ("data synthesize {out} --train -1", "train must be at least 0; found -1"),
     ("data synthesize {out} --seed -1", "seed must be at least 0; found -1"),
-    ("data synthesize {out} --size 5", "size must be HEIGHTxWIDTH"),
+    ("data synthesize {out} --size 5", "size must be at least 32x32"),
     ("data synthesize {out} --size 5x5", "size must be at least 32x32"),
     ("data synthesize {out} --size 99999x99999", "size must be at most 16384x16384"),
 )

@@ -276,7 +276,6 @@ def test_a_stopped_stream_ends_its_video_in_good_order(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["MODEL", "IMAGES"], "--out"),
         (["MODEL", "--out", "OUT"], "SOURCE"),
         (["MODEL", "IMAGES", "--out", "OUT", "--save", "labels,colour"], "Got value: colour"),
         (["MODEL", "IMAGES", "--out", "OUT", "--window", "64x64"], "belongs to --mode slide"),

@@ -280,7 +280,7 @@ def test_what_a_run_leaves(teacher_run: Path) -> None:
     assert {
         "config.yaml", "environment.json", "class_statistics.json", "metrics.csv", "checkpoints/last.ckpt",
         "checkpoints/best.ckpt", "model/config.json", "model/preprocessor_config.json", "model/model.safetensors",
-        "model/README.md", "results.json", "validation.json", ".lock", "log.txt",
+        "model/README.md", "results.json", "validation.json", ".lock", "log.txt", "training-batch.jpg",
     } == names  # fmt: skip
     log = (teacher_run / "log.txt").read_text().splitlines()
     assert [line.split(" · ")[1] for line in log if " · epoch " in line] == [f"epoch {n}/12" for n in range(1, 13)]
