@@ -70,7 +70,7 @@ TRAIN = (
     ("--precision fp8", "--precision: "),
     ("--cache memory", "--cache: "),
     ("--compile maybe", "unknown argument 'maybe'"),
-    ("--model b1", "--model: must be a mapping, or set its keys; found 'b1'"),
+    ("--model b9", "Expected one of 'n', 's', 'b0'"),
     ("--model.variant b6", "--model.variant: "),
     ("--model.patch_norm batch_norm", "--model.patch_norm: "),
     ("--model.drop_path_rate 1", "model.drop_path_rate must be at least 0 and less than 1; found 1.0"),

@@ -196,7 +196,10 @@ def own_evaluations(result: AblationResult, out: str, name: str) -> list[Evaluat
 
 def without_times(result: AblationResult) -> list[dict[str, Any]]:
     rows = result.to_dict()["rows"]
-    return [{key: value for key, value in row.items() if key not in ("latency_ms", "fps")} for row in rows]
+    return [
+        {key: value for key, value in row.items() if key not in ("latency_ms", "latency_spread_ms", "fps")}
+        for row in rows
+    ]
 
 
 def test_the_results_file_is_the_result(config: AblationConfig, compared: AblationResult) -> None:
