@@ -40,7 +40,7 @@ def workplace(colour_data: Path, teacher_run: Path, tmp_path_factory: pytest.Tem
 @pytest.fixture(autouse=True)
 def _in_the_workplace(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
-    monkeypatch.setattr(runs, "FORMATS", ("svg",))
+    monkeypatch.setattr("effiseg.report.figures.style.FORMATS", ("svg",))
     torch.set_num_threads(1)
 
 

@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 
 import effiseg
-from effiseg import runs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = ("--image_size", "32x64", "--batch_size", "4", "--workers", "0", "--epochs", "1")
@@ -27,7 +26,7 @@ Script = Callable[..., str]
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Script:
     """`script("own_data.py", "--out", …)` runs an example in this process and returns what it printed."""
-    monkeypatch.setattr(runs, "FORMATS", ("svg",))
+    monkeypatch.setattr("effiseg.report.figures.style.FORMATS", ("svg",))
     torch.set_num_threads(1)
 
     def run(name: str, *words: str | Path) -> str:

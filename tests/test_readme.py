@@ -57,7 +57,7 @@ def test_documented_commands_and_options_exist(path: Path) -> None:
         assert command is not None, line
         if command.name not in helps:
             done = subprocess.run(
-                [sys.executable, "-m", "effiseg", *command.name.split(), "--help"],
+                [sys.executable, "-m", "effiseg", *command.name.split(), "--help-all"],
                 capture_output=True, text=True, check=True, env={"COLUMNS": "400", "PATH": ""},
             )  # fmt: skip
             helps[command.name] = done.stdout

@@ -61,8 +61,7 @@ def evaluate_on_ray(
             progress(len(scores), len(samples))
     boundary = near if config.protocol == "full" else None
     result = result_of_counts(counts, scores, spec, config.split, config.protocol, boundary)
-    described = {"model": framed.network.source, "form": framed.network.form, **framed.framing.described()}
-    return replace(result, **described)
+    return replace(result, **framed.network.described(), **framed.framing.described())
 
 
 class _CountingWorker:
