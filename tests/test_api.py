@@ -149,7 +149,7 @@ def test_nested_settings_are_the_inverse_of_flat_ones() -> None:
         (lambda: effiseg.train(data="colours/data.yaml", out="new", epochs="ten"), "epochs"),
         (lambda: effiseg.train(data="colours/data.yaml", out="new", recipe="tahn"), "did you mean 'tanh'"),
         (lambda: effiseg.train(data="colours/data.yaml", out="new", loss=3), "found 3"),
-        (lambda: effiseg.train(data="colours/data.yaml", out="new", image_size=(512,)), "HEIGHTxWIDTH"),
+        (lambda: effiseg.train(data="colours/data.yaml", out="new", image_size=(512, 512, 3)), "HEIGHTxWIDTH"),
         (lambda: effiseg.train(out="new"), "data"),
         (lambda: effiseg.train(data="colours/data.yaml", out="runs/students/baseline"), "exists already"),
         (lambda: effiseg.ablate(data="colours/data.yaml", out="new", recipe="kd"), "recipes"),

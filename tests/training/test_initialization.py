@@ -124,7 +124,7 @@ def test_in_a_comparison_the_rows_start_from_the_weights_and_the_teacher_does_no
 ) -> None:
     config = AblationConfig(data=str(colour_data), out=str(tmp_path / "out"), init=str(model_folder))
     plan = planned_runs(config, {"init": str(model_folder)})
-    assert [planned.config.init for planned in plan] == [None] + [str(model_folder)] * 6
+    assert [planned.config.init for planned in plan] == [None] + [str(model_folder)] * 7
     plan = planned_runs(replace(config, teacher_init="runs/b2"), {"init": str(model_folder)})
     assert plan[0].config.init == "runs/b2"
     spec = load_dataset_spec(str(colour_data))

@@ -13,7 +13,7 @@ import pytest
 from effiseg.config.training import TrainConfig
 from effiseg.errors import Interrupted
 from effiseg.run_folder import RunFolder
-from effiseg.training import run_keeper, trainer
+from effiseg.training import run_keeper, run_setup, trainer
 from effiseg.training.checkpointing import TrainingState, load_checkpoint
 from effiseg.training.interruption import SignalWatch
 from effiseg.training.run_keeper import RunKeeper
@@ -191,7 +191,7 @@ def test_a_signal_while_training_is_set_up_stops_before_a_step(
 def test_a_signal_before_the_run_folder_is_made_leaves_none(
     small_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt_in(monkeypatch, trainer, "class_statistics", 1)
+    interrupt_in(monkeypatch, run_setup, "class_statistics", 1)
     with pytest.raises(Interrupted, match="nothing was written"):
         train(small_config("run"))
     assert not RunFolder(small_config("run").out).path.exists()

@@ -82,6 +82,7 @@ def outputs_of(nodes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]
 
 
 @pytest.mark.timeout(700)
+@pytest.mark.heavy
 def test_a_lost_process_is_started_again_and_the_run_equals_an_uncut_one(
     small_config: Config, colour_data: Path, small_options: tuple[str, ...], tmp_path: Path
 ) -> None:

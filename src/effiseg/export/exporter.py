@@ -104,7 +104,7 @@ def export_model(model: SegFormer, config: ExportConfig, source: str = "") -> Ex
         else:
             record = write_file(model, target, file_format, precision=config.precision, **form)
         loaded = file_format.open_written(target)
-        verification = verify(loaded, model, _sizes(input_size, model), loaded.precision, spec, config.split)
+        verification = verify(loaded, model, _sizes(input_size, model), record.precision, spec, config.split)
         check_verification(verification, config.out)
         parts = file_format.parts(target)
         report = ExportReport(

@@ -95,7 +95,7 @@ def verify(
         call: (B, H, W, 3) uint8 to logits or labels; what was exported, loaded by its engine.
         model: what it was made from, on the CPU.
         sizes: (height, width) of the inputs to check.
-        precision: what the file computes in.
+        precision: of the file: a processor without 16-bit arithmetic computes its 16-bit weights in float32.
         spec: a data set that the images are taken from; None: images are made up.
         split: its split.
 
