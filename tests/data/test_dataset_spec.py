@@ -119,9 +119,9 @@ def test_generated_colours_differ_and_stay_the_same(tmp_path: Path) -> None:
         ({"path": "gone"}, "path 'gone' is no folder"),
         ({"masks_dir": 3}, "masks_dir must be text, a folder's name or a list of them; found 3"),
         ({"images_dir": []}, "images_dir must be text, a folder's name or a list of them; found []"),
-        ({"mask_format": "rgb"}, "mask_format must be one of index, color, coco, yolo; found 'rgb'"),
+        ({"mask_format": "rgb"}, "mask_format must be one of index, color, coco, yolo,"),
         ({"mask_orientation": "left"}, "mask_orientation must be one of auto, upright, stored; found 'left'"),
-        ({"background": "a"}, "background belongs to mask_format coco or yolo, not index; set mask_format too"),
+        ({"background": "a"}, "background belongs to mask_format coco or yolo or cvat"),
         ({"mask_format": "color"}, "needs palette, the RGB colour of every class; found none"),
         ({"mask_format": "color", "label_mapping": {0: 0}}, "palette and ignore_colors say what colours mean"),
         (
