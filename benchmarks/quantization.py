@@ -43,7 +43,7 @@ from effiseg.run_folder import resolve_model
 
 DEFAULT_JSON = Path(__file__).parent / "results" / "quantization.json"
 PAGE = Path(__file__).parents[1] / "docs" / "deployment.md"
-FORMATS = [engine.format for engine in FILE_ENGINES]
+FORMATS = [engine.format for engine in FILE_ENGINES if "int8" in engine.precisions]
 SETTINGS = ("data", "data_root", "split", "image_size", "calibration_images", "evaluation_images", "repeats")
 
 

@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from pathlib import Path
 
 _QUIET = "EFFISEG_QUIET"
+_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "JSM_NAMESPACE_RANK")
+"""Where torchrun, SLURM, Open MPI and LSF write the number of a process."""
 _speaker: ContextVar[str] = ContextVar("speaker", default="effiseg")
 _LOG = logging.getLogger("effiseg")
 _LOG.setLevel(logging.INFO)
@@ -33,8 +35,8 @@ def quiet() -> Iterator[None]:
 
 
 def is_quiet() -> bool:
-    """Whether nothing but results and errors is to be printed."""
-    return bool(os.environ.get(_QUIET))
+    """Whether nothing but results and errors is to be printed: as asked, and by all but one process of a launcher."""
+    return bool(os.environ.get(_QUIET)) or any(os.environ.get(name, "0") != "0" for name in _RANKS)
 
 
 def log(text: str) -> None:

@@ -76,7 +76,7 @@ TRAIN = (
     ("--model.drop_path_rate 1", "model.drop_path_rate must be at least 0 and less than 1; found 1.0"),
     ("--model.classifier_dropout -0.1", "model.classifier_dropout must be at least 0 and less than 1; found -0.1"),
     ("--model.norm_eps 0", "model.norm_eps must be greater than 0; found 0.0"),
-    ("--loss dice", "--loss: must be a mapping, or set its keys; found 'dice'"),
+    ("--distillation kd", "--distillation: must be a mapping, or set its keys; found 'kd'"),
     ("--loss.name dicefocal", "--loss.name: "),
     ("--loss.name custom", "loss.name custom stands for a loss given in Python"),
     ("--loss.gamma -1", "loss.gamma must be at least 0; found -1.0"),
@@ -121,7 +121,7 @@ TRAIN = (
     ("--protocol half", "--protocol: "),
     ("--images_per_epoch 10", "images_per_epoch is for data that is drawn"),
     ("--transfer.data_root x", "transfer.data_root is the folder of transfer.data; give that too"),
-    ("--transfer.image_size 5", "transfer.image_size must be HEIGHTxWIDTH"),
+    ("--transfer.image_size 5x", "transfer.image_size must be HEIGHTxWIDTH"),
     ("--transfer.steps 0", "transfer.steps must be at least 1; found 0"),
     ("--config nowhere", "unknown config 'nowhere'; known: paper (or give a .yaml file)"),
     ("--config nowhere.yaml", "nowhere.yaml: no such file"),
@@ -142,10 +142,10 @@ ABLATE = (
     ("--teacher_epochs 0", "epochs must be at least 1; found 0"),
     ("--teacher_recipe nobody", "unknown recipe 'nobody'"),
     ("--teacher nowhere", "nowhere: no such folder; MODEL must be a run folder"),
-    ("--latency_size 5", "latency_size must be HEIGHTxWIDTH"),
+    ("--latency_size 5x", "latency_size must be HEIGHTxWIDTH"),
     ("--split tset", "has no split 'tset'; it has train, val"),
     ("--epochs 0", "epochs must be at least 1; found 0"),
-    ("--image_size 5", "image_size must be HEIGHTxWIDTH"),
+    ("--image_size 5x", "image_size must be HEIGHTxWIDTH"),
 )
 
 

@@ -49,8 +49,9 @@ def test_every_engine_precision_and_counterpart(folders: tuple[str, str]) -> Non
 
 def test_norms_that_transformers_has_not(folders: tuple[str, str]) -> None:
     found, skipped = contenders_of(_named(folders[1]), ["torch"], ["float32"], COMMON, against_transformers=True)
-    assert [c.software for c in found] == ["effiseg"]
-    assert "other norms" in skipped[0].reason
+    assert [(c.software, c.form) for c in found] == [("effiseg", "fused"), ("transformers", "same_shape")]
+    assert "another function: LayerNorms" in found[1].name
+    assert not skipped
 
 
 def test_a_contender_survives_json(folders: tuple[str, str]) -> None:
@@ -69,7 +70,7 @@ def test_a_contender_survives_json(folders: tuple[str, str]) -> None:
         ({"engine": "openvino", "precision": "float16"}, "float32 or bfloat16"),
         ({"engine": "openvino", "device": "cuda"}, "on the CPU"),
         ({"engine": "onnxruntime", "precision": "float16", "software": "transformers"}, "float32"),
-        ({"source": "a.onnx", "software": "transformers", "form": "file"}, "exported file"),
+        ({"source": "a.onnx", "software": "transformers", "form": "file"}, "give the model folder too"),
     ],
 )
 def test_what_cannot_be(changes: dict[str, Any], reason: str) -> None:

@@ -90,7 +90,7 @@ def test_predictions(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["MODEL", "--data", "DATA", "--splitt", "val"], UsageError, "did you mean '--split'"),
         (["MODEL", "other", "--data", "DATA"], UsageError, "'other'"),
         (["MODEL", "--data", "DATA", "--image_size", "16x16"], UsageError, "at least 32x32"),
-        (["MODEL", "--data", "DATA", "--image_size", "64"], UsageError, "HEIGHTxWIDTH"),
+        (["MODEL", "--data", "DATA", "--image_size", "64x"], UsageError, "HEIGHTxWIDTH"),
         (["MODEL", "--data", "DATA", "--protocol", "half"], UsageError, "Got value: half"),
         (["MODEL", "--data", "DATA", "--batch_size", "0"], UsageError, "batch_size must be at least 1; found 0"),
         (["MODEL", "--data", "DATA", "--workers", "-1"], UsageError, "workers must be at least 0"),

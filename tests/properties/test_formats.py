@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from effiseg.data import annotation_file
 from effiseg.data.coco_file import load_annotations
 from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.file_sample import FileSample
@@ -171,7 +172,7 @@ def test_any_json_is_annotations_or_one_error(place: Path, content: dict[str, ob
     file = place / "a.json"
     file.write_text(json.dumps(content), encoding="utf-8")
     try:
-        load_annotations.__globals__["_load"].cache_clear()
+        annotation_file._parsed.cache_clear()
         load_annotations(file)
     except DataError as error:
         assert "a.json" in str(error)

@@ -28,9 +28,9 @@ from effiseg.models.taper import gate
 from effiseg.results import EvaluationResult
 from effiseg.run_folder import RunFolder
 from effiseg.training import run_keeper
+from effiseg.training.absolute_paths import with_absolute_paths
 from effiseg.training.checkpointing import read_tensors
 from effiseg.training.run_checks import check_config, missing_compiler
-from effiseg.training.run_setup import with_absolute_paths
 from effiseg.training.trainer import resume, train
 
 Config = Callable[..., TrainConfig]

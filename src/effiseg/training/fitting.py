@@ -92,10 +92,11 @@ def fit(
         if watch.received is None:
             raise mistake_in_process(error, config, run) from error
     except (RuntimeError, MemoryError, OSError, ResourceError) as error:
-        shortage = describe(error.__cause__ or error)
+        told = [describe(each) for each in (error.__cause__, error) if each is not None]
         if launched and is_lost_process(error):
-            raise _lost_process(shortage, run) from None
-        if not is_shortage(shortage):
+            raise _lost_process(told[0], run) from None
+        shortage = next(filter(is_shortage, told), "")
+        if not shortage:
             raise
     watch.patient = False
     if shortage:  # here, where the error no longer holds the tensors of the step
