@@ -297,9 +297,9 @@ def transformers_labeler(setting: Setting) -> Callable[[Image.Image], UInt8Array
     from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
     from transformers.utils import logging
 
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = SegformerForSemanticSegmentation.from_pretrained(setting.model).eval()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model = SegformerForSemanticSegmentation.from_pretrained(setting.model).eval()
     processor = SegformerImageProcessor(size={"height": setting.size[0], "width": setting.size[1]})
 
     def label(image: Image.Image) -> UInt8Array:

@@ -61,7 +61,7 @@ def transformers_model(variant: str, dropout: float = 0.1, classes: int = CLASSE
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     shape = SHAPES[variant]  # type: ignore[index]
     config = SegformerConfig(
         depths=list(shape.depths),

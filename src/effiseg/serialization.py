@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from effiseg.errors import EffisegError, UsageError
 
 T = TypeVar("T")
 
+_hints_of: Callable[[Any], dict[str, Any]] = cache(typing.get_type_hints)
+"""Types of a dataclass's fields; read once, because types that are written as text take long to read."""
 _SCALARS: dict[type, str] = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
 
 
@@ -46,7 +49,7 @@ class _Reader:
         """A mapping as the dataclass `hint`."""
         if not isinstance(value, Mapping):
             raise self._fault(where, "an object", value)
-        hints = typing.get_type_hints(hint)
+        hints = _hints_of(hint)
         known = [entry.name for entry in fields(hint)]  # type: ignore[arg-type]
         if self.strict and (unknown := sorted(set(map(str, value)) - set(known))):
             within = f"{where} " if where else ""

@@ -161,7 +161,7 @@ def _in_present_words(settings_type: type[Any], name: str, value: str, command: 
     return ",".join(former.get(word, word) for word in words) if former else value
 
 
-def _refuse_assignment(word: str, settings: dict[str, Setting]) -> None:
+def _refuse_assignment(word: str, settings: Mapping[str, Setting]) -> None:
     """Refuse `key=value`, the way of other software, with the option that it means here."""
     name, equals, value = word.partition("=")
     if equals and not word.startswith("-") and (option := advice(name, settings)) and not Path(word).exists():
@@ -169,7 +169,7 @@ def _refuse_assignment(word: str, settings: dict[str, Setting]) -> None:
         raise UsageError(f"{word!r}: options start with --; write {meant}")
 
 
-def _refuse_option(word: str, settings: dict[str, Setting], command: Command) -> NoReturn:
+def _refuse_option(word: str, settings: Mapping[str, Setting], command: Command) -> NoReturn:
     if option := advice(word.removeprefix("--"), settings):
         raise UsageError(f"unknown option {word!r}; write {option}")
     hint = suggest(word, [*(f"--{name}" for name in settings), "--config", "--print_config"])
@@ -177,7 +177,7 @@ def _refuse_option(word: str, settings: dict[str, Setting], command: Command) ->
     raise UsageError(f"unknown option {word!r}{near}")
 
 
-def _named(loose: list[str], settings: dict[str, Setting], command: Command) -> list[tuple[str, Any]]:
+def _named(loose: list[str], settings: Mapping[str, Setting], command: Command) -> list[tuple[str, Any]]:
     """The words without a name as values of the settings that they stand for."""
     waiting = list(loose)
     values: list[tuple[str, Any]] = []

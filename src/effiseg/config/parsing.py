@@ -102,10 +102,10 @@ def _known_keys(settings_type: type[Any], source: str, settings: Mapping[str, An
     Raises:
         UsageError: a key that is no setting; the layer is named.
     """
-    known, old = field_names(settings_type), renamed(settings_type)
+    known, old, sections = field_names(settings_type), renamed(settings_type), section_names(settings_type)
     present = nest({old.get(key, key): value for key, value in settings.items()})
     for key, value in flatten(present).items():
-        if key in section_names(settings_type):
+        if key in sections:
             section(value, key)  # refuses: it is no mapping
         if key not in known:
             raise UsageError(f"{source}: unknown key {key!r}{suggest(key, known)}")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from effiseg.config.data import parse_image_size
@@ -46,13 +46,23 @@ class Setting:
         return _one_or_several(get_args(self.hint))
 
 
-def all_settings(settings_type: type[Any], prefix: str = "") -> dict[str, Setting]:
+_READ: dict[tuple[type[Any], str], Mapping[str, Setting]] = {}
+"""What `all_settings` has read: types that are written as text take long to read."""
+
+
+def all_settings(settings_type: type[Any], prefix: str = "") -> Mapping[str, Setting]:
     """Dotted name → setting, nested ones included.
 
     Args:
         settings_type: a dataclass; a field that holds another dataclass has it as its default factory.
         prefix: where the dataclass stands, for example "loss.".
     """
+    if (settings_type, prefix) not in _READ:
+        _READ[settings_type, prefix] = MappingProxyType(_read_fields(settings_type, prefix))
+    return _READ[settings_type, prefix]
+
+
+def _read_fields(settings_type: type[Any], prefix: str) -> dict[str, Setting]:
     found: dict[str, Setting] = {}
     fields = dataclasses.fields(settings_type)
     nested = {item.name: inner for item in fields if (inner := _nested_type(item)) is not None}
