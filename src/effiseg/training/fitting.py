@@ -92,10 +92,9 @@ def fit(
         if watch.received is None:
             raise mistake_in_process(error, config, run) from error
     except (RuntimeError, MemoryError, OSError, ResourceError) as error:
-        told = [describe(each) for each in (error.__cause__, error) if each is not None]
         if launched and is_lost_process(error):
-            raise _lost_process(told[0], run) from None
-        shortage = next(filter(is_shortage, told), "")
+            raise _lost_process(describe(error), run) from None
+        shortage = _shortage_behind(error)
         if not shortage:
             raise
     watch.patient = False
@@ -109,6 +108,12 @@ def fit(
             f"stopped at step {state.step} of {schedule.total_steps}; {run.how_to_resume}",
             watch.received or signal.SIGTERM,
         )
+
+
+def _shortage_behind(error: BaseException) -> str:
+    """What an error, or its cause, says of memory that ran out; empty where neither does."""
+    told = (describe(each) for each in (error.__cause__, error) if each is not None)
+    return next(filter(is_shortage, told), "")
 
 
 def _lost_process(reason: str, run: RunFolder) -> RunError:
