@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from effiseg.config.evaluation import EvaluationConfig
 from effiseg.config.export import ExportConfig
 from effiseg.config.keywords import PathLike
+from effiseg.config.prediction import PredictionConfig
 from effiseg.errors import UsageError
 from effiseg.nested import flatten
 from effiseg.progress import Progress
-from effiseg.run_folder import is_exported, resolve_model
+from effiseg.run_folder import is_exported, output_folder, resolve_model
 
 # What works is imported where it works: evaluating and exporting need nothing of training.
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from effiseg.evaluation.predictions import PredictionFolder
     from effiseg.export.exporter import ExportReport
     from effiseg.models.segformer import SegFormer
+    from effiseg.prediction.report import PredictionReport
     from effiseg.results import EvaluationResult
 
 Model: TypeAlias = "PathLike | nn.Module"
@@ -108,6 +110,24 @@ def evaluate_as(
         source, framing, spec, config.split, protocol=config.protocol, boundary=config.protocol == "full",
         workers=config.workers, progress=progress,
     )  # fmt: skip
+
+
+def predict_as(config: PredictionConfig, model: Model, progress: Progress | None = None) -> PredictionReport:
+    """`predict` with its settings as one object, in this process or by actors of a cluster.
+
+    Raises:
+        UsageError, ModelError, DataError: what is wrong, in one line.
+    """
+    if config.on == "ray":
+        if not isinstance(model, str | os.PathLike):
+            raise UsageError("on='ray' loads the model in every actor: give a folder or file, not a network in memory")
+        from effiseg.prediction.lake import predict_on_ray
+
+        return predict_on_ray(config, progress)
+    from effiseg.prediction.predict import predict
+
+    with output_folder(config.out, "predict") as folder:
+        return predict(config, model, folder, progress)
 
 
 def export_as(model: Model, config: ExportConfig) -> ExportReport:

@@ -22,7 +22,7 @@ from effiseg.files import read_json
 from effiseg.losses.custom import Loss
 from effiseg.messages import notice
 from effiseg.notebook import html_table
-from effiseg.operations import data_name, evaluate_as, export_as
+from effiseg.operations import data_name, evaluate_as, export_as, predict_as
 from effiseg.progress import waiting
 from effiseg.results import AblationResult, EvaluationResult
 from effiseg.run_folder import ComparisonFolder, RunFolder, output_folder, resolve_model
@@ -151,12 +151,9 @@ class Run:
         self, source: PathLike | Sequence[PathLike], out: PathLike | None = None, **settings: Unpack[PredictionKeywords]
     ) -> PredictionReport:
         """`effiseg.predict(run, …)`: label images or videos, and write the outputs."""
-        from effiseg.prediction.predict import predict
-
         sources = [source] if isinstance(source, str | os.PathLike) else list(source)
         given = {"model": os.fspath(self), "source": sources, "out": out, **settings}
-        with output_folder(out, "predict") as folder:
-            return predict(keyword_settings(PredictionConfig, "Run.predict", given), self, folder)
+        return predict_as(keyword_settings(PredictionConfig, "Run.predict", given), self)
 
     def evaluate(
         self, data: PathLike | PythonData | None = None, split: str = "val", **settings: Unpack[EvaluationKeywords]

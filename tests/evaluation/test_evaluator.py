@@ -25,7 +25,7 @@ from effiseg.data.dataset_spec import DatasetSpec, load_dataset_spec
 from effiseg.data.samples import list_samples
 from effiseg.errors import DataError, ModelError, ResourceError, UsageError
 from effiseg.evaluation.evaluator import check_classes, evaluate
-from effiseg.evaluation.scores import result_of_counts
+from effiseg.evaluation.scores import SplitCounts, result_of_counts
 from effiseg.inference.framing import Framing
 from effiseg.inference.network import Network, Predict, trained_network
 from effiseg.metrics.confusion_matrix import class_iou, confusion_counts, mean_iou
@@ -166,7 +166,7 @@ def test_measures_are_percent_and_absent_is_none(small_spec: DatasetSpec) -> Non
 
 
 def test_nothing_to_evaluate(small_spec: DatasetSpec) -> None:
-    result = result_of_counts(torch.zeros(4, 5, dtype=torch.int64), {}, small_spec, "val", "full")
+    result = result_of_counts(SplitCounts.none(4), small_spec, "val", "full")
     assert (result.miou, result.pixel_accuracy, result.images) == (None, None, 0)
 
 

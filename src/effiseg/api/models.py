@@ -24,7 +24,6 @@ from effiseg.config.parsing import keyword_settings, settings_dict
 from effiseg.config.prediction import PredictionConfig
 from effiseg.config.publishing import PushConfig
 from effiseg.config.signatures import signature_of
-from effiseg.errors import UsageError
 from effiseg.operations import (
     Data,
     Model,
@@ -34,10 +33,11 @@ from effiseg.operations import (
     evaluate_as,
     export_as,
     model_name,
+    predict_as,
     trained_network,
 )
 from effiseg.progress import Progress
-from effiseg.run_folder import output_folder, resolve_model
+from effiseg.run_folder import resolve_model
 
 # What works is imported where it works: evaluating and exporting need nothing of training.
 if TYPE_CHECKING:
@@ -118,18 +118,9 @@ def predict(
         >>> report.images, report.unreadable
         (3, {})
     """
-    from effiseg.prediction.lake import predict_on_ray
-    from effiseg.prediction.predict import predict as run
-
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     given = {"model": model_name(model), "source": sources, "out": out, **settings}
-    config = keyword_settings(PredictionConfig, "effiseg.predict", given)
-    if config.on == "ray":
-        if not isinstance(model, str | os.PathLike):
-            raise UsageError("on='ray' loads the model in every actor: give a folder or file, not a network in memory")
-        return predict_on_ray(config, progress)
-    with output_folder(out, "predict") as folder:
-        return run(config, model, folder, progress)
+    return predict_as(keyword_settings(PredictionConfig, "effiseg.predict", given), model, progress)
 
 
 @speaks_python

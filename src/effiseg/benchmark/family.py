@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from effiseg.benchmark.contender import Contender
 from effiseg.benchmark.latency import Schedule, measure
-from effiseg.config.model import Variant
+from effiseg.config.model import ModelConfig, Variant
 from effiseg.config.parsing import make_settings, recipe_settings
 from effiseg.config.training import TrainConfig
 from effiseg.engines import engine_named
@@ -25,8 +25,9 @@ from effiseg.results import BenchmarkRow
 Config = TypeVar("Config", bound=TrainConfig)
 
 PUBLISHED_MIOU: Mapping[Variant, float] = {"n": 48.18, "b0": 51.04, "b1": 51.42}
-"""Size → mIoU (percent) on CamVid's test split from its starter, recipe baseline, 192×256
-(docs/results/camvid-192x256-cpu-starter); sizes that were not measured so are left out."""
+"""Size → mIoU (percent) as `PUBLISHED_PROTOCOL` says; sizes that were not measured so are left out."""
+PUBLISHED_PROTOCOL = "CamVid, test, recipe baseline from the starter, 192x256 (docs/results/camvid-192x256-cpu-starter)"
+"""What `PUBLISHED_MIOU` was measured on."""
 NORM_ROWS = ("baseline", "tanh", "tanh_linear")
 """Recipes whose norms sizes are timed with."""
 _CLASSES = 19
@@ -57,11 +58,16 @@ def write_untrained(sizes: Sequence[Variant], folder: Path) -> list[Untrained]:
     written: list[Untrained] = []
     for size in sizes:
         for row in NORM_ROWS:
-            path = folder / f"{size}-{row}"
             norms = make_settings(TrainConfig, (row, recipe_settings(row))).model
-            save_pretrained(SegFormer(size, _CLASSES, norms.patch_norm, norms.block_norm), path)
-            written.append(Untrained(f"{size} {row}", size, str(path)))
+            path = _write_random(size, norms, folder / f"{size}-{row}")
+            written.append(Untrained(f"{size} {row}", size, path))
     return written
+
+
+def _write_random(size: Variant, norms: ModelConfig, folder: Path) -> str:
+    """Write a network of random weights, with the norms of those settings; its model folder."""
+    save_pretrained(SegFormer(size, _CLASSES, norms.patch_norm, norms.block_norm), folder)
+    return str(folder)
 
 
 def mark_front(rows: Sequence[BenchmarkRow], sizes: Mapping[str, Variant]) -> None:
@@ -117,11 +123,10 @@ def fitted(
     with TemporaryDirectory(prefix="effiseg-latency-") as folder:
         contenders: list[Contender] = []
         for size in PUBLISHED_MIOU:
-            path = Path(folder) / size
-            save_pretrained(SegFormer(size, _CLASSES, config.model.patch_norm, config.model.block_norm), path)
+            source = _write_random(size, config.model, Path(folder) / size)
             contenders.append(
                 Contender(
-                    model=size, source=str(path), image_size=config.input_size, threads=available_cores(),
+                    model=size, source=source, image_size=config.input_size, threads=available_cores(),
                     engine=config.engine, device=device,
                 )
             )  # fmt: skip

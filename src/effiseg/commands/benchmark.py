@@ -86,9 +86,11 @@ def print_result(result: BenchmarkResult) -> None:
         table.add_row(f"{name} ", *cells(row), *further)
     console.print(table, markup=False)
     if published:
+        from effiseg.benchmark.family import PUBLISHED_PROTOCOL
+
         console.print(
-            "published mIoU: CamVid, test, from the starter, 192x256 (docs/results/camvid-192x256-cpu-starter); front: "
-            "none in the same engine and precision is at least as accurate and faster",
+            f"published mIoU: {PUBLISHED_PROTOCOL}; front: none in the same engine and precision is at least as "
+            "accurate and faster",
             markup=False,
         )
     for name, reason in result.skipped.items():

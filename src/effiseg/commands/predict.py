@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from effiseg.commands.loading import load_pytorch
@@ -11,7 +10,6 @@ from effiseg.config.command_line import parse_command
 from effiseg.config.prediction import PredictionConfig
 from effiseg.messages import notice
 from effiseg.progress import progress_bar
-from effiseg.run_folder import output_folder
 
 if TYPE_CHECKING:
     from effiseg.prediction.report import PredictionReport
@@ -35,34 +33,27 @@ def run(argv: list[str]) -> int:
     notice(f"{config.model} on {', '.join(config.source[:3])}{' …' if config.source[3:] else ''}")
     load_pytorch()
     from effiseg.allocator import keep_freed_memory
-    from effiseg.prediction.lake import predict_on_ray
-    from effiseg.prediction.predict import predict
+    from effiseg.operations import predict_as
 
     keep_freed_memory()
-    if config.on == "ray":
-        assert config.out is not None  # refused by the settings
-        with progress_bar("predicting", log_seconds=30, unit="images") as progress:
-            report = predict_on_ray(config, progress)
-        return print_report(report, config.out)
-    with output_folder(config.out, "predict") as out:
-        with progress_bar("predicting", unit="images") as progress:
-            report = predict(config, config.model, out, progress)
-        return print_report(report, out)
+    with progress_bar("predicting", log_seconds=30 if config.on == "ray" else None, unit="images") as progress:
+        report = predict_as(config, config.model, progress)
+    return print_report(report)
 
 
-def print_report(report: PredictionReport, out: Path) -> int:
+def print_report(report: PredictionReport) -> int:
     """Report of the outcome, on stdout, and of unreadable sources, on stderr; the exit code."""
     rate = f", {report.images / report.seconds:.1f} a second" if report.images else ""
     skipped = f"; {report.skipped} were there already" if report.skipped else ""
     for name, areas in sorted(report.areas.items()):
         largest = sorted(areas.items(), key=lambda area: -area[1])[:_MOST_CLASSES]
         print(f"{name}: {', '.join(f'{each} {100 * share:.0f} %' for each, share in largest if share >= 0.005)}")
-    print(f"{out}: {report.images} images{rate}{skipped}")
+    print(f"{report.folder}: {report.images} images{rate}{skipped}")
     if not report.unreadable:
         return 0
     print(f"{len(report.unreadable)} files could not be read:", file=sys.stderr)
     for reason in list(report.unreadable.values())[:_MOST_SHOWN]:
         print(f"  {reason}", file=sys.stderr)
     if len(report.unreadable) > _MOST_SHOWN:
-        print(f"  … all of them stand in {out / 'prediction.json'}", file=sys.stderr)
+        print(f"  … all of them stand in {report.folder / 'prediction.json'}", file=sys.stderr)
     return 1

@@ -26,7 +26,7 @@ from effiseg.data.samples import evenly_spread, list_samples
 from effiseg.environment import available_cores
 from effiseg.errors import ModelError, UsageError
 from effiseg.evaluation.predictions import PredictionFolder
-from effiseg.evaluation.scores import Compared, ImageScore, merge_across_processes, result_of_counts, score_image
+from effiseg.evaluation.scores import Compared, SplitCounts, merge_across_processes, result_of_counts, score_image
 from effiseg.inference.framed_network import Frame, FramedNetwork
 from effiseg.inference.framing import Framing
 from effiseg.inference.label_map import label_map
@@ -116,10 +116,10 @@ def evaluate(
             progress(done, len(samples))
 
     with answered(workers or 0):
-        counts, scores, near_contours = count_pixels(comparisons, spec, device, boundary, threads, advance)
+        counted = count_pixels(comparisons, spec, device, boundary, threads, advance)
     if across_processes:
-        counts, scores = merge_across_processes(counts, scores)
-    result = result_of_counts(counts, scores, spec, split, protocol, near_contours if boundary else None)
+        counted = merge_across_processes(counted)
+    result = result_of_counts(counted, spec, split, protocol, boundary=boundary)
     return replace(result, **described)
 
 
@@ -130,8 +130,8 @@ def count_pixels(
     boundary: bool,
     threads: int,
     advance: Callable[[int], None] = lambda done: None,
-) -> tuple[Tensor, dict[str, ImageScore], npt.NDArray[np.int64]]:
-    """The counts of comparisons, which add up over parts of a split: (K, K+1), of images, (3, K) near contours.
+) -> SplitCounts:
+    """The counts of comparisons.
 
     Args:
         comparisons: predictions beside labels.
@@ -142,14 +142,14 @@ def count_pixels(
         advance: told how many are done.
     """
     matrix = ConfusionMatrix(spec.num_classes, spec.ignore_index, device)
-    scores: dict[str, ImageScore] = {}
-    near_contours = np.zeros((3, spec.num_classes), np.int64)
+    counted = SplitCounts.none(spec.num_classes)
     with torch.inference_mode():
         for found, near in _finished(comparisons, spec, boundary, threads):
-            scores[found.id] = score_image(matrix.update(found.prediction, found.target))
-            near_contours += near
-            advance(len(scores))
-    return matrix.counts, scores, near_contours
+            counted.images[found.id] = score_image(matrix.update(found.prediction, found.target))
+            counted.near_contours += near
+            advance(len(counted.images))
+    counted.pixels += matrix.counts.cpu()
+    return counted
 
 
 def compare(

@@ -6,25 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
-
 from effiseg.config.evaluation import EvaluationConfig
 from effiseg.data.dataset_spec import DatasetSpec
 from effiseg.data.sample import Sample
 from effiseg.data.samples import list_samples
 from effiseg.errors import UsageError
 from effiseg.evaluation.evaluator import check_classes, compare, count_pixels
-from effiseg.evaluation.scores import ImageScore, result_of_counts
+from effiseg.evaluation.scores import SplitCounts, result_of_counts
 from effiseg.inference.framed_network import FramedNetwork
 from effiseg.inference.framing import Framing
 from effiseg.inference.network import load_network
 from effiseg.inference.ray_pool import map_on_ray
 from effiseg.results import EvaluationResult
-
-Counted = tuple[Tensor, dict[str, ImageScore], npt.NDArray[np.int64]]
 
 
 def evaluate_on_ray(
@@ -42,25 +35,23 @@ def evaluate_on_ray(
         DataError, ModelError, UsageError: what is wrong, in one line.
     """
     samples = list_samples(spec, config.split)
-    if not all(sample.can_be_sent for sample in samples[:1]):
-        raise UsageError("on='ray' needs data that lies in files")
+    if kept := next((sample for sample in samples if not sample.can_be_sent), None):
+        raise UsageError(
+            f"--on ray sends samples to other processes; {kept.image} lives in this one: "
+            "give data that lies in files, or leave --on out"
+        )
     framed = FramedNetwork(load_network(model, device=config.device), Framing.of(config))  # refused here, not there
     check_classes(framed.network, spec, framed.network.source)
     images = framed.framing.images_per_pass
     size = -(-config.ray_part // images) * images
     parts = [list(samples[start : start + size]) for start in range(0, len(samples), size)]
-    counts = torch.zeros((spec.num_classes, spec.num_classes + 1), dtype=torch.int64)
-    scores: dict[str, ImageScore] = {}
-    near = np.zeros((3, spec.num_classes), np.int64)
+    counted = SplitCounts.none(spec.num_classes)
     make = partial(_CountingWorker, config, model, replace(spec, listings=None))
     for found in map_on_ray(make, parts, config, gpu=config.device == "cuda"):
-        counts += found[0]
-        scores |= found[1]
-        near += found[2]
+        counted.add(found)
         if progress is not None:
-            progress(len(scores), len(samples))
-    boundary = near if config.protocol == "full" else None
-    result = result_of_counts(counts, scores, spec, config.split, config.protocol, boundary)
+            progress(len(counted.images), len(samples))
+    result = result_of_counts(counted, spec, config.split, config.protocol, boundary=config.protocol == "full")
     return replace(result, **framed.network.described(), **framed.framing.described())
 
 
@@ -71,9 +62,8 @@ class _CountingWorker:
         self.config, self.spec = config, spec
         self.framed = FramedNetwork(load_network(model, device=config.device, threads=threads), Framing.of(config))
 
-    def __call__(self, part: list[Sample]) -> Counted:
+    def __call__(self, part: list[Sample]) -> SplitCounts:
         """The counts of a part."""
         comparisons = compare(self.framed, part, self.spec, protocol=self.config.protocol)
-        device = self.framed.network.device
-        counts, scores, near = count_pixels(comparisons, self.spec, device, self.config.protocol == "full", 0)
-        return counts.cpu(), scores, near
+        boundary = self.config.protocol == "full"
+        return count_pixels(comparisons, self.spec, self.framed.network.device, boundary, threads=0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -38,24 +40,43 @@ class Compared(NamedTuple):
     """(h, w) uint8: class index or ignore_index."""
 
 
+@dataclass
+class SplitCounts:
+    """Everything that is counted of a split, or of a part of one; on the CPU."""
+
+    pixels: Tensor
+    """(K, K+1) int64 confusion matrix; see `confusion_counts`."""
+    images: dict[str, ImageScore]
+    """Sample id → what is kept of the image."""
+    near_contours: npt.NDArray[np.int64]
+    """(3, K) sums of `boundary_counts`; zeros where contours are not counted."""
+
+    @staticmethod
+    def none(num_classes: int) -> SplitCounts:
+        """The counts of no image."""
+        pixels = torch.zeros((num_classes, num_classes + 1), dtype=torch.int64)
+        return SplitCounts(pixels, {}, np.zeros((3, num_classes), np.int64))
+
+    def add(self, part: SplitCounts) -> None:
+        """Add the counts of other images of the split."""
+        self.pixels += part.pixels
+        self.images |= part.images
+        self.near_contours += part.near_contours
+
+
 def result_of_counts(
-    counts: Tensor,
-    scores: dict[str, ImageScore],
-    spec: DatasetSpec,
-    split: str,
-    protocol: Protocol,
-    near_contours: npt.NDArray[np.int64] | None = None,
+    counted: SplitCounts, spec: DatasetSpec, split: str, protocol: Protocol, *, boundary: bool = False
 ) -> EvaluationResult:
-    """The measures that follow from (K, K+1) int64 counts, all in percent.
+    """The measures that follow from the counts of a split, all in percent.
 
     Args:
-        counts: of the split.
-        scores: sample id → what is kept of the image.
+        counted: of the split.
         spec: the data set.
         split: name for the result.
         protocol: name for the result.
-        near_contours: (3, K) sums of `boundary_counts`; None: no boundary IoU.
+        boundary: whether contours were counted; else there is no boundary IoU.
     """
+    counts, scores = counted.pixels, counted.images
     ious = class_iou(counts).tolist()
     result = EvaluationResult(
         miou=percent(mean_iou(counts)),
@@ -73,8 +94,8 @@ def result_of_counts(
     )
     interval = miou_interval(result)
     result.miou_interval = None if interval is None else list(interval)
-    if near_contours is not None:
-        both, truth, found = near_contours
+    if boundary:
+        both, truth, found = counted.near_contours
         union = truth + found - both
         shares = [
             100 * part / whole if whole else None for part, whole in zip(both.tolist(), union.tolist(), strict=True)
@@ -90,18 +111,19 @@ def score_image(counts: Tensor) -> ImageScore:
     return percent(mean_iou_of_present(counts)), class_counts(counts).tolist()
 
 
-def merge_across_processes(counts: Tensor, scores: dict[str, ImageScore]) -> tuple[Tensor, dict[str, ImageScore]]:
-    """Sum of the counts and union of the images over all processes; the arguments themselves if there is one.
+def merge_across_processes(counted: SplitCounts) -> SplitCounts:
+    """Sum of the counts of all processes of `torch.distributed`; the argument itself if there is one.
 
     Every process must call it, and every process gets the whole.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return counts, scores
-    counts = counts.clone()
-    dist.all_reduce(counts)
-    parts: list[dict[str, ImageScore]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, scores)
-    return counts, {name: score for part in parts for name, score in part.items()}
+        return counted
+    parts = [counted] * dist.get_world_size()
+    dist.all_gather_object(parts, counted)
+    whole = SplitCounts.none(len(counted.pixels))
+    for part in parts:
+        whole.add(part)
+    return whole
 
 
 def percent(fraction: float) -> float | None:

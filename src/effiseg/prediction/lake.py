@@ -80,7 +80,7 @@ def predict_on_ray(config: PredictionConfig, progress: Callable[[int, int], None
     table = raw_id_table(predictor.metadata) if config.label_ids else np.arange(256, dtype=np.uint8)
     settings = _settings(config, parts, model_digest(config.model))
     done = _open(place, config, settings)
-    report = PredictionReport()
+    report = PredictionReport(folder=config.out)
     started, total = time.monotonic(), sum(part.count for part in parts)
     for part in parts:
         if f"{part.name}.json" in done:
