@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "inference.py"
 RESULT = ROOT / "benchmarks" / "results" / "inference.json"
-
-
-def script(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    return importlib.import_module(name)
 
 
 def row(software: str, engine: str, milliseconds: float, **fields: Any) -> dict[str, Any]:
@@ -50,8 +45,8 @@ def parts() -> dict[str, Any]:
     return {"b0": b0, "b0_precision": {"rows": precise}, "accuracy": {"miou": miou, "skipped": {}}}
 
 
-def test_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = script("inference_targets", monkeypatch)
+def test_targets(load_script: Callable[[str], Any]) -> None:
+    module = load_script("inference_targets")
     found = module.targets_of(parts())
     reached = [target["reached"] for target in found]
     assert reached == [3.0, None, 1.35, 5.0, 8.0, pytest.approx(1.07), 2.5]
@@ -63,23 +58,25 @@ def test_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {target["verdict"] for target in module.targets_of({})} == {"not measured"}
 
 
-def test_inexact_forms_are_not_the_fastest_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inexact_forms_are_not_the_fastest_exact_one(load_script: Callable[[str], Any]) -> None:
     changed = parts()
     changed["b0"]["rows"][2]["label_agreement"] = changed["b0"]["rows"][4]["label_agreement"] = 0.9998
-    fourth = script("inference_targets", monkeypatch).targets_of(changed)[3]
+    fourth = load_script("inference_targets").targets_of(changed)[3]
     assert (fourth["reached"], fourth["verdict"]) == (4.0, "missed")
 
 
-def test_the_page_says_what_the_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = script("inference_page", monkeypatch)
+def test_the_page_says_what_the_file_says(load_script: Callable[[str], Any]) -> None:
+    page = load_script("inference_page")
     result = json.loads(RESULT.read_text(encoding="utf-8"))
-    assert script("doc_section", monkeypatch).section(page.PAGE, "inference") == f"\n{page.markdown(result)}"
-    assert result["targets"] == script("inference_targets", monkeypatch).targets_of(result["parts"])
+    assert load_script("doc_section").section(page.PAGE, "inference") == f"\n{page.markdown(result)}"
+    assert result["targets"] == load_script("inference_targets").targets_of(result["parts"])
     assert result["quick"] is False
 
 
-def test_the_gpu_part_beside_every_form_of_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    inference, page = script("inference", monkeypatch), script("inference_page", monkeypatch)
+def test_the_gpu_part_beside_every_form_of_transformers(
+    load_script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    inference, page = load_script("inference"), load_script("inference_page")
     speed = {"torch": 1.0, "torch_compile": 2.0}
     groups: list[set[int]] = []
 

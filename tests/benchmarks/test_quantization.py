@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +9,11 @@ from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    module = importlib.import_module("quantization")
-    monkeypatch.setattr(module, "keep_freed_memory", lambda: "default")  # it changes the whole process
-    return module
+def script(script: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(script, "keep_freed_memory", lambda: "default")  # it changes the whole process
+    return script
 
 
 def rows(run: str, file_format: str) -> list[dict[str, Any]]:
@@ -57,7 +52,9 @@ def test_it_goes_on_where_it_was_stopped(
     assert len(json.loads(out.read_text())["rows"]) == 1
 
 
-def test_the_table_says_what_the_rows_say(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_table_says_what_the_rows_say(
+    script: Any, load_script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     result = {
         "settings": {"data": "camvid"},
         "environment": {"cpu": "a CPU", "threads": 2},
@@ -66,7 +63,7 @@ def test_the_table_says_what_the_rows_say(script: Any, monkeypatch: pytest.Monke
     text = script.markdown(result)
     assert "3 images of camvid val at 64×96" in text
     assert "| a (b0) | onnx | int8 | 50.00 | -0.25 | 7.0 | 4.0 |" in text
-    sections = importlib.import_module("doc_section")
+    sections = load_script("doc_section")
     page = tmp_path / "page.md"
     begin, end = sections.marks("quantization")
     page.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
@@ -76,8 +73,8 @@ def test_the_table_says_what_the_rows_say(script: Any, monkeypatch: pytest.Monke
     assert page.read_text(encoding="utf-8").endswith("\nafter\n")
 
 
-def test_the_page_says_what_the_file_says(script: Any) -> None:
-    found = importlib.import_module("doc_section").section(script.PAGE, "quantization")
+def test_the_page_says_what_the_file_says(script: Any, load_script: Callable[[str], Any]) -> None:
+    found = load_script("doc_section").section(script.PAGE, "quantization")
     if script.DEFAULT_JSON.is_file():
         assert found == "\n" + script.markdown(json.loads(script.DEFAULT_JSON.read_text(encoding="utf-8")))
     else:

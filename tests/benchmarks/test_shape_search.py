@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,6 @@ from typing import Any
 import pytest
 
 from effiseg.models.shape import SHAPES
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("shape_search")
 
 
 def test_the_grid_holds_the_named_sizes_and_no_shape_twice(script: Any) -> None:

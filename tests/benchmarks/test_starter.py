@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,6 @@ from effiseg.config.training import TrainConfig
 from effiseg.environment import describe_environment
 from effiseg.models.starters import starter_provenance
 from effiseg.training.trainer import train
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("starter")
 
 
 @pytest.mark.parametrize("size", ["n", "b0"])

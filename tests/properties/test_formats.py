@@ -34,38 +34,6 @@ VALUES = st.recursive(
 )
 
 
-def run_lengths_of(mask: np.ndarray) -> list[int]:
-    """The runs of 0 and 1 in turns, down the columns."""
-    lengths, value = [0], False
-    for pixel in mask.T.reshape(-1).tolist():
-        if pixel != value:
-            lengths.append(0)
-            value = pixel
-        lengths[-1] += 1
-    return lengths
-
-
-def packed(lengths: list[int]) -> str:
-    """The text that COCO's tools pack runs into: from the fourth on differences, low digits of 5 bits first."""
-    text = ""
-    for index, length in enumerate(lengths):
-        number = length - lengths[index - 2] if index > 2 else length
-        while True:
-            digit, number = number & 31, number >> 5
-            done = number == (-1 if digit & 16 else 0)
-            text += chr(48 + (digit | (0 if done else 32)))
-            if done:
-                break
-    return text
-
-
-@given(MASKS)
-def test_run_lengths_are_read_back(mask: np.ndarray) -> None:
-    lengths = run_lengths_of(mask)
-    assert np.array_equal(decode_run_lengths(lengths, mask.shape), mask)
-    assert np.array_equal(decode_run_lengths(packed(lengths), mask.shape), mask)
-
-
 @given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=40), SIDES, SIDES)
 def test_no_packed_text_ends_otherwise(text: str, height: int, width: int) -> None:
     try:
