@@ -20,15 +20,19 @@ import pytest
 from PIL import Image
 
 from effiseg.commands.serve import run as serve
+from effiseg.config.web import ServeConfig
 from effiseg.data.transforms import UInt8Array
-from effiseg.errors import UsageError
+from effiseg.errors import Interrupted, UsageError
 from effiseg.inference.predictor import Predictor
 from effiseg.inference.segmentation import Segmentation
 from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
-from effiseg.serving.guard import host_name
+from effiseg.serving.guard import Guard, host_name
 
-pytest.importorskip("fastapi")
+FastAPI = pytest.importorskip("fastapi").FastAPI
+pytest.importorskip("uvicorn")
+from effiseg.serving.server import ended_by_signal, make_server  # noqa: E402
+
 SIZE = (90, 130)
 
 
@@ -169,7 +173,15 @@ def test_a_stranger_s_name_for_the_server_is_refused(server: int) -> None:
         assert (status, body) == (400, b"the Host of this request is none of this server's names\n"), host
         assert not any(name.startswith("access-control") for name in headers)
     assert ask(server, "GET", "/healthz", Host="127.0.0.1")[0] == 200
-    assert [host_name(host) for host in ("[::1]:80", "LOCALHOST", "a:b:c", "[")] == ["::1", "localhost", "a", ""]
+    assert [host_name(f"//{host}") for host in ("[::1]:80", "LOCALHOST", "a:b:c", "[")] == ["::1", "localhost", "a", ""]
+
+
+def test_a_stranger_s_page_cannot_make_it_work(server: int) -> None:
+    """A page may send a picture without a type anywhere, and is kept from the answer alone."""
+    for origin in ("https://evil.example", "http://127.0.0.1.evil.example", "null", ""):
+        status, _, body = ask(server, body=png((8, 8)), Origin=origin)
+        assert (status, body) == (403, b"this request comes from a page of another site\n"), origin
+    assert ask(server, body=png((8, 8)), Origin=f"http://127.0.0.1:{server}")[0] == 200
 
 
 def test_more_requests_than_places_are_refused_until_one_is_free(page: Path, running: Callable[..., Any]) -> None:
@@ -226,6 +238,8 @@ def until(condition: Callable[[], bool]) -> None:
         (["--timeout", "0"], "timeout must be greater than 0"),
         (["--concurrency", "0"], "concurrency must be at least 1"),
         (["--host", "0.0.0.0"], "--host 0.0.0.0 listens everywhere; say with --allowed_hosts"),
+        (["--host", ""], "--host: give a name or an address, without port and path; found ''"),
+        (["--allowed_hosts", "box:8000"], "--allowed_hosts: give a name or an address, .* found 'box:8000'"),
         (["b", "c"], "the page shows one or two models; found 3"),
     ],
 )
@@ -239,6 +253,18 @@ def test_a_taken_port_is_one_line(built_page: None, tmp_path: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(UsageError, match=rf"^127\.0\.0\.1: port {port} is taken; choose another with --port"):
             serve(["nowhere", "--port", str(port)])
+
+
+def test_a_signal_before_the_server_listens_to_signals_ends_it() -> None:
+    server = make_server(Guard(FastAPI(), ["127.0.0.1"]), ServeConfig(models=["model"]))
+    before = signal.getsignal(signal.SIGTERM)
+    with ended_by_signal() as ready:
+        with pytest.raises(Interrupted, match="ended before it served"):
+            signal.raise_signal(signal.SIGTERM)
+        ready(server)
+        signal.raise_signal(signal.SIGTERM)
+        assert server.should_exit
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 # The command, but for the export, which test_page.py waits for already.

@@ -65,7 +65,11 @@ def test_an_installation_without_the_page_says_so(tmp_path: Path) -> None:
 
 def test_names_on_the_page() -> None:
     assert display_names(["runs/baseline", "runs/kd/"]) == ["baseline", "kd"]
-    assert display_names(["a/model", "b/model"]) == ["a/model", "b/model"]
+    assert display_names(["/home/me/a/model", "/home/me/b/model"]) == [
+        "a/model",
+        "b/model",
+    ]  # no folders of this machine
+    assert display_names(["runs/kd", "runs/kd"]) == ["kd", "kd"]
 
 
 def test_a_page_is_no_file(tmp_path: Path) -> None:

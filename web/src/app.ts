@@ -65,7 +65,10 @@ class Page {
     try {
       await this.label(await read(), name, turn);
     } catch (error) {
-      if (turn === this.turn) notice(`${name}: ${reasonOf(error)}`);
+      if (turn !== this.turn) return;
+      this.mark(null);
+      element("status").textContent = "";
+      notice(`${name}: ${reasonOf(error)}`);
     }
   }
 
@@ -146,6 +149,7 @@ class Page {
       while (this.camera === camera && !camera.ended) await this.label(camera.frame(), "camera", turn);
       if (this.camera === camera) this.closeCamera();
     } catch (error) {
+      if (turn !== this.turn) return;
       this.closeCamera();
       notice(`The camera cannot be used: ${reasonOf(error)}`);
     }

@@ -22,8 +22,14 @@ export class Camera {
     video.muted = true;
     video.playsInline = true;
     video.srcObject = stream;
-    await video.play();
-    return new Camera(stream, video);
+    const camera = new Camera(stream, video);
+    try {
+      await video.play();
+    } catch (error) {
+      camera.close(); // its light goes out
+      throw error;
+    }
+    return camera;
   }
 
   frame(): Picture {

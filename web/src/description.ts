@@ -55,6 +55,6 @@ export type Request =
 
 export type Reply =
   | { kind: "loading"; loaded: number; bytes: number }
-  | { kind: "ready"; threads: number }
+  | { kind: "ready" }
   | { kind: "answers"; number: number; answers: Answer[] }
   | { kind: "failed"; number: number | null; reason: string };

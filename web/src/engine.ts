@@ -24,7 +24,11 @@ export class Engine {
   ): Promise<Engine> {
     const engine = new Engine();
     return new Promise((resolve, reject) => {
-      engine.worker.onerror = (event) => reject(new Error(event.message || "worker.js cannot be run"));
+      engine.worker.onerror = (event) => {
+        const error = new Error(event.message || "worker.js cannot be run");
+        reject(error);
+        engine.fail(error);
+      };
       engine.worker.onmessage = ({ data }: MessageEvent<Reply>) => {
         if (data.kind === "loading") told(data.loaded, data.bytes);
         else if (data.kind === "ready") resolve(engine);
@@ -42,6 +46,12 @@ export class Engine {
       this.waiting.set(number, { resolve, reject });
       this.post({ kind: "run", number, picture });
     });
+  }
+
+  /** Nobody waits for a thread that has ended. */
+  private fail(error: Error): void {
+    for (const { reject } of this.waiting.values()) reject(error);
+    this.waiting.clear();
   }
 
   private post(request: Request): void {

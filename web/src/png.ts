@@ -1,4 +1,4 @@
-/** PNG files, written here because a canvas writes no grey ones, and may change colors of others. */
+/** PNG files, written here because a canvas writes no gray ones, and may change colors of others. */
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const TABLE = Uint32Array.from({ length: 256 }, (_, start) => {
@@ -11,7 +11,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, start) => {
  * A PNG of bytes.
  *
  * @param pixels row by row, `channels` bytes a pixel
- * @param channels 1 for grey, 3 for RGB
+ * @param channels 1 for gray, 3 for RGB
  */
 export async function encodePng(pixels: Uint8Array, width: number, height: number, channels: 1 | 3): Promise<Blob> {
   const line = width * channels;

@@ -40,7 +40,7 @@ async function load(request: Extract<Request, { kind: "load" }>): Promise<void> 
     });
     networks.push({ model, session });
   }
-  reply({ kind: "ready", threads: request.threads });
+  reply({ kind: "ready" });
 }
 
 async function fetchAll(url: URL, bytes: number, told: (loaded: number) => void): Promise<Uint8Array> {

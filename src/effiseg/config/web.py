@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,9 @@ class ServeConfig:
         check_models(self.models)
         counts = dict.fromkeys(("max_bytes", "max_pixels", "concurrency"), COUNT)
         check_ranges(self, {**counts, "port": _PORTS, "timeout": POSITIVE})
+        for option, name in [("host", self.host), *(("allowed_hosts", name) for name in self.allowed_hosts or [])]:
+            if not _is_host(name):
+                raise UsageError(f"--{option}: give a name or an address, without port and path; found {name!r}")
         if _is_every_address(self.host) and not self.allowed_hosts:
             raise UsageError(
                 f"--host {self.host} listens everywhere; say with --allowed_hosts NAME what requests may call it"
@@ -84,4 +88,12 @@ def _is_every_address(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
-        return not host
+        return False
+
+
+def _is_host(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return re.fullmatch(r"[\w-]+(\.[\w-]+)*", name) is not None
+    return True

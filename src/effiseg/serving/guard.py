@@ -1,4 +1,4 @@
-"""What holds for every request: the Host that it names, and the headers of its answer."""
+"""What holds for every request: the Host and the Origin that it names, and the headers of its answer."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ _HEADERS = {
 
 
 class Guard:
-    """An application behind the check of the Host: a page of a stranger may not reach it under a name of its own.
+    """An application behind the checks of Host and Origin.
+
+    A page of a stranger may neither reach it under a name of its own, nor make it work by sending pictures that it may
+    not read the answers to.
 
     Args:
         app: answers the requests that pass.
-        hosts: names and addresses that a Host may be, without port.
+        hosts: names and addresses that Host and Origin may have, without port.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
@@ -49,17 +52,23 @@ class Guard:
                 message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 
-        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-        if len(given) == 1 and host_name(given[0]) in self._hosts:
-            await self._app(scope, receive, send_with_headers)
-            return
-        refusal = PlainTextResponse("the Host of this request is none of this server's names\n", status_code=400)
-        await refusal(scope, receive, send_with_headers)
+        answer = self._app
+        if len(given := _values(scope, b"host")) != 1 or host_name(f"//{given[0]}") not in self._hosts:
+            reason = "the Host of this request is none of this server's names"
+            answer = PlainTextResponse(f"{reason}\n", status_code=400)
+        elif any(host_name(origin) not in self._hosts for origin in _values(scope, b"origin")):
+            reason = "this request comes from a page of another site"
+            answer = PlainTextResponse(f"{reason}\n", status_code=403)
+        await answer(scope, receive, send_with_headers)
 
 
-def host_name(host: str) -> str:
-    """The name or address in a Host header, lower case and without port; empty where it cannot be read."""
+def _values(scope: Scope, header: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == header]
+
+
+def host_name(address: str) -> str:
+    """The name or address in a URL, lower case and without port; empty where it cannot be read."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return urlsplit(address).hostname or ""
     except ValueError:
         return ""

@@ -47,7 +47,7 @@ def serve(
         UsageError: the port is taken, the address is not this machine's, or what `write_site` raises.
         Interrupted: a signal to end came before the server was ready.
     """
-    with listening(config.host, config.port) as door, _ended_by_signal() as ready:
+    with listening(config.host, config.port) as door, ended_by_signal() as ready:
         models = load()
         predictor = Predictor(models[0], device=config.device, image_size=config.image_size)
         with tempfile.TemporaryDirectory(prefix="effiseg-serve-") as folder:
@@ -57,7 +57,7 @@ def serve(
             labeler = Labeler(predictor, names[0], config.max_pixels)
             hosts = [*_LOCAL_NAMES, config.host, *(config.allowed_hosts or [])]
             server = make_server(build_app(labeler, page, config, hosts), config)
-            ready()
+            ready(server)
             host = f"[{config.host}]" if ":" in config.host else config.host
             message(f"serving {' and '.join(names)} at http://{host}:{door.getsockname()[1]}/ (Ctrl-C ends)")
             server.run(sockets=[door])
@@ -92,26 +92,23 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def _ended_by_signal() -> Iterator[Callable[[], None]]:
-    """Make an error of SIGTERM until the function that is yielded is called; from then on the server itself listens.
+def ended_by_signal() -> Iterator[Callable[[uvicorn.Server], None]]:
+    """Make an error of SIGTERM until the function that is yielded is told the server; from then on it ends the server.
 
-    Uvicorn ends at the signal and sends it once more when it has ended, which is to change nothing.
+    Uvicorn takes the signal over while it runs, and sends it once more when it has ended, which changes nothing.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
+        yield lambda server: None
         return
-    loading = True
-
-    def ready() -> None:
-        nonlocal loading
-        loading = False
+    servers: list[uvicorn.Server] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
-        if loading:
+        if not servers:
             raise Interrupted("ended before it served", number)
+        servers[0].should_exit = True
 
     before = signal.signal(signal.SIGTERM, receive)
     try:
-        yield ready
+        yield servers.append
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -39,6 +39,10 @@ def require_new(folder: Path) -> None:
 
 
 def display_names(models: Sequence[str]) -> list[str]:
-    """What the page calls the models: the last parts of their paths, or all of them where those are equal."""
-    names = [Path(model).name or model for model in models]
-    return names if len(set(names)) == len(names) else list(models)
+    """What the page calls the models: the last parts of their paths, as many as tell them apart."""
+    parts = [Path(model).parts or (model,) for model in models]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(path[-count:]) for path in parts]
+        if len(set(names)) == len(names):
+            return names
+    return ["/".join(path[-1:]) for path in parts]
