@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 ORACLES = (
@@ -119,14 +120,25 @@ SMALL = (
 
 
 @pytest.fixture(scope="session")
-def teacher_run(colour_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run whose model has learnt the colours; good enough to teach."""
-    out = tmp_path_factory.mktemp("teacher") / "run"
-    done = run_effiseg(
-        "train", "--recipe", "baseline", "--data", colour_data, "--out", out, *SMALL, "--epochs", "12",
-        "--augment", "none", "--optimizer.lr", "2e-3", "--validate_every", "0",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session that all its test processes know."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def teacher_run(colour_data: Path, shared_folder: Path) -> Path:
+    """A finished run whose model has learnt the colours; good enough to teach. Made once for all test processes."""
+    out = shared_folder / "teacher" / "run"
+    with FileLock(shared_folder / "teacher.lock"):
+        if not out.exists():
+            done = run_effiseg(
+                "train", "--recipe", "baseline", "--data", colour_data, "--out", out, *SMALL, "--epochs", "12",
+                "--augment", "none", "--optimizer.lr", "2e-3", "--validate_every", "0",
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
     return out
 
 

@@ -59,7 +59,7 @@ def examples() -> Iterator[doctest.DocTest]:
                 yield test
 
 
-SLOW = ("ablate", "export_model", "inspect_norms", "run_benchmark")
+SLOW = ("ablate", "export_model", "inspect_norms", "pretrain", "run_benchmark")
 
 
 @pytest.mark.parametrize(
@@ -208,6 +208,7 @@ def test_a_thread_can_train(tmp_path: Path) -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
+@pytest.mark.heavy
 def test_a_loss_of_ones_own_from_start_to_resume(tmp_path: Path) -> None:
     loss = torch.nn.CrossEntropyLoss(ignore_index=255)
     run = effiseg.train(data="colours/data.yaml", out=tmp_path / "run", loss=loss, **SMALL)

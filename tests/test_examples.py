@@ -51,6 +51,7 @@ def test_own_data(script: Script, tmp_path: Path) -> None:
     assert {*np.unique(masks)} == {0, 1, 2}
 
 
+@pytest.mark.heavy
 def test_distil_own_teacher(script: Script, colour_data: Path, teacher_run: Path, tmp_path: Path) -> None:
     printed = script(
         "distil_own_teacher.py", "--data", colour_data, "--teacher", teacher_run, "--out", tmp_path, *SMALL
@@ -74,6 +75,7 @@ def test_predict_folder(script: Script, colour_data: Path, teacher_run: Path, tm
     )
 
 
+@pytest.mark.heavy
 def test_run_exported_in_an_environment_without_effiseg(colour_data: Path, teacher_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is an extra")
     pytest.importorskip("onnxscript", reason="onnxscript is an extra")

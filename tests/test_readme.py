@@ -31,6 +31,7 @@ def commands(text: str) -> list[str]:
     return [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
+@pytest.mark.heavy
 def test_the_first_steps_run(tmp_path: Path) -> None:
     steps = commands((ROOT / "docs" / "start.md").read_text(encoding="utf-8"))[1:]  # the demo has its own tests
     for line in steps:

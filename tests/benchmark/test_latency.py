@@ -133,6 +133,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.heavy
 def test_two_real_processes(folder: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is what is measured against")
     ours = replace(CONTENDER, model="b0", source=str(folder), image_size=(64, 96))
@@ -154,6 +155,7 @@ def test_two_real_processes(folder: Path) -> None:
     assert rows[0].params < rows[1].params
 
 
+@pytest.mark.heavy
 def test_unequal_networks_are_not_timed(folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     other = SegFormer("b0", 4)

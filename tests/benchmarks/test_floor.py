@@ -46,6 +46,7 @@ def test_the_best_of_two_measurements() -> None:
     assert best["copy_gb_s"] == 9.0
 
 
+@pytest.mark.heavy
 def test_the_machine_tells_its_rates() -> None:
     command = [sys.executable, str(SCRIPT), "cpu", "float32", "--threads", "1"]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

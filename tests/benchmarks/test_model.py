@@ -12,6 +12,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "model.py"
 
 
+@pytest.mark.heavy
 def test_the_side_by_side_measurement_runs_and_keeps_its_samples(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is what is measured against")
     out = tmp_path / "model.json"

@@ -23,6 +23,7 @@ def test_ratios_are_those_of_medians_in_the_same_engine(script: Any) -> None:
     assert rows["onnxruntime float32", "yolo26n-sem"]["ratio"] == 1.0
 
 
+@pytest.mark.heavy
 def test_without_the_peer_there_are_no_ratios(
     script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

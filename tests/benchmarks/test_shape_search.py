@@ -26,6 +26,7 @@ def test_the_front_has_what_nothing_as_large_undercuts_everywhere(script: Any) -
     assert {row["name"]: row["front"] for row in rows} == {"small": True, "slow": False, "large": True, "mixed": True}
 
 
+@pytest.mark.heavy
 def test_a_small_run(script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for engine in ("openvino", "onnx", "onnxruntime"):
         pytest.importorskip(engine, reason="the search times shapes in it")

@@ -30,6 +30,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     return out, json.loads(out.read_text())
 
 
+@pytest.mark.heavy
 def test_both_sides_take_equal_steps(quick: tuple[Path, dict[str, Any]]) -> None:
     step = quick[1]["step"]["64x128"]["tuned"]
     assert step["equal_losses"]["effiseg"] == pytest.approx(step["equal_losses"]["transformers"], rel=1e-3)
@@ -42,6 +43,7 @@ def test_both_sides_take_equal_steps(quick: tuple[Path, dict[str, Any]]) -> None
         assert 0.5 < sum(row["share"] for row in operators) <= 1 + 1e-6
 
 
+@pytest.mark.heavy
 def test_end_to_end_counts_later_epochs_of_real_runs(quick: tuple[Path, dict[str, Any]]) -> None:
     found = quick[1]["end_to_end"]["64x128"]["tuned"]
     (only,) = found["samples"]["effiseg"]
@@ -56,6 +58,7 @@ def test_end_to_end_counts_later_epochs_of_real_runs(quick: tuple[Path, dict[str
     assert quick[1]["data"]["decode_image_pillow_ms"] > 0
 
 
+@pytest.mark.heavy
 def test_memory_distillation_and_roofline_are_of_both_sides(quick: tuple[Path, dict[str, Any]]) -> None:
     result = quick[1]
     memory = result["memory"]["64x128"]["tuned"]
@@ -67,6 +70,7 @@ def test_memory_distillation_and_roofline_are_of_both_sides(quick: tuple[Path, d
     assert roofline["effiseg"]["over_roofline"] > 1
 
 
+@pytest.mark.heavy
 def test_targets_say_whether_they_are_met(quick: tuple[Path, dict[str, Any]]) -> None:
     rows = {row["what"]: row for row in quick[1]["targets"]}
     assert rows.keys() == {"training step", "end to end", "distillation step", "peak memory"}

@@ -51,6 +51,7 @@ def test_against_transformers(model: str, tmp_path: Path, capsys: pytest.Capture
     assert ", 1 threads, allocator " in " ".join(out.split())
 
 
+@pytest.mark.heavy
 def test_a_file_is_compared_with_the_model_it_was_made_of(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_file_is_compared_with_the_model_it_was_made_of(
     assert [row.counterpart is not None for row in result.rows] == [True, False, True, False]
 
 
+@pytest.mark.heavy
 def test_norms_that_transformers_lacks_are_compared_with_its_own_of_the_same_shape(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

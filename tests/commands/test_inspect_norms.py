@@ -26,6 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.heavy
 def test_the_files_and_the_verdict(
     model: Path, colour_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -290,7 +290,7 @@ def test_what_a_run_leaves(teacher_run: Path) -> None:
     assert {"epoch", "lr", "loss", "val_miou"} <= set(header)
 
 
-@pytest.mark.parametrize("case", ["recipe", "mask"])
+@pytest.mark.parametrize("case", ["recipe", pytest.param("mask", marks=pytest.mark.heavy)])
 def test_in_a_process_of_its_own(
     case: str, data: Path, tmp_path: Path, effiseg_command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

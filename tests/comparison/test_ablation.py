@@ -327,6 +327,7 @@ def test_started_again_it_trains_nothing(
     monkeypatch.setattr(samples, "load_network", forbidden)
     for name in ("train", "evaluate"):
         monkeypatch.setattr(ablation, name, forbidden)
+    monkeypatch.setattr(ablation, "add_latency", lambda *_: None)  # which is measured anew
     before = snapshot(config.out)
     again = ablate(config, SHARED)
     assert snapshot(config.out) == before
@@ -366,6 +367,7 @@ def test_other_settings_are_refused(
     assert snapshot(config.out) == before
 
 
+@pytest.mark.heavy
 def test_a_half_finished_comparison_is_completed(config: AblationConfig, compared: AblationResult) -> None:
     cut, gone = (RunFolder(Path(config.out) / "runs" / name) for name in ("kd-seed0", "tanh_linear-seed1"))
     weights = [(run.model / "model.safetensors").read_bytes() for run in (cut, gone)]

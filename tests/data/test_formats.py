@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from effiseg.data.formats import FORMATS
 
 SOURCE = Path(__file__).parents[2] / "src" / "effiseg"
@@ -37,6 +39,7 @@ def test_only_the_closed_set_and_the_default_name_a_format() -> None:
     }
 
 
+@pytest.mark.heavy
 def test_training_does_not_load_what_checks_a_data_set() -> None:
     program = (
         "import sys, effiseg.training.trainer\n"

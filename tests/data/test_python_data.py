@@ -81,6 +81,7 @@ def test_items_are_what_the_files_are(data: PythonData, colour_data: Path) -> No
     assert [sample.id for sample in list_samples(ours, "train")] == [f"train{index:02d}" for index in range(14)]
 
 
+@pytest.mark.heavy
 def test_training_on_objects_equals_training_on_their_files(
     data: PythonData, colour_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ def images() -> list[np.ndarray]:
         ("onnx", {"image_size": SIZE}),
         ("onnx", {"image_size": SIZE, "output": "labels"}),
         ("openvino", {"image_size": SIZE, "output": "labels"}),
-        ("openvino", {"dynamic": True}),
+        pytest.param("openvino", {"dynamic": True}, marks=pytest.mark.heavy),
     ],
 )
 def test_the_file_labels_as_its_model(

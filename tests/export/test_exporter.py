@@ -54,7 +54,7 @@ def test_logits_of_one_size(file_format: ExportFormat, exported: Callable[..., P
     loaded.close()
 
 
-@pytest.mark.parametrize("opset", [18, 23])
+@pytest.mark.parametrize("opset", [pytest.param(18, marks=pytest.mark.heavy), 23])
 def test_other_sets_of_operators(opset: int, exported: Callable[..., Path], small_model: SegFormer) -> None:
     onnx = pytest.importorskip("onnx")
     path = exported("onnx", image_size=SIZE, opset=opset)
@@ -79,7 +79,9 @@ def test_a_set_of_operators_that_is_not_written(name: str, opset: int, said: str
         format_to_write(ExportConfig(Path(name), opset=opset))
 
 
-@pytest.mark.parametrize(("file_format", "dynamic"), [("onnx", True), ("openvino", False)])
+@pytest.mark.parametrize(
+    ("file_format", "dynamic"), [pytest.param("onnx", True, marks=pytest.mark.heavy), ("openvino", False)]
+)
 def test_logits_at_an_eighth(file_format: ExportFormat, dynamic: bool, tmp_path: Path) -> None:
     pytest.importorskip("openvino" if file_format == "openvino" else "onnxruntime")
     model = SegFormer("n", 4).eval()

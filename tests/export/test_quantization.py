@@ -12,7 +12,7 @@ from effiseg.config.engine import ExportFormat
 from effiseg.engines import load_exported
 
 
-@pytest.mark.parametrize("file_format", ["onnx", "openvino"])
+@pytest.mark.parametrize("file_format", ["onnx", pytest.param("openvino", marks=pytest.mark.heavy)])
 def test_int8(file_format: ExportFormat, exported: Callable[..., Path], colour_data: Path) -> None:
     if file_format == "openvino":
         pytest.importorskip("nncf")

@@ -157,6 +157,7 @@ def test_out_that_is_a_file_is_refused(comparison: Path, tmp_path: Path) -> None
         write_report([comparison], tmp_path / "out")
 
 
+@pytest.mark.heavy
 def test_the_report_needs_no_torch_and_no_network(comparison: Path, tmp_path: Path) -> None:
     program = (
         "import sys, socket\n"

@@ -78,6 +78,7 @@ def stop_after_first_epoch(config: TrainConfig, monkeypatch: pytest.MonkeyPatch)
     return RunFolder(config.out)
 
 
+@pytest.mark.heavy
 def test_cross_entropy(small_config: Config, uneven_data: Path) -> None:
     settings: dict[str, Any] = {"data": str(uneven_data), "optimizer": OPTIMIZER, "ema_decay": 0.5}
     one = train(small_config("one", **settings))

@@ -38,6 +38,7 @@ def stranger(tmp_path: Path) -> str:
     return str(tmp_path / "stranger")
 
 
+@pytest.mark.heavy
 def test_a_run_with_two_teachers_goes_on_bit_for_bit(
     small_config: Config,
     teacher_run: Path,
