@@ -298,7 +298,7 @@ def test_a_corrupt_image_met_while_training_is_one_line(workers: int, small_conf
     config = small_config("run", data=str(uneven_data), workers=workers)
     data = SegmentationDataModule(config, load_dataset_spec(config.data))
     data.setup("fit")
-    _, index = list(data._sampler(14))[2][0]
+    _, index = list(data._sampler(data.train_samples))[2][0]
     sample = data.train_samples[index]
     content = sample.image.read_bytes()
     sample.image.write_bytes(b"no image")
@@ -321,7 +321,7 @@ def cut_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_keeper.RunKeeper, "log_scalars", no_power)
+        patch.setattr(RunFolder, "write_metrics", no_power)
         with pytest.raises(RuntimeError, match="power cut"):
             train(config)
     return RunFolder(config.out)
@@ -375,7 +375,6 @@ def test_mistakes_are_one_line_and_leave_no_folder(small_config: Config, tmp_pat
     distilling = DistillationConfig(feature_weight=1.0)
     cases: list[tuple[TrainConfig, type[EffisegError], str]] = [
         (replace(config, data=""), UsageError, "--data"),
-        (replace(config, out=""), UsageError, "--out"),
         (replace(config, data=str(tmp_path / "none.yaml")), EffisegError, "none.yaml"),
         (replace(config, distillation=distilling), UsageError, "--teacher"),
         (replace(config, teacher="somewhere"), UsageError, "no distillation term"),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,11 +91,12 @@ def test_a_killed_command_goes_on(colour_data: Path, tmp_path: Path) -> None:
         "--shard_mb",
         "0.02",
     ]
-    first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 60
     while not list(out.glob("*.tar")) and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.kill(first.pid, signal.SIGKILL) if first.poll() is None else None
+    with suppress(ProcessLookupError):
+        os.killpg(first.pid, signal.SIGKILL)  # its own processes too, or they may still be writing
     first.wait()
     second = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert second.returncode == 0, second.stderr

@@ -34,6 +34,7 @@ from effiseg.files import (
     exclusive_lock,
     make_folder,
     read_json,
+    remove_leftovers,
     require_room,
     write_json,
     write_yaml,
@@ -94,6 +95,7 @@ def shard_dataset(
     make_folder(folder)
     try:
         with exclusive_lock(folder / ".lock"):
+            remove_leftovers(folder)
             write_json(record, {"format": FORMAT, "settings": settings, "splits": {}})
             missing = [plan for plan in plans if _finished(folder / plan.name) is None]
             require_room(folder, sum(plan.bytes for plan in missing), "shards")
