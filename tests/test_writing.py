@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,20 @@ def test_what_dead_processes_left_is_removed_at_the_first_write(
     monkeypatch.setattr(files, "_swept", set())
     write_text(tmp_path / "a", "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a", alive.name, elsewhere.name])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_what_an_ended_process_left_goes_although_nobody_asked_how_it_ended(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert ended.stdout is not None
+    ended.stdout.read()
+    path = tmp_path / f".a.{ended.pid}-{files._HOST}-x.partial"
+    path.write_bytes(b"x")
+    deadline = time.monotonic() + 20
+    while path.exists() and time.monotonic() < deadline:  # its output ends a moment before it does
+        remove_leftovers(tmp_path)
+    assert not path.exists()
+    ended.wait()
 
 
 def test_own_leftovers_of_an_earlier_container_go_and_what_is_being_written_stays(tmp_path: Path) -> None:

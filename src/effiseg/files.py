@@ -210,9 +210,12 @@ def _is_abandoned(path: Path) -> bool:
         return path.name not in _in_progress
     try:
         os.kill(int(owner[1]), 0)
+        # Of a process that has ended the number lives on until its parent asks, which some containers' first never does.
+        return Path(f"/proc/{owner[1]}/stat").read_bytes().rpartition(b") ")[2][:1] == b"Z"
     except ProcessLookupError:
         return True
-    return False
+    except OSError:  # another user's process, or a system without /proc
+        return False
 
 
 class LockedError(Exception):
