@@ -210,7 +210,7 @@ def _is_abandoned(path: Path) -> bool:
         return path.name not in _in_progress
     try:
         os.kill(int(owner[1]), 0)
-        # Of a process that has ended the number lives on until its parent asks, which some containers' first never does.
+        # The number of an ended process lives on until its parent asks, which the first of a container may never do.
         return Path(f"/proc/{owner[1]}/stat").read_bytes().rpartition(b") ")[2][:1] == b"Z"
     except ProcessLookupError:
         return True
