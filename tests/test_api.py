@@ -155,7 +155,7 @@ def test_nested_settings_are_the_inverse_of_flat_ones() -> None:
         (lambda: effiseg.ablate(data="colours/data.yaml", out="new", recipe="kd"), "recipes"),
         (lambda: effiseg.evaluate("runs/students/baseline", "colours/data.yaml", "tset"), "tset"),
         (lambda: effiseg.evaluate("runs/absent", "colours/data.yaml"), "no such folder"),
-        (lambda: effiseg.export_model("runs/students/baseline", "model.tflite"), ".onnx"),
+        (lambda: effiseg.export_model("runs/students/baseline", "model.mlmodel"), ".onnx"),
         (lambda: effiseg.resume("colours"), "not a run folder"),
         (lambda: effiseg.Run("colours"), "not a run folder"),
         (lambda: effiseg.Comparison("colours"), "not a comparison"),

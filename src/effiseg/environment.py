@@ -17,7 +17,8 @@ from effiseg.errors import ResourceError, UsageError
 
 _PACKAGES = (
     "effiseg", "torch", "lightning", "numpy", "opencv-python-headless", "pillow", "safetensors",
-    "onnx", "onnxruntime", "openvino", "nncf", "ncnn", "pnnx", "transformers",
+    "onnx", "onnxruntime", "openvino", "nncf", "ncnn", "pnnx", "ai-edge-litert",
+    "litert-torch", "ai-edge-quantizer", "transformers",
 )  # fmt: skip
 # Variables that change speed or the order of sums.
 _VARIABLES = (

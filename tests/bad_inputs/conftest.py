@@ -19,7 +19,7 @@ from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
 
 Refused = Callable[..., str]
-"""`refused("export {model} --out x.tflite", "suffix")` → the line."""
+"""`refused("export {model} --out x.mlmodel", "suffix")` → the line."""
 
 
 @pytest.fixture(scope="session")

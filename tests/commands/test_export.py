@@ -110,7 +110,7 @@ def test_a_pt2_is_never_opened(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--format", "onnx", "--out", "m.xml"], r"--out must end in \.onnx for --format onnx; found m\.xml"),
-        (["--format", "tflite", "--out", "m.x"], "--format: Expected one of .* Got value: tflite"),
+        (["--format", "coreml", "--out", "m.x"], "--format: Expected one of .* Got value: coreml"),
         (["--format", "onnx", "--out", "m.onnx", "--dynamic", "--image_size", "64x64"], "found both"),
         (["--format", "onnx", "--out", "m.onnx", "--half", "--int8", "--data", "d"], "found both"),
         (
@@ -123,7 +123,10 @@ def test_a_pt2_is_never_opened(tmp_path: Path) -> None:
             "--precision int8 is for --format onnx and openvino",
         ),
         (["--out", "m.onnx", "--precision", "bfloat16"], "is for --format openvino; found onnx, which has float32, fl"),
-        (["--out", "m.tflite"], r"--out must end in \.onnx, \.xml, \.param, \.pt2, which says the format; found m\.t"),
+        (
+            ["--out", "m.mlmodel"],
+            r"\.onnx, \.xml, \.param, \.tflite, \.pt2, which says the format; found m\.m",
+        ),
         (["--format", "onnx", "--out", "m.onnx", "--data_root", "d"], "--data_root concerns --data"),
         (["--format", "onnx"], "--out"),
     ],

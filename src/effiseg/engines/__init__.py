@@ -10,6 +10,7 @@ from pathlib import Path
 
 from effiseg.config.engine import EngineName, ExportFormat, Precision
 from effiseg.engines.engine import FileEngine, FileFormat, LoadedModel
+from effiseg.engines.litert import LITERT
 from effiseg.engines.ncnn import NCNN
 from effiseg.engines.onnxruntime import ONNX_RUNTIME
 from effiseg.engines.openvino import OPENVINO
@@ -26,6 +27,7 @@ ENGINES: tuple[TorchEngine | FileFormat, ...] = (
     ONNX_RUNTIME,
     OPENVINO,
     NCNN,
+    LITERT,
     TORCH_EXPORT,
 )
 """All that there are."""
