@@ -209,13 +209,10 @@ def _is_abandoned(path: Path) -> bool:
     if int(owner[1]) == os.getpid():  # a container's processes have the same numbers each time
         return path.name not in _in_progress
     try:
-        os.kill(int(owner[1]), 0)
-        # The number of an ended process lives on until its parent asks, which the first of a container may never do.
+        os.kill(int(owner[1]), 0)  # an ended process answers too, in state Z, until its parent asks how it ended
         return Path(f"/proc/{owner[1]}/stat").read_bytes().rpartition(b") ")[2][:1] == b"Z"
-    except ProcessLookupError:
-        return True
-    except OSError:  # another user's process, or a system without /proc
-        return False
+    except OSError as error:  # no such process; otherwise another user's, or a system without /proc
+        return isinstance(error, ProcessLookupError)
 
 
 class LockedError(Exception):
