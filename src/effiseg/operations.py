@@ -1,4 +1,4 @@
-"""What commands, functions and runs do with a model: scoring and exporting, from settings and from paths or objects."""
+"""What commands, functions and runs do with a model: score, label, export; from settings and from paths or objects."""
 
 from __future__ import annotations
 

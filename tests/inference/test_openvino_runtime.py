@@ -31,3 +31,17 @@ assert openvino_core("a test") is openvino_core("another")
 def test_signals_are_handled_after_networks_came_and_went() -> None:
     done = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
+def test_threads_of_a_part_of_the_cores_stay_where_the_system_puts_them() -> None:
+    """Else those of several processes, a core each, would all stand on the first one."""
+    import numpy as np
+    from openvino import Model, opset8
+
+    from effiseg.engines.openvino import compile_network
+    from effiseg.environment import available_cores
+
+    entry = opset8.parameter([1, 4], np.float32)
+    network = Model([opset8.relu(entry)], [entry])
+    few = max(1, available_cores() - 1)
+    assert compile_network(network, few, "f32").get_property("ENABLE_CPU_PINNING") == (few == available_cores())

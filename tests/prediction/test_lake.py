@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,7 @@ from PIL import Image
 
 from effiseg.config.cluster import ClusterConfig
 from effiseg.config.evaluation import EvaluationConfig
+from effiseg.config.export import ExportConfig
 from effiseg.config.prediction import PredictionConfig
 from effiseg.data.dataset_spec import load_dataset_spec
 from effiseg.data.picture_sources import spec_of_pictures
@@ -25,14 +31,18 @@ from effiseg.data.shards.writing import shard_dataset
 from effiseg.errors import DataError, UsageError
 from effiseg.evaluation.evaluator import evaluate
 from effiseg.evaluation.on_ray import evaluate_on_ray
+from effiseg.export.exporter import export_model
 from effiseg.files import read_json
+from effiseg.inference import network
 from effiseg.inference.framing import Framing
 from effiseg.inference.network import load_network
 from effiseg.inference.ray_pool import map_on_ray
 from effiseg.models.metadata import ModelMetadata
-from effiseg.models.pretrained import save_pretrained
+from effiseg.models.pretrained import from_pretrained, save_pretrained
 from effiseg.models.segformer import SegFormer
-from effiseg.prediction.lake import model_digest, predict_on_ray
+from effiseg.prediction.lake import LabelWorker, model_digest, predict_on_ray
+from effiseg.prediction.lake_sources import LakePart
+from effiseg.prediction.output_place import OutputPlace
 from effiseg.prediction.predict import predict
 
 pa = pytest.importorskip("pyarrow")
@@ -113,7 +123,8 @@ def settings(model: str, source: Path | str, out: Path | str, **changes: Any) ->
         "save": ["labels"],
         "batch_size": 2,
     }
-    return PredictionConfig(**given | {"on": "ray", "ray_address": "auto", "ray_part": 4} | changes)
+    ray = {"on": "ray", "ray_address": "auto", "ray_part": 4, "ray_actors": 1}  # an actor takes seconds to start
+    return PredictionConfig(**given | ray | changes)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +133,10 @@ def plain(model: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory) 
     out = tmp_path_factory.mktemp("plain") / "out"
     report = predict(settings(model, pictures, out, on="here"), model, out)
     assert report.images == PICTURES - 1
+    return labels_in(out)
+
+
+def labels_in(out: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in (out / "labels").iterdir()}
 
 
@@ -129,8 +144,9 @@ def test_files_are_those_of_the_plain_command(
     cluster: str, model: str, pictures: Path, plain: dict[str, bytes], tmp_path: Path
 ) -> None:
     seen: list[tuple[int, int]] = []
-    report = predict_on_ray(settings(model, pictures, tmp_path / "out"), lambda *done: seen.append(done))
-    assert {path.stem: path.read_bytes() for path in (tmp_path / "out" / "labels").iterdir()} == plain
+    config = settings(model, pictures, tmp_path / "out", ray_actors=2)
+    report = predict_on_ray(config, lambda *done: seen.append(done))
+    assert labels_in(tmp_path / "out") == plain
     assert (report.images, list(report.unreadable)) == (PICTURES - 1, [str(pictures / f"{BAD}.png")])
     assert seen[-1] == (PICTURES, PICTURES)
     record = read_json(tmp_path / "out" / "prediction.json")
@@ -168,6 +184,7 @@ def test_a_table_of_bytes_in_and_out(
         predict_on_ray(settings(model, tmp_path / "in.parquet", tmp_path / "x", ray_column="jpeg"))
 
 
+@pytest.mark.heavy
 def test_shards_in_and_out(cluster: str, model: str, pictures: Path, plain: dict[str, bytes], tmp_path: Path) -> None:
     shard_dataset(spec_of_pictures(str(pictures)), tmp_path / "shards", shard_mb=0.02, processes=1)
     source = tmp_path / "shards" / "unlabeled-*.tar"
@@ -195,12 +212,70 @@ def _killing_worker(marker: Path, threads: int) -> Callable[[int], int]:
 
 
 def test_a_lost_actor_costs_nothing_but_time(cluster: str, tmp_path: Path) -> None:
-    from functools import partial
-
     make = partial(_killing_worker, tmp_path / "killed")
-    config = ClusterConfig(on="ray", ray_address="auto")
+    config = ClusterConfig(on="ray", ray_address="auto", ray_actors=1)
     assert sorted(map_on_ray(make, list(range(20)), config)) == list(range(20))
     assert (tmp_path / "killed").exists()
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+def test_a_killed_driver_goes_on_where_it_was(cluster: str, model: str, pictures: Path, tmp_path: Path) -> None:
+    """The very same command, killed outright before it comes to a picture that takes long, and called again."""
+    source, out = tmp_path / "pictures", tmp_path / "out"
+    shutil.copytree(pictures, source)
+    Image.new("RGB", (6000, 6000), (200, 60, 60)).save(source / "slow.png")
+    words = [sys.executable, "-m", "effiseg", "predict", model, str(source), "--out", str(out), "--on", "ray"]
+    words += ["--ray_address", cluster, "--ray_actors", "1", "--ray_part", "2", "--batch_size", "2", "--device", "cpu"]
+    words += ["--save", "labels", "--existing", "skip"]
+    driver = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 400
+        while len(list(out.glob("parts/*.json"))) < 2:
+            assert driver.poll() is None, driver.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        driver.kill()
+        driver.communicate()
+    done = {path: path.stat().st_mtime_ns for path in out.glob("parts/*.json")}
+    assert 2 <= len(done) < PICTURES // 2
+    again = subprocess.run(words, capture_output=True, text=True, timeout=400, check=False)
+    assert again.returncode == 1, again.stderr  # one picture is none
+    assert f"{BAD}.png" in again.stderr
+    assert "were there already" in again.stdout
+    assert all(path.stat().st_mtime_ns == written for path, written in done.items())
+    predict(settings(model, source, tmp_path / "uncut", on="here"), model, tmp_path / "uncut")
+    assert labels_in(out) == labels_in(tmp_path / "uncut")
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_exported_files_run_in_actors(
+    cluster: str, model: str, pictures: Path, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the threads of an actor, and the labels of the plain command."""
+    file = export_model(from_pretrained(model), ExportConfig(tmp_path / f"model{suffix}")).file
+    one, two = tmp_path / "one", tmp_path / "two"
+    predict(settings(str(file), pictures, one, on="here"), str(file), one)
+    report = predict_on_ray(settings(str(file), pictures, two))
+    assert report.images == PICTURES - 1
+    assert labels_in(two) == labels_in(one)
+    given: list[int | None] = []
+    load = network.load_exported
+
+    def note_threads(path: Path, *, threads: int | None = None) -> Any:
+        given.append(threads)
+        return load(path, threads=threads)
+
+    monkeypatch.setattr(network, "load_exported", note_threads)
+    table = np.arange(256, dtype=np.uint8)
+    worker = LabelWorker(
+        settings(str(file), pictures, tmp_path / "own"), OutputPlace(str(tmp_path / "own")), table, "", 3
+    )
+    worker(LakePart("part", count=0))
+    assert given == [3]
 
 
 def test_counts_of_an_evaluation_are_added(cluster: str, model: str, colour_data: Path, tmp_path: Path) -> None:
@@ -215,6 +290,7 @@ def test_counts_of_an_evaluation_are_added(cluster: str, model: str, colour_data
         on="ray",
         ray_address="auto",
         ray_part=4,
+        ray_actors=1,
     )
     two = evaluate_on_ray(config, model, spec)
     assert two.to_dict() == one.to_dict()

@@ -9,15 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from effiseg.config.training import TrainConfig
-from effiseg.errors import UsageError
+from effiseg.errors import RunError, UsageError
 from effiseg.run_folder import RunFolder
 from effiseg.training.checkpointing import read_tensors
 from effiseg.training.launching import Crew, find_crew
@@ -150,6 +152,32 @@ def test_settings_follow_the_processes(given: dict[str, Any], started: Crew, out
 def test_a_run_that_goes_on_takes_the_processes_that_there_are() -> None:
     fitted = Crew("torchrun", 2, 0, 1).settings(TrainConfig(batch_size=8, devices=4), chosen=False)
     assert (fitted.devices, fitted.num_nodes) == (1, 2)
+
+
+@pytest.mark.parametrize("steps", [(12, 12, 12), (12, 9, 12)])
+def test_all_processes_go_on_from_one_step(steps: tuple[int, ...], tmp_path: Path) -> None:
+    """Or none does, and the first says why: folders that are not shared, or show an old file."""
+    store = dist.HashStore()
+
+    def load(rank: int) -> BaseException | None:
+        crew = Crew("torchrun", len(steps), rank, 1)
+        vars(crew)["_store"] = store
+        try:
+            crew.require_same_step(steps[rank], tmp_path / "last.ckpt")
+        except (RunError, SystemExit) as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(len(steps)) as pool:
+        first, *others = pool.map(load, range(len(steps)))
+    if len(set(steps)) == 1:
+        assert [first, *others] == [None, None, None]
+        return
+    assert isinstance(first, RunError)
+    assert "found step 12 in process 0 and step 9 in process 1" in str(first)
+    assert [(type(each), each.code) for each in others if isinstance(each, SystemExit)] == [
+        (SystemExit, RunError.exit_code)
+    ] * 2
 
 
 def test_nodes_need_a_launcher(small_config: Config) -> None:

@@ -15,7 +15,7 @@ from effiseg.config.engine import Precision
 from effiseg.engines.engine import Answer, FileEngine, LoadedModel, Pixels
 from effiseg.engines.operators import sorted_operators
 from effiseg.engines.record import INPUT_NAME, PREFIX, ExportRecord, Shape, only
-from effiseg.environment import require_package
+from effiseg.environment import available_cores, require_package
 from effiseg.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -188,6 +188,8 @@ def compile_network(network: Any, threads: int, hint: str, *, profile: bool = Fa
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": hint,
         "INFERENCE_NUM_THREADS": threads,
+        # Threads that OpenVINO pins stand on the first cores: those of two processes with a core each on the same one.
+        "ENABLE_CPU_PINNING": threads >= available_cores(),
         "PERFORMANCE_HINT": "LATENCY",
         "PERF_COUNT": profile,
     }

@@ -21,7 +21,7 @@ from effiseg.errors import EffisegError, UsageError
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-_STORE_BYTES = 2**30
+STORE_BYTES = 2**30
 """Memory of the object store of a cluster that is started here; parts and results need little of it."""
 _MOST_BLOCKS = 10_000
 
@@ -112,7 +112,7 @@ def connected(config: ClusterConfig) -> Iterator[Any]:
         try:
             if here:
                 cores = available_cores()
-                options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+                options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": STORE_BYTES}
                 ray.init(address="local", **options)  # without the word it joins one that runs here already
             else:
                 ray.init(address=config.ray_address, **options)

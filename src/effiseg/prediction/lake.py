@@ -88,7 +88,7 @@ def predict_on_ray(config: PredictionConfig, progress: Callable[[int, int], None
             record = _record(place, part.name)
             report.unreadable |= {} if record is None else record.unreadable
     missing = [part for part in parts if f"{part.name}.json" not in done]
-    make = partial(_LabelWorker, config, place, table, settings["model_digest"])
+    make = partial(LabelWorker, config, place, table, settings["model_digest"])
     for record in map_on_ray(make, missing, config, gpu=config.device == "cuda"):
         report.images += record.images
         report.unreadable |= record.unreadable
@@ -198,7 +198,7 @@ def _record(place: OutputPlace, name: str) -> PartRecord | None:
     return None if data is None else PartRecord(**parse_json(data, f"{place.uri}/{PARTS}/{name}.json"))
 
 
-class _LabelWorker:
+class LabelWorker:
     """Labels parts, in an actor."""
 
     def __init__(

@@ -13,13 +13,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from effiseg.config.training import TrainConfig
-from effiseg.errors import EffisegError, UsageError
+from effiseg.errors import EffisegError, RunError, UsageError
 
 _LONGEST_SETUP = timedelta(hours=12)
 """How long rank 0 may check and count a data set while the others wait; a launcher ends them when it dies."""
@@ -83,6 +84,32 @@ class Crew:
         exit_code: int | None = json.loads(self._store.get("setup"))
         if exit_code is not None:
             raise SystemExit(exit_code)
+
+    def require_same_step(self, step: int, checkpoint: Path) -> None:
+        """Refuse to go on from different steps; every process must call it, and rank 0 speaks.
+
+        Args:
+            step: the one that this process goes on from.
+            checkpoint: the file that it was read from.
+
+        Raises:
+            RunError: the processes read different checkpoints.
+        """
+        if self.processes == 1:
+            return
+        names = [f"step of {rank}" for rank in range(self.processes)]
+        self._store.set(names[self.rank], str(step))
+        self._store.wait(names, _LONGEST_SETUP)
+        steps = [int(self._store.get(name)) for name in names]
+        if len(set(steps)) == 1:
+            return
+        rank = next(rank for rank in range(self.processes) if steps[rank] != steps[0])
+        error = RunError(
+            f"{checkpoint}: all processes must go on from one step; found step {steps[0]} in process 0 and step "
+            f"{steps[rank]} in process {rank}: the run's folder must lie on a file system that shows all machines the "
+            "same files"
+        )
+        raise error if self.leads else SystemExit(error.exit_code)
 
     @contextmanager
     def ending(self) -> Iterator[None]:

@@ -255,6 +255,8 @@ def _carry_on(run: RunFolder, setup: Setup, watch: SignalWatch, crew: Crew | Non
                 f"{run.last_checkpoint}: is not of the network, average and distillation that {run.config} describes; "
                 "undo what was changed there, or train anew"
             ) from None
+    if crew is not None:
+        crew.require_same_step(state.step, run.last_checkpoint)
     keeper = None
     if not schedule.is_over(state):
         if leads:
