@@ -187,10 +187,11 @@ def measure_distilling(place: Place) -> dict[str, Any]:
     torch.manual_seed(0)
     config = TrainConfig(distillation=DistillationConfig(kl_weight=1.0, feature_weight=1.0))
     teacher = SegFormerTeacher(SegFormer(options.teacher, classes))
-    task = DistillationTask(SegFormer(options.variant, classes), [teacher], config, None).train()
+    student = SegFormer(options.variant, classes)
+    task = DistillationTask(student, [teacher], config, None).train()
     optimizer = task.configure_optimizers()
     images = torch.randint(0, 256, (BATCH, 3, *options.image_size), dtype=torch.uint8)
-    labels = torch.full((BATCH, *options.image_size), place.spec.ignore_index, dtype=torch.uint8)
+    labels = torch.full((BATCH, *options.image_size), student.metadata.ignore_index, dtype=torch.uint8)
     rates = []
     for number in range(options.rounds + 1):
         began = time.process_time()
