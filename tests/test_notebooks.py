@@ -52,6 +52,9 @@ def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         notebook, timeout=250, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     assert path.read_bytes() == before
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        assert r"\u001b" not in json.dumps(output)  # no codes of terminals
+        assert output.get("text", "").count("\n") < 200  # and no bar that is printed again and again
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

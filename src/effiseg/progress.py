@@ -1,12 +1,13 @@
-"""How far a long piece of work is: a bar with the time left on a terminal, and lines in a log where they are asked."""
+"""How far long work is: a bar with the time left on a terminal and in notebooks, lines in a log where asked for."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from effiseg.messages import is_quiet, log, notice, say
+from effiseg.notebook import NotebookBar, in_notebook
 
 Progress = Callable[[int, int], None]
 """Called with (things done, things in all)."""
@@ -33,11 +34,11 @@ def waiting(text: str) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(description: str, log_seconds: float | None = None, unit: str | None = None) -> Iterator[Progress]:
-    """A bar with the time left on stderr, gone afterwards; stdout stays the result's.
+    """A bar with the time left on stderr, in notebooks under the cell, gone afterwards; stdout stays the result's.
 
     Args:
         description: what is done; one or two words.
-        log_seconds: where stderr is no terminal, print a line as often as this; None prints nothing there.
+        log_seconds: where there is neither terminal nor notebook, print a line as often as this; None prints nothing.
         unit: what is counted; the bar then shows how many of them are done in a second.
 
     Yields:
@@ -47,6 +48,10 @@ def progress_bar(description: str, log_seconds: float | None = None, unit: str |
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    if in_notebook() and not is_quiet():
+        with closing(NotebookBar()) as bar:
+            yield _shown_in(bar, description, unit)
+        return
     # Asked once: while a decoder works, stderr is none (`data/decoder_messages.py`).
     console = Console(stderr=True, force_terminal=Console(stderr=True).is_terminal, quiet=is_quiet())
     if not console.is_terminal and log_seconds is not None:
@@ -64,10 +69,24 @@ def progress_bar(description: str, log_seconds: float | None = None, unit: str |
         task = progress.add_task(description, total=None, rate="")
 
         def tell(done: int, total: int) -> None:
-            rate = f"{done / max(time.monotonic() - started, 1e-9):.1f} {unit}/s" if unit else ""
-            progress.update(task, completed=done, total=total, rate=rate)
+            progress.update(task, completed=done, total=total, rate=_rate(done, started, unit))
 
         yield tell
+
+
+def _shown_in(bar: NotebookBar, description: str, unit: str | None) -> Progress:
+    started = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        left = (time.monotonic() - started) / max(done, 1) * (total - done)
+        words = [f"{description} {done}/{total}", f"ETA {format_seconds(left) if done else '–'}"]
+        bar.show(done, total, " · ".join([*words, *filter(None, [_rate(done, started, unit)])]))
+
+    return tell
+
+
+def _rate(done: int, started: float, unit: str | None) -> str:
+    return f"{done / max(time.monotonic() - started, 1e-9):.1f} {unit}/s" if unit else ""
 
 
 def _log_lines(description: str, seconds: float) -> Progress:

@@ -1,4 +1,4 @@
-"""How a run shows itself: a live bar with ETA on a terminal, one line per epoch everywhere."""
+"""How a run shows itself: a live bar with ETA on a terminal and in notebooks, one line per epoch everywhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from effiseg.data.datamodule import SegmentationDataModule
 from effiseg.messages import is_quiet, say
 from effiseg.models.segformer import SegFormer
+from effiseg.notebook import NotebookBar, in_notebook
 from effiseg.progress import format_seconds
 from effiseg.training.checkpointing import TrainingState
 from effiseg.training.schedule import Schedule
@@ -60,26 +61,27 @@ class TrainingProgress:
         self.title = title
         self.task = self.bar.add_task(title, total=steps, completed=done, loss="–", eta="–")
         self.bar.start()
+        self.cell = NotebookBar() if enabled and in_notebook() and not is_quiet() else None
         self.shown = float("-inf")
 
     def is_due(self) -> bool:
         """Whether there is a live bar, and a step to show there would not come too soon to be read."""
-        return self.bar.live.is_started and time.monotonic() - self.shown >= 0.1
+        return (self.bar.live.is_started or self.cell is not None) and time.monotonic() - self.shown >= 0.1
 
     def step(self, done: int, epoch: int, loss: float) -> None:
         """Show that `done` steps are done; `epoch` is 1-based."""
         self.shown = time.monotonic()
-        self.bar.update(
-            self.task,
-            completed=done,
-            description=f"{self.title} · epoch {epoch}/{self.epochs}",
-            loss=f"{loss:.4f}",
-            eta=self.eta(done),
-        )
+        title, eta = f"{self.title} · epoch {epoch}/{self.epochs}", self.eta(done)
+        self.bar.update(self.task, completed=done, description=title, loss=f"{loss:.4f}", eta=eta)
+        if self.cell is not None:
+            self.cell.show(done, self.steps, f"{title} · {done}/{self.steps} steps · loss {loss:.4f} · ETA {eta}")
 
     def validating(self, images: int, total: int) -> None:
         """Show how far the evaluation on val is."""
-        self.bar.update(self.task, description=f"{self.title} · evaluating {images}/{total}")
+        title = f"{self.title} · evaluating {images}/{total}"
+        self.bar.update(self.task, description=title)
+        if self.cell is not None:
+            self.cell.show(images, total, title)
 
     def epoch(self, row: dict[str, float | int | None], done: int) -> None:
         """Print the finished epoch's line, which a terminal of 100 columns holds."""
@@ -108,6 +110,8 @@ class TrainingProgress:
     def stop(self) -> None:
         """Take the live bar away."""
         self.bar.stop()
+        if self.cell is not None:
+            self.cell.close()
 
 
 def quiet_lightning() -> None:
