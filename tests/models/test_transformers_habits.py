@@ -6,10 +6,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import effiseg
+from effiseg.data.dataset_spec import load_dataset_spec
+from effiseg.data.samples import list_samples
 from effiseg.errors import ModelError
 from effiseg.models.hub_segformer import SegFormer
 from effiseg.models.metadata import ModelMetadata
@@ -47,6 +52,26 @@ def test_transformers_auto_class_loads_it(model: SegFormer, tmp_path: Path) -> N
     assert model.config.id2label == theirs.config.id2label
     assert model.config.hidden_sizes == theirs.config.hidden_sizes
     assert model.config.depths == theirs.config.depths
+
+
+def test_the_mask_of_transformers_pipeline_is_ours(teacher_run: Path, colour_data: Path) -> None:
+    """A trained model, of 32x64: pictures of its size, and larger ones, which either side makes smaller its own way."""
+    transformers: Any = pytest.importorskip("transformers", reason="transformers is the oracle")
+    pipeline = transformers.pipeline("image-segmentation", model=str(teacher_run / "model"), device="cpu")
+    predictor = effiseg.Predictor(teacher_run)
+    seen: set[int] = set()
+    for scale, least in ((1, 0.999), (4, 0.98)):
+        equal = []
+        for sample in list_samples(load_dataset_spec(colour_data), "val"):
+            image = cv2.resize(sample.read_image()[:32], (64 * scale, 32 * scale), interpolation=cv2.INTER_CUBIC)
+            ours = predictor(image)
+            theirs = np.full(ours.labels.shape, 255, np.uint8)
+            for found in pipeline(Image.fromarray(image), subtask="semantic"):
+                theirs[np.asarray(found["mask"]) > 0] = ours.names.index(found["label"])
+            equal.append((ours.labels == theirs).mean())
+            seen |= set(np.unique(theirs))
+        assert np.mean(equal) >= least
+    assert seen == {0, 1, 2}
 
 
 def test_a_run_folder_is_a_model(teacher_run: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from effiseg.errors import UsageError
 from effiseg.report.answer import answer
+from effiseg.report.noise import clear_winner, study_differences
 from effiseg.report.page import Report, write_report
 from effiseg.report.reading import read_studies
 
@@ -130,6 +131,15 @@ def test_the_answer_comes_first(report: Report) -> None:
     assert "points against Baseline. That is more than the choice of images (95 % interval over images +" in found[1]
     assert "Between seeds a row varies by up to 0.5 points" in found[1]
     assert text.index('class="answer"') < text.index("table-results")
+
+
+def test_rows_that_were_trained_too_shortly_are_not_ranked(comparison: Path) -> None:
+    (study,) = read_studies([comparison])
+    study.result.settings["ranks"] = False
+    first, *others = answer(study, study_differences(study)[0])
+    assert first.startswith("Training is too short to rank rows. + KD has the highest score, ")
+    assert not any("best student" in sentence or "noise" in sentence for sentence in others)
+    assert clear_winner(study, study_differences(study)[0]) is None
 
 
 def test_too_many_pictures_are_left_out_and_named(

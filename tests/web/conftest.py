@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import threading
@@ -61,8 +62,34 @@ def built_page() -> None:
 
 
 @pytest.fixture(scope="session")
-def trained_pair(colour_data: Path) -> list[SegFormer]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`once(name, make)`: a folder that `make` filled, once for all processes that share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, part = base / name, base / f"{name}.partial"
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                shutil.rmtree(part, ignore_errors=True)  # where another process failed
+                part.mkdir()
+                make(part)
+                part.rename(folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def trained_pair(colour_data: Path, once: Callable[..., Path]) -> list[SegFormer]:
     """Two models that have learnt the colours, for inputs of 64x96."""
+    folder = once("web-models", lambda folder: torch.save(_trained_pair(colour_data), folder / "pair.pt"))
+    pair: list[SegFormer] = torch.load(folder / "pair.pt", weights_only=False)
+    return pair
+
+
+def _trained_pair(colour_data: Path) -> list[SegFormer]:
     spec = load_dataset_spec(colour_data)
     samples = list_samples(spec, "train")[:6]
     images = torch.stack([torch.from_numpy(sample.read_image()) for sample in samples]).permute(0, 3, 1, 2)
@@ -85,15 +112,16 @@ def _trained(shape: Shape, names: Sequence[str], images: torch.Tensor, labels: t
 
 
 @pytest.fixture(scope="session")
-def site(trained_pair: list[SegFormer], built_page: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(trained_pair: list[SegFormer], built_page: None, once: Callable[..., Path]) -> Path:
     """The folder that `effiseg export --format web` writes of both models."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     from effiseg.web.site import write_site
 
-    out = tmp_path_factory.mktemp("web") / "site"
-    write_site(trained_pair, NAMES, SiteConfig(models=list(NAMES), out=out))
-    return out
+    def make(folder: Path) -> None:
+        write_site(trained_pair, NAMES, SiteConfig(models=list(NAMES), out=folder / "site"))
+
+    return once("web-site", make) / "site"
 
 
 @pytest.fixture(scope="session")

@@ -45,55 +45,58 @@ def plain_server(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lossless picture of the models' colors that is at no network's size."""
+def write_pictures(folder: Path) -> None:
+    """Write picture.png, a lossless picture of the models' colors that is at no network's size, and damaged.png."""
     generator = np.random.default_rng(3)
     colors = np.array([[60, 60, 60], [200, 60, 60], [60, 80, 210]], np.uint8)
     patches = cv2.resize(generator.integers(0, 3, (4, 5)).astype(np.uint8), PICTURE_SIZE[::-1], interpolation=0)
     noise = generator.integers(-30, 31, (*PICTURE_SIZE, 3))
-    path = tmp_path_factory.mktemp("picture") / "picture.png"
+    path = folder / "picture.png"
     Image.fromarray(np.clip(colors[patches].astype(int) + noise, 0, 255).astype(np.uint8)).save(path)
-    (path.parent / "damaged.png").write_bytes(path.read_bytes()[:200])
-    return path
+    (folder / "damaged.png").write_bytes(path.read_bytes()[:200])
 
 
 @pytest.fixture(scope="module")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots and downloads lie."""
-    return tmp_path_factory.mktemp("shots")
-
-
-@pytest.fixture(scope="module")
-def found(
+def shots(
     site: Path,
     trained_pair: list[SegFormer],
-    picture: Path,
-    shots: Path,
+    once: Callable[..., Path],
     node: str,
     chromium: str,
     running: Callable[..., Any],
-) -> dict[str, Any]:
-    """What one browser found on all pages."""
-    with plain_server(site) as plain, running(Predictor(trained_pair[0]), site) as isolated:
-        settings = {
-            "chromium": chromium, "plain": plain, "isolated": isolated.address, "picture": str(picture),
-            "damaged": str(picture.with_name("damaged.png")), "file": str(site / "index.html"), "out": str(shots),
-        }  # fmt: skip
-        file = shots / "settings.json"
-        file.write_text(json.dumps(settings))
-        script = Path(__file__).with_name("browser.mjs")
-        done = subprocess.run([node, script, file], capture_output=True, text=True, check=False, timeout=240)
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
-    result["addresses"] = (plain, isolated.address)
+) -> Path:
+    """Pictures, screenshots and downloads of one browser on all pages, and what it found, found.json."""
+
+    def browse(folder: Path) -> None:
+        write_pictures(folder)
+        with plain_server(site) as plain, running(Predictor(trained_pair[0]), site) as isolated:
+            settings = {
+                "chromium": chromium, "plain": plain, "isolated": isolated.address,
+                "picture": str(folder / "picture.png"), "damaged": str(folder / "damaged.png"),
+                "file": str(site / "index.html"), "out": str(folder),
+            }  # fmt: skip
+            file = folder / "settings.json"
+            file.write_text(json.dumps(settings))
+            script = Path(__file__).with_name("browser.mjs")
+            done = subprocess.run([node, script, file], capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stderr
+        found = {**json.loads(done.stdout), "addresses": [plain, isolated.address]}
+        (folder / "found.json").write_text(json.dumps(found))
+
+    return once("web-browser", browse)
+
+
+@pytest.fixture(scope="module")
+def found(shots: Path) -> dict[str, Any]:
+    """What the browser found."""
+    result: dict[str, Any] = json.loads((shots / "found.json").read_text())
     return result
 
 
 @pytest.fixture(scope="module")
-def expected(trained_pair: list[SegFormer], picture: Path) -> list[Segmentation]:
+def expected(trained_pair: list[SegFormer], shots: Path) -> list[Segmentation]:
     """What both models say of the picture here."""
-    return [Predictor(model)(picture) for model in trained_pair]
+    return [Predictor(model)(shots / "picture.png") for model in trained_pair]
 
 
 def saved(file: Path) -> UInt8Array:

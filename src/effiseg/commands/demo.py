@@ -36,7 +36,7 @@ class _DemoConfig:
 def run(argv: list[str]) -> int:
     """Compare, print the table and the floor under the teacher."""
     out = parse_command(_DemoConfig, argv, prog="effiseg demo", description=DESCRIPTION).out
-    notice("seven rows on drawn street scenes")
+    notice("a teacher, a baseline and every strategy on drawn street scenes")
     load_training()
     from effiseg.comparison.demo import SETTINGS, demo
     from effiseg.comparison.demo_facts import facts

@@ -16,7 +16,7 @@ from effiseg.scenes.synthetic import synthesize
 
 SCENES = {"train": 200, "val": 40}
 _SCENE_SIZE = (128, 256)
-# Chosen for time alone: all seven rows in under ten minutes on two cores. The numbers are what they are.
+# Chosen for time alone: all rows in under ten minutes on two cores. The numbers are what they are.
 SETTINGS = {
     "data": "street_scenes",
     "init": "starter",  # it has learnt from scenes of the same generator, drawn from other seeds
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 def demo(out: Path, *, command: str | None = None, message: Message = print) -> AblationResult:
-    """Draw street scenes, train all seven rows on them, compare.
+    """Draw street scenes, train the teacher and every row of a comparison on them, compare.
 
     Called again on the same folder it goes on where it was cut.
 

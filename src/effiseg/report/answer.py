@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from effiseg.metrics.bootstrap import PairedDifference
-from effiseg.report.noise import best_student, between, not_told_apart
+from effiseg.report.noise import best_student, between, may_rank, not_told_apart
 from effiseg.report.row_titles import is_teacher
 from effiseg.report.study import Study
 from effiseg.results import AblationRow, EvaluationResult
@@ -18,11 +18,15 @@ _LAST_PART = 0.25
 
 def answer(study: Study, differences: Sequence[PairedDifference]) -> list[str]:
     """Sentences for the head of the page; none where nothing has a score yet."""
-    best = best_student(study) or next((row for row in study.rows if row.miou is not None), None)
-    if best is None:
-        return []
     if len(study.rows) == 1:
-        return [*_of_one(study, best), *_still_rising(study, best, None)]
+        (row,) = study.rows
+        return [] if row.miou is None else [*_of_one(study, row), *_still_rising(study, row, None)]
+    best = best_student(study)
+    if best is None:
+        return _teacher(study)
+    if not may_rank(study.result):
+        highest = f"{study.label(best.name)} has the highest score, {best.miou:.1f} % mIoU"
+        return [f"Training is too short to rank rows. {highest}.", *_teacher(study)]
     return [*_of_several(study, best, differences), *_seeds(study), *_still_rising(study, study.baseline or best, best)]
 
 
@@ -56,10 +60,12 @@ def _of_several(study: Study, best: AblationRow, differences: Sequence[PairedDif
     others = [study.label(row.name) for row in not_told_apart(study, differences) if row is not base]
     if others and differences:
         sentences.append(f"Not told apart from {name} on these images: {', '.join(others)}.")
-    teacher = next((row for row in study.rows if is_teacher(row.name) and row.miou is not None), None)
-    if teacher is not None:
-        sentences.append(f"The teacher reaches {teacher.miou:.1f} %.")
-    return sentences
+    return [*sentences, *_teacher(study)]
+
+
+def _teacher(study: Study) -> list[str]:
+    scores = [row.miou for row in study.rows if is_teacher(row.name) and row.miou is not None]
+    return [f"The teacher reaches {score:.1f} %." for score in scores[:1]]
 
 
 def _noise_sentence(pair: PairedDifference | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from effiseg.metrics.bootstrap import PairedDifference, paired_differences
 from effiseg.report.row_titles import is_teacher
 from effiseg.report.study import Study
-from effiseg.results import AblationRow
+from effiseg.results import AblationResult, AblationRow
 
 UNKNOWN_SPREAD = 0.05
 """Share of a latency that counts as its spread where none was recorded, as in files of earlier versions."""
@@ -68,10 +68,15 @@ def not_told_apart(study: Study, differences: Sequence[PairedDifference]) -> lis
 
 def clear_winner(study: Study, differences: Sequence[PairedDifference]) -> str | None:
     """The student that is better than every other by more than the choice of images; None where none is known to be."""
-    if not study.result.settings.get("ranks", True):  # who compared them said that they are trained too shortly
+    if not may_rank(study.result):
         return None
     best = best_student(study)
     return best.name if best is not None and not not_told_apart(study, differences) else None
+
+
+def may_rank(result: AblationResult) -> bool:
+    """Whether rows were trained for long enough to be ranked, unless who compared them said otherwise."""
+    return bool(result.settings.get("ranks", True))
 
 
 def timing_tolerance(rows: Sequence[AblationRow]) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from effiseg.files import write_text
-from effiseg.report.noise import timing_tolerance
+from effiseg.report.noise import may_rank, timing_tolerance
 from effiseg.report.row_titles import is_teacher, row_title
 from effiseg.report.table import (
     Cell,
@@ -61,8 +61,7 @@ def results_table(result: AblationResult, label: Callable[[str], str] = row_titl
     ]
     own_steps = result.settings.get("budget") == "time"
     rows = [_results_cells(row, label(row.name), own_steps=own_steps) for row in result.rows]
-    ranks = result.settings.get("ranks", True)
-    rows = mark_best(columns, rows, [ranks and not is_teacher(row.name) for row in result.rows])
+    rows = mark_best(columns, rows, [may_rank(result) and not is_teacher(row.name) for row in result.rows])
     # A column without any value says nothing.
     kept = [i for i in range(len(columns)) if i == 0 or any(row[i].value is not None for row in rows)]
     return Table(
@@ -107,7 +106,7 @@ def protocol_text(result: AblationResult) -> str:
         words.append(_latency_text(result))
     words.append(
         "A score is bold only where it is better than every other student's by more than the choice of images."
-        if s.get("ranks", True)
+        if may_rank(result)
         else "Training is too short to rank rows, so none is marked."
     )
     if not s.get("complete", True):

@@ -177,7 +177,7 @@ def _classes(study: Study, pen: _Pen) -> Section:
         )
     section.drawings += pen(
         "class-distribution", "Pixels and weights of the classes",
-        "Labelled pixels of the training split, logarithmic, and the weight each class gets in the losses.",
+        "Labeled pixels of the training split, logarithmic, and the weight each class gets in the losses.",
         lambda: class_distribution_figure(study),
     )  # fmt: skip
     if study.rows and study.names:

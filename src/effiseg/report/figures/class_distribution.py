@@ -18,7 +18,7 @@ _DOT = ROW_COLOURS[1]
 
 
 def class_distribution_figure(study: Study) -> Figure:
-    """Share of the labelled training pixels of every class on a log scale, and its weight in the loss.
+    """Share of the labeled training pixels of every class on a log scale, and its weight in the loss.
 
     Raises:
         Gap: no run has counted its classes yet.

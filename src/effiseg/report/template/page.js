@@ -84,7 +84,13 @@ const enlarge = (image, photo, opacity) => {
   large.replaceChildren(frame, title);
   large.showModal();
 };
-for (const image of document.querySelectorAll("img.batch")) image.addEventListener("click", () => enlarge(image, "", 1));
+const onPress = (image, act) => {
+  image.tabIndex = 0;
+  image.role = "button";
+  image.addEventListener("click", act);
+  image.addEventListener("keydown", (event) => { if (event.key === "Enter") act(); });
+};
+for (const image of document.querySelectorAll("img.batch")) onPress(image, () => enlarge(image, "", 1));
 for (const controls of document.querySelectorAll(".controls")) {
   controls.hidden = false;
   const section = controls.parentElement;
@@ -101,7 +107,7 @@ for (const controls of document.querySelectorAll(".controls")) {
     for (const place of sample.querySelectorAll(".labels")) place.style.backgroundImage = `url(${photo})`;
     for (const image of sample.querySelectorAll("img")) {
       const isLabels = image.parentElement.className === "labels";
-      image.addEventListener("click", () => enlarge(image, isLabels ? photo : "", isLabels ? opacity.value / 100 : 1));
+      onPress(image, () => enlarge(image, isLabels ? photo : "", isLabels ? opacity.value / 100 : 1));
     }
   }
   controls.addEventListener("input", apply);
