@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+Once = Callable[[str, Callable[[Path], object]], Path]
 ORACLES = (
     "transformers", "torchmetrics", "monai", "cityscapesscripts",
     "onnx", "onnxruntime", "onnxscript", "openvino", "nncf", "tensorboard", "fastapi", "uvicorn",
@@ -120,26 +122,36 @@ SMALL = (
 
 
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this session that all its test processes know."""
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
-    folder.mkdir(exist_ok=True)
-    return folder
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """`once(name, make)`: a folder that `make` filled, once for all processes that share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder = base / name
+        with FileLock(base / f"{name}.lock"):
+            if not (base / f"{name}.made").exists():
+                shutil.rmtree(folder, ignore_errors=True)  # where another process failed
+                folder.mkdir()
+                make(folder)
+                (base / f"{name}.made").touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def teacher_run(colour_data: Path, shared_folder: Path) -> Path:
-    """A finished run whose model has learnt the colours; good enough to teach. Made once for all test processes."""
-    out = shared_folder / "teacher" / "run"
-    with FileLock(shared_folder / "teacher.lock"):
-        if not out.exists():
-            done = run_effiseg(
-                "train", "--recipe", "baseline", "--data", colour_data, "--out", out, *SMALL, "--epochs", "12",
-                "--augment", "none", "--optimizer.lr", "2e-3", "--validate_every", "0",
-            )  # fmt: skip
-            assert done.returncode == 0, done.stderr
-    return out
+def teacher_run(colour_data: Path, once: Once) -> Path:
+    """A finished run whose model has learnt the colours; good enough to teach."""
+
+    def make(folder: Path) -> None:
+        done = run_effiseg(
+            "train", "--recipe", "baseline", "--data", colour_data, "--out", folder / "run", *SMALL, "--epochs", "12",
+            "--augment", "none", "--optimizer.lr", "2e-3", "--validate_every", "0",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    return once("teacher", make) / "run"
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,6 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 SMALL = {"TRAIN": "4", "VAL": "2", "SIZE": "(32, 64)", "EPOCHS": "1", "RECIPES": '["baseline", "dice_focal"]'}
-QUICK = {"own_data_to_deployed_file"}
-"""Those that run in every test; the others are heavy."""
 
 
 def shrunk(notebook: Any, folder: Path) -> Any:
@@ -32,10 +30,8 @@ def shrunk(notebook: Any, folder: Path) -> Any:
     return notebook
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, marks=[] if path.stem in QUICK else pytest.mark.heavy, id=path.stem) for path in NOTEBOOKS],
-)
+@pytest.mark.heavy
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")

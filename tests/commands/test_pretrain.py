@@ -11,6 +11,7 @@ import yaml
 from effiseg.cli import main
 
 
+@pytest.mark.heavy
 def test_it_trains_measures_and_says_where_things_lie(
     tmp_path: Path, colour_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -149,6 +149,7 @@ def test_a_double_star_stands_for_any_folders(tmp_path: Path, monkeypatch: pytes
         assert sorted(glob_files(pattern, [])) == expected, pattern
 
 
+@pytest.mark.heavy
 def test_a_run_ends_whole_on_files_of_any_name(
     odd_names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effiseg_command: Any
 ) -> None:

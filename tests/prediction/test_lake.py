@@ -162,6 +162,7 @@ def test_files_are_those_of_the_plain_command(
         predict_on_ray(settings(model, pictures, tmp_path / "out", existing="skip", flip=True))
 
 
+@pytest.mark.heavy
 def test_a_table_of_bytes_in_and_out(
     cluster: str, model: str, pictures: Path, plain: dict[str, bytes], tmp_path: Path, bucket: str
 ) -> None:
@@ -213,6 +214,7 @@ def _killing_worker(marker: Path, threads: int) -> Callable[[int], int]:
     return work
 
 
+@pytest.mark.heavy
 def test_a_lost_actor_costs_nothing_but_time(cluster: str, tmp_path: Path) -> None:
     make = partial(_killing_worker, tmp_path / "killed")
     config = ClusterConfig(on="ray", ray_address="auto", ray_actors=1)

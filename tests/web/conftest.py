@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import threading
@@ -59,26 +58,6 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def built_page() -> None:
     require(Path(__file__).parents[2] / "src/effiseg/web/page/index.html", "the page is not built: make web")
-
-
-@pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """`once(name, make)`: a folder that `make` filled, once for all processes that share the tests."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-    def made(name: str, make: Callable[[Path], object]) -> Path:
-        folder, part = base / name, base / f"{name}.partial"
-        with (base / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.is_dir():
-                shutil.rmtree(part, ignore_errors=True)  # where another process failed
-                part.mkdir()
-                make(part)
-                part.rename(folder)
-        return folder
-
-    return made
 
 
 @pytest.fixture(scope="session")
