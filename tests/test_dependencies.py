@@ -31,8 +31,10 @@ def declarations() -> dict[str, Requirement]:
 
 
 def pins() -> dict[str, str]:
-    """Distribution → the version everything is tested with."""
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    """Distribution → the version everything is tested with, of those that are not there for others' sake alone."""
+    direct, indirect = (ROOT / "constraints.txt").read_text(encoding="utf-8").split("# what these need in turn")
+    assert "==" in indirect
+    lines = direct.splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(name): version for name, version in pairs}
 
