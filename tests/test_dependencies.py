@@ -17,8 +17,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 # Lightning under its second name.
 NOT_DECLARED = {"pytorch-lightning"}
-# What the package looks for and does without, or is measured against: never a dependency.
-OPTIONAL_IMPORTS = {"transformers"}
+# What the package looks for and does without, has in notebooks, or is measured against: never a dependency.
+OPTIONAL_IMPORTS = {"transformers", "IPython"}
 
 
 def declarations() -> dict[str, Requirement]:
