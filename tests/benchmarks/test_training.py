@@ -111,6 +111,7 @@ def test_a_measurement_of_its_own_process_forks_loader_workers_as_users_do() -> 
     assert alone == usual
 
 
+@pytest.mark.heavy
 def test_the_page_shows_what_was_measured() -> None:
     table = run("--markdown", "--json", str(RESULTS)).strip()
     assert table in PAGE.read_text(encoding="utf-8")

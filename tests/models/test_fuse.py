@@ -241,9 +241,8 @@ def test_refusals(call: Callable[[], object], message: str) -> None:
         call()
 
 
-@pytest.mark.parametrize(
-    ("pointwise", "attention"), [("linear", "sdpa"), pytest.param("conv", "matmul", marks=pytest.mark.heavy)]
-)
+@pytest.mark.heavy
+@pytest.mark.parametrize(("pointwise", "attention"), [("linear", "sdpa"), ("conv", "matmul")])
 def test_torch_export_with_dynamic_sizes(pointwise: str, attention: str) -> None:
     model = randomized("b0", "dyt", "dyl")
     fused = fuse(model, input="uint8", output="labels", pointwise=pointwise, attention=attention)  # type: ignore[arg-type]

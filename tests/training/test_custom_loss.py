@@ -45,6 +45,7 @@ def test_our_own_loss_given_as_a_function_trains_the_same_weights(small_config: 
     assert "name: custom" in given.config.read_text()
 
 
+@pytest.mark.heavy
 def test_a_loss_with_parameters_trains_them_and_goes_on(small_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train(small_config("whole", loss=CUSTOM), loss=WeighedLoss())
     original = run_keeper.RunKeeper.finish_epoch

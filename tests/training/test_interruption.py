@@ -197,6 +197,7 @@ def test_a_signal_before_the_run_folder_is_made_leaves_none(
     assert not RunFolder(small_config("run").out).path.exists()
 
 
+@pytest.mark.heavy
 def test_a_signal_in_the_last_step_or_afterwards_leaves_a_run_to_finish(
     whole: RunFolder, small_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

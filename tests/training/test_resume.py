@@ -111,9 +111,8 @@ def test_kill_mid_epoch_and_resume(
     assert_equal_runs(run, whole)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.heavy)]
-)
+@pytest.mark.heavy
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_saves_and_says_how_to_go_on(
     number: signal.Signals, code: int, options: list[str], whole: RunFolder, tmp_path: Path, effiseg_command: Command
 ) -> None:

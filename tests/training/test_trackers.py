@@ -91,6 +91,7 @@ def test_a_tracker_that_fails_is_told_nothing_more_and_the_run_goes_on(
     assert resume(run.path) is not None
 
 
+@pytest.mark.heavy
 def test_wandb_offline(small_config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="wandb is an extra")
     monkeypatch.setenv("WANDB_MODE", "offline")
