@@ -125,7 +125,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data_root")
     parser.add_argument("--split", default="val")
     parser.add_argument("--image_size", type=parse_image_size, help="default: the model's own")
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=["onnx", "openvino"])
     parser.add_argument("--calibration_images", type=int, default=64)
     parser.add_argument("--evaluation_images", type=int, help="default: the whole split")
     parser.add_argument("--repeats", type=int, default=20)
