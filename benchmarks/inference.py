@@ -22,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.results import BenchmarkResult
 
+ENGINES = [
+    engine for engine in FILE_ENGINES if all(find_spec(package.replace("-", "_")) for package in engine.packages)
+]
+"""Engines of files whose packages are installed."""
 PARTS = ("b0", "b0_precision", "b0_dyt_dyl", "b2", "accuracy", "gpu")
 GPU_BATCHES = (1, 16)
 DEFAULT_JSON = Path(__file__).parent / "results" / "inference.json"
@@ -155,7 +160,7 @@ def b0_contenders(setting: Setting) -> list[Contender]:
     if setting.quick:
         return [theirs, ours, labels]
     found = [theirs, replace(theirs, allocator="default"), ours]
-    for engine in (known.name for known in FILE_ENGINES):
+    for engine in (known.name for known in ENGINES):
         found += [replace(theirs, engine=engine), replace(ours, engine=engine)]
     return [*found, replace(ours, output="labels"), labels]
 
@@ -177,7 +182,7 @@ def b0_precision_contenders(setting: Setting) -> list[Contender]:
 def int8_contenders(setting: Setting, like: Contender) -> list[Contender]:
     """The trained model quantized by `effiseg export`, for every engine; none without --model and --data."""
     found = []
-    for engine in FILE_ENGINES:
+    for engine in ENGINES:
         path = setting.folder / f"int8{engine.suffix}"
         size = "x".join(map(str, setting.image_size))
         if setting.model and setting.data and export(setting, path, "int8", "--image_size", size):
@@ -203,7 +208,7 @@ def b2_contenders(setting: Setting) -> list[Contender]:
     """B2, every engine on both sides, and DyT+DyL in the fastest."""
     ours = setting.contender("B2", "b2", ("layer_norm", "layer_norm"))
     found = []
-    engines: tuple[EngineName, ...] = ("torch", *(known.name for known in FILE_ENGINES))
+    engines: tuple[EngineName, ...] = ("torch", *(known.name for known in ENGINES))
     for engine in engines:
         found += [replace(counterpart_of(ours), engine=engine), replace(ours, engine=engine)]
     found += [replace(ours, engine="openvino", precision="bfloat16")]
@@ -291,7 +296,7 @@ def measure_accuracy(setting: Setting) -> dict[str, Any]:
     assert setting.model is not None
     found: dict[str, Any] = {"model": setting.model, "miou": {}, "skipped": {}}
     found["miou"]["torch float32"] = evaluated(setting, setting.model)
-    for engine in FILE_ENGINES:
+    for engine in ENGINES:
         for precision in engine.precisions:
             path = setting.folder / f"accuracy-{precision}{engine.suffix}"
             name = f"{engine.name} {precision}"
