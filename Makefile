@@ -56,5 +56,5 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[all]" --group dev --group docs
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable ".[all]" --group dev --group docs
 	touch $(RUNTIME) $@
