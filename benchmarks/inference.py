@@ -22,7 +22,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +44,7 @@ from effiseg.models.pretrained import save_pretrained
 from effiseg.models.segformer import SegFormer
 from effiseg.results import BenchmarkResult
 
-ENGINES = [
-    engine for engine in FILE_ENGINES if all(find_spec(package.replace("-", "_")) for package in engine.packages)
-]
+ENGINES = [engine for engine in FILE_ENGINES if not engine.absent_packages()]
 """Engines of files whose packages are installed."""
 PARTS = ("b0", "b0_precision", "b0_dyt_dyl", "b2", "accuracy", "gpu")
 GPU_BATCHES = (1, 16)

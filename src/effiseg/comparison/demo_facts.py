@@ -84,9 +84,8 @@ def _norms(run: RunFolder) -> str:
 
 
 def _file(chosen: FileFormat, run: RunFolder, size: tuple[int, int], folder: Path) -> str:
-    missing = [package for package in chosen.packages if find_spec(package) is None]
-    if missing:
-        return f"{chosen.format}: not tried, {', '.join(missing)} is not installed"
+    if absent := chosen.absent_packages():
+        return f"{chosen.format}: not tried, {', '.join(absent)} is not installed"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"model{chosen.suffix}"
     config = ExportConfig(out=path, image_size=size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -113,6 +114,10 @@ class FileFormat(ABC):
     """See `pointwise`."""
     classes_last: ClassVar[bool] = True
     """See `pointwise`."""
+
+    def absent_packages(self) -> list[str]:
+        """Those of its packages that are not installed."""
+        return [package for package in self.packages if find_spec(package.replace("-", "_")) is None]
 
     def deploy_form(self, model: SegFormer, output: Output) -> nn.Module:
         """The fused network, (B, H, W, 3) uint8 in, float32, on the CPU."""

@@ -105,7 +105,7 @@ def shard_dataset(
                 if progress is not None:
                     progress(done + count, len(plans))
 
-            if not all(sample.can_be_sent for plan in missing for sample in plan.samples[:1]):
+            if not all(sample.can_be_sent for plan in missing for sample in plan.samples):
                 processes = 1
             for _ in map_in_processes(partial(_write, spec, folder), missing, tell, processes, chunk=1):
                 pass
