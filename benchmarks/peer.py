@@ -10,7 +10,8 @@ input's size, which costs as much again; without labels nobody needs that, so it
 
 Where transformers is installed, its SegFormer-B0 with b0's weights runs beside them, as transformers computes it.
 
-Contenders take turns in changing order, one image at a time, medians. Ratios are to the peer's in the same engine,
+bfloat16 is measured where the processor has instructions for it. Contenders take turns in changing order, one image at
+a time, medians. Ratios are to the peer's in the same engine,
 precision, size and output.
 """
 
@@ -38,7 +39,7 @@ from effiseg.benchmark.forward import write_file
 from effiseg.config.engine import EngineName, Output
 from effiseg.config.model import Variant
 from effiseg.data.transforms import UInt8Array
-from effiseg.engines.openvino import compile_network, openvino_core
+from effiseg.engines.openvino import compile_network, has_bfloat16, openvino_core
 from effiseg.environment import available_cores, describe_environment
 from effiseg.files import write_json
 from effiseg.models.pretrained import save_pretrained
@@ -123,9 +124,10 @@ def time_files(
     times: dict[tuple[str, str], list[float]] = {}
     engines: dict[str, Callable[[Path], tuple[Callable[[Any], Any], bool]]] = {
         "openvino float32": lambda path: opened_by_openvino(path, threads, "f32"),
-        "openvino bfloat16": lambda path: opened_by_openvino(path, threads, "bf16"),
         "onnxruntime float32": lambda path: opened_by_onnxruntime(path, threads),
     }
+    if has_bfloat16(openvino_core("this benchmark")):
+        engines["openvino bfloat16"] = lambda path: opened_by_openvino(path, threads, "bf16")
     for engine, opened in engines.items():
         runs = {name: as_call(opened(path), values) for name, path in files.items()}
         found, _ = alternate(runs, rounds, torch.device("cpu"))

@@ -18,7 +18,7 @@ from effiseg.errors import ResourceError, UsageError
 _PACKAGES = (
     "effiseg", "torch", "lightning", "numpy", "opencv-python-headless", "pillow", "safetensors",
     "onnx", "onnxruntime", "openvino", "nncf", "ncnn", "pnnx", "ai-edge-litert",
-    "litert-torch", "ai-edge-quantizer", "transformers",
+    "litert-torch", "ai-edge-quantizer", "executorch", "torchao", "transformers",
 )  # fmt: skip
 # Variables that change speed or the order of sums.
 _VARIABLES = (
@@ -96,15 +96,16 @@ def require_package(name: str, extra: str, purpose: str) -> Any:
     """An optional package, imported.
 
     Args:
-        name: the module.
+        name: the module; of a dotted name, the first part is the package.
         extra: the extra of effiseg that installs it.
         purpose: what it is for; a noun.
 
     Raises:
         UsageError: it is not installed; the message says how to install it.
     """
-    if find_spec(name) is None:
-        raise UsageError(f"{purpose} needs the package {name}, which is not installed: {install_hint(extra)}")
+    package = name.partition(".")[0]
+    if find_spec(package) is None:
+        raise UsageError(f"{purpose} needs the package {package}, which is not installed: {install_hint(extra)}")
     return import_module(name)
 
 

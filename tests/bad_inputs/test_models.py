@@ -83,10 +83,10 @@ EXPORT = (
         "export {model} {model} --out {here}/x.onnx",
         "a file holds one model, and --format web shows two; found 2",
     ),
-    ("export {model} --out {here}/x", "must end in .onnx, .xml, .param, .tflite, .pt2, which says the format"),
+    ("export {model} --out {here}/x", "must end in .onnx, .xml, .param, .tflite, .pte, .pt2, which says the format"),
     (
         "export {model} --out {here}/x.mlmodel",
-        "must end in .onnx, .xml, .param, .tflite, .pt2, which says the format",
+        "must end in .onnx, .xml, .param, .tflite, .pte, .pt2, which says the format",
     ),
     ("export {model} --out {here}/x.onnx --format openvino", "--out must end in .xml for --format openvino"),
     ("export {model} --out {here}/x.onnx --format coreml", "--format: "),

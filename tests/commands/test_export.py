@@ -125,7 +125,7 @@ def test_a_pt2_is_never_opened(tmp_path: Path) -> None:
         (["--out", "m.onnx", "--precision", "bfloat16"], "is for --format openvino; found onnx, which has float32, fl"),
         (
             ["--out", "m.mlmodel"],
-            r"\.onnx, \.xml, \.param, \.tflite, \.pt2, which says the format; found m\.m",
+            r"\.onnx, \.xml, \.param, \.tflite, \.pte, \.pt2, which says the format; found m\.m",
         ),
         (["--format", "onnx", "--out", "m.onnx", "--data_root", "d"], "--data_root concerns --data"),
         (["--format", "onnx"], "--out"),

@@ -158,7 +158,7 @@ def test_torch_export_is_written_and_never_loaded(exported: Callable[..., Path],
     expected = reference(small_model, images)
     assert np.abs(program(torch.from_numpy(images)).detach().numpy() - expected).max() <= 1e-5 * np.ptp(expected)
     assert json.loads(extra["effiseg.names"]) == list(small_model.metadata.names)
-    with pytest.raises(ModelError, match=r"ends in \.onnx or \.xml or \.param or \.tflite; found \.pt2"):
+    with pytest.raises(ModelError, match=r"ends in \.onnx or \.xml or \.param or \.tflite or \.pte; found \.pt2"):
         load_exported(path)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-EngineName = Literal["torch", "torch_compile", "onnxruntime", "openvino", "ncnn", "litert"]
+EngineName = Literal["torch", "torch_compile", "onnxruntime", "openvino", "ncnn", "litert", "executorch"]
 """Engines that run a network, `--engine`; `effiseg.engines` says what each can."""
-ExportFormat = Literal["onnx", "openvino", "ncnn", "litert", "torch_export"]
+ExportFormat = Literal["onnx", "openvino", "ncnn", "litert", "executorch", "torch_export"]
 """Formats that a network is written as, `--format`."""
 ExportForm = Literal[ExportFormat, "web"]
 """What `--format` can say: a file of a format, or web, a folder that runs models in browsers."""

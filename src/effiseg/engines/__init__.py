@@ -10,6 +10,7 @@ from pathlib import Path
 
 from effiseg.config.engine import EngineName, ExportFormat, Precision
 from effiseg.engines.engine import FileEngine, FileFormat, LoadedModel
+from effiseg.engines.executorch import EXECUTORCH
 from effiseg.engines.litert import LITERT
 from effiseg.engines.ncnn import NCNN
 from effiseg.engines.onnxruntime import ONNX_RUNTIME
@@ -28,6 +29,7 @@ ENGINES: tuple[TorchEngine | FileFormat, ...] = (
     OPENVINO,
     NCNN,
     LITERT,
+    EXECUTORCH,
     TORCH_EXPORT,
 )
 """All that there are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -16,6 +17,7 @@ from effiseg.config.engine import Output
 from effiseg.engines.record import INPUT_NAME, ExportRecord
 
 AXES = ("batch", "height", "width")
+_STDERR = 2
 
 
 class _Deployed(nn.Module):
@@ -72,3 +74,16 @@ def quiet() -> Iterator[None]:
                 yield
     finally:
         logging.disable(level)
+
+
+@contextmanager
+def without_native_lines() -> Iterator[None]:
+    """Keep what an engine's libraries say on stderr, past Python, from the terminal."""
+    with tempfile.TemporaryFile() as nowhere:
+        terminal = os.dup(_STDERR)
+        os.dup2(nowhere.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, _STDERR)
+            os.close(terminal)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import tempfile
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from effiseg.config.engine import Precision
+from effiseg.engines.appended import append_record, appended_properties
 from effiseg.engines.engine import Answer, FileEngine, LoadedModel, Pixels
-from effiseg.engines.record import INPUT_NAME, PREFIX, ExportRecord, only
+from effiseg.engines.record import INPUT_NAME, ExportRecord, only
 from effiseg.environment import require_package
 from effiseg.errors import ModelError, UsageError
 
@@ -26,9 +22,6 @@ if TYPE_CHECKING:
     from effiseg.models.segformer import SegFormer
 
 _EXTRA = "litert"
-_RECORD = f"{PREFIX}.json"
-_RECORD_BYTES = 16_000_000
-_STDERR = 2
 _MULTIPLYING = {"CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D", "BATCH_MATMUL"}
 """Operators that multiply matrices or filter, as LiteRT calls them."""
 _QUANTIZED = ("CONV_2D", "FULLY_CONNECTED")
@@ -38,8 +31,8 @@ _MOVING = {"CAST", "CONCATENATION", "PAD", "RESHAPE", "SLICE", "SPLIT", "TRANSPO
 
 
 class _LiteRt(FileEngine):
-    """Its file takes images as uint8; the record is a member of a zip archive behind the network, where the format
-    keeps files that belong to it.
+    """Its file takes images as uint8; the record stands in an archive behind the network, where the format keeps files
+    that belong to it.
     """
 
     name = "litert"
@@ -62,11 +55,11 @@ class _LiteRt(FileEngine):
         assert record.input_size is not None
         example = torch.zeros(record.batch_size or 1, *record.input_size, 3, dtype=torch.uint8)
         _convert(network, {INPUT_NAME: example}, path, "export to LiteRT")
-        _append_record(path, record)
+        append_record(path, record)
 
     def load(self, path: Path, *, threads: int, precision: Precision | None = None) -> LoadedModel:
         """See `FileEngine.load`."""
-        record = ExportRecord.from_properties(_properties(path), path)
+        record = ExportRecord.from_properties(appended_properties(path), path)
         if precision not in (None, record.precision):
             raise UsageError(f"{path}: LiteRT computes what the file is, {record.precision}; asked for was {precision}")
         if record.input_size is None:
@@ -82,10 +75,9 @@ class _LiteRt(FileEngine):
         self, model: SegFormer, plain: Path, path: Path, record: ExportRecord, images: list[Pixels]
     ) -> dict[str, Any]:
         """See `FileEngine.quantize`: Google's quantizer, weights per channel, ranges of activations from the images."""
-        from effiseg.engines.capture import quiet
+        from effiseg.engines.capture import quiet, without_native_lines
 
-        with quiet(), _without_native_lines():
-            require_package("ai_edge_quantizer", _EXTRA, "int8 in LiteRT")
+        with quiet(), without_native_lines():
             quantizers = require_package("ai_edge_quantizer.quantizer", _EXTRA, "int8 in LiteRT")
             quantizer = quantizers.Quantizer(str(plain))
             names = require_package("ai_edge_quantizer.qtyping", _EXTRA, "int8 in LiteRT").TFLOperationName
@@ -94,7 +86,7 @@ class _LiteRt(FileEngine):
             signature = only(list(_interpreter(plain, 1).get_signature_list()), plain)
             ranges = quantizer.calibrate({signature: [{INPUT_NAME: image} for image in images]})
             quantizer.quantize(ranges).export_model(str(path), overwrite=True)
-        _append_record(path, record)
+        append_record(path, record)
         return _operators(path)
 
     def write_plain(self, network: nn.Module, images: Tensor, path: Path, purpose: str) -> None:
@@ -117,10 +109,11 @@ def _interpreter(path: Path, threads: int) -> Any:
         UsageError: ai_edge_litert is not installed.
         ModelError: it cannot read the file.
     """
-    require_package("ai_edge_litert", _EXTRA, "running a LiteRT file")
+    from effiseg.engines.capture import without_native_lines
+
     interpreters = require_package("ai_edge_litert.interpreter", _EXTRA, "running a LiteRT file")
     try:
-        with _without_native_lines():
+        with without_native_lines():
             interpreter = interpreters.Interpreter(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
@@ -143,40 +136,11 @@ def _pass(interpreter: Any) -> Callable[[Answer], Answer]:
 
 def _convert(network: nn.Module, inputs: dict[str, Tensor], path: Path, purpose: str) -> None:
     """The .tflite file of a network, by litert-torch."""
-    from effiseg.engines.capture import quiet
+    from effiseg.engines.capture import quiet, without_native_lines
 
-    with quiet(), _without_native_lines():
+    with quiet(), without_native_lines():
         converter = require_package("litert_torch", _EXTRA, purpose)
         converter.convert(network.eval(), sample_kwargs=inputs).export(str(path))
-
-
-@contextlib.contextmanager
-def _without_native_lines() -> Iterator[None]:
-    """Keep what LiteRT's libraries say on stderr, past Python, from the terminal."""
-    with tempfile.TemporaryFile() as nowhere:
-        terminal = os.dup(_STDERR)
-        os.dup2(nowhere.fileno(), _STDERR)
-        try:
-            yield
-        finally:
-            os.dup2(terminal, _STDERR)
-            os.close(terminal)
-
-
-def _append_record(path: Path, record: ExportRecord) -> None:
-    """Put the record behind the network, whose reader stops where that ends."""
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(_RECORD, json.dumps(record.to_properties(), ensure_ascii=False))
-
-
-def _properties(path: Path) -> dict[str, str]:
-    """The record's fields; none where there is no record of ours."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(_RECORD) as stream:
-            value = json.loads(stream.read(_RECORD_BYTES))
-    except (OSError, KeyError, ValueError, RecursionError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
-        return {}
-    return {str(name): str(text) for name, text in value.items()} if isinstance(value, dict) else {}
 
 
 def _operators(path: Path) -> dict[str, Any]:

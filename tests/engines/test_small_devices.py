@@ -1,4 +1,4 @@
-"""LiteRT: files pass the check, answer as the model does, and say no to what they cannot."""
+"""LiteRT and ExecuTorch: files pass the check, answer as the model does, and say no to what they cannot."""
 
 from __future__ import annotations
 
@@ -23,22 +23,28 @@ from effiseg.models.segformer import SegFormer
 SIZE = (40, 72)
 
 
-def test_what_it_cannot_is_said_before_the_work() -> None:
+@pytest.mark.parametrize(("suffix", "engine"), [(".tflite", "litert"), (".pte", "executorch")])
+def test_what_it_cannot_is_said_before_the_work(suffix: str, engine: str) -> None:
     for changed, line in (
-        ({"dynamic": True}, "--dynamic is not for --format litert"),
+        ({"dynamic": True}, f"--dynamic is not for --format {engine}"),
         ({"precision": "float16"}, "--precision float16 is for --format onnx"),
     ):
         with pytest.raises(UsageError, match=line):
-            format_to_write(ExportConfig(Path("a.tflite"), **changed))  # type: ignore[arg-type]
+            format_to_write(ExportConfig(Path(f"a{suffix}"), **changed))  # type: ignore[arg-type]
 
 
 @pytest.mark.heavy
-def test_a_file_answers_as_the_model_does_and_damaged_ones_are_refused(tmp_path: Path) -> None:
-    pytest.importorskip("litert_torch", reason="the extra litert is installed by hand")
+@pytest.mark.parametrize(
+    ("suffix", "title", "package"), [(".tflite", "LiteRT", "litert_torch"), (".pte", "ExecuTorch", "executorch")]
+)
+def test_a_file_answers_as_the_model_does_and_damaged_ones_are_refused(
+    tmp_path: Path, suffix: str, title: str, package: str
+) -> None:
+    pytest.importorskip(package, reason=f"the extra of {title} is installed by hand")
     torch.manual_seed(0)
     model = SegFormer("n", 3, patch_norm="dyt", block_norm="dyl").eval()
     model.metadata = ModelMetadata(names=("road", "car", "sky"), image_size=SIZE, mean=(0.4, 0.5, 0.6))
-    out = tmp_path / "n.tflite"
+    out = tmp_path / f"n{suffix}"
     export_model(model, ExportConfig(out))
     loaded = load_exported(out, threads=1)
     assert loaded.metadata.names == ("road", "car", "sky")
@@ -46,21 +52,26 @@ def test_a_file_answers_as_the_model_does_and_damaged_ones_are_refused(tmp_path:
     with torch.no_grad():
         expected = fuse(model, input="uint8")(torch.from_numpy(images)).numpy()
     assert not SAME_NETWORK.complaint(compare(loaded(images), expected, SIZE))
-    with pytest.raises(UsageError, match="LiteRT computes what the file is, float32"):
+    labels = tmp_path / f"labels{suffix}"
+    export_model(model, ExportConfig(labels, output="labels"))
+    with torch.no_grad():
+        best = fuse(model, input="uint8", output="labels")(torch.from_numpy(images)).numpy()
+    assert (load_exported(labels)(images) == best).mean() >= 0.999
+    with pytest.raises(UsageError, match=f"{title} computes what the file is, float32"):
         load_exported(out, precision="int8")
 
-    other = tmp_path / "other.tflite"
+    other = tmp_path / f"other{suffix}"
     shutil.copyfile(out, other)
     with zipfile.ZipFile(out) as archive:
         record = archive.read("effiseg.json").decode()
     with zipfile.ZipFile(other, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("effiseg.json", record.replace('\\"sky\\"', '\\"sky\\", \\"sea\\"'))
-    with pytest.raises(ModelError, match=r"other\.tflite: "):
+    with pytest.raises(ModelError, match=rf"other\{suffix}: "):
         load_exported(other)
     other.write_bytes(out.read_bytes()[:1000])
     with pytest.raises(ModelError, match="must be a file that `effiseg export` wrote"):
         load_exported(other)
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("effiseg.json", record)
-    with pytest.raises(ModelError, match="LiteRT cannot read it"):
+    with pytest.raises(ModelError, match=f"{title} cannot read it"):
         load_exported(other)
