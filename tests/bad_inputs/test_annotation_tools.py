@@ -85,6 +85,7 @@ def test_one_bad_file(tool: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
             with_changes(tool, {"LABEL": "lorry"}),
             "is none of names; add it there, or write labels: {lorry: ignore_label}",
         ),
+        (with_changes(tool, {"LABEL": ""}), "is none of names; add it there, or write labels: {'': ignore_label}"),
         (with_changes(tool, {"FAR": "nan"}), ""),
         (with_changes(tool, {"FAR": "1e999"}), ""),
         (with_changes(tool, {"WIDE": "-60"}), ""),
@@ -99,6 +100,45 @@ def test_one_bad_file(tool: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert line in said, said
         assert FILES[tool][0] in said, said
         assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_one_bad_table_or_mask_of_roboflow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All rows in one folder, as above."""
+    table = tmp_path / "train" / "_classes.csv"
+    table.parent.mkdir()
+    mask = table.with_name("000_mask.png")
+    Image.new("RGB", (60, 40)).save(table.with_name("000.png"))
+    values = {"train": "train", "mask_format": "roboflow", "names": ["ground", "car"]}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(values))
+    good = "Pixel Value, Class\n0, ground\n1, car\n"
+    rows: tuple[tuple[str | None, bytes | int | None, str, str], ...] = (
+        (None, 1, table.name, ""),
+        ("", 1, table.name, "must list pixel values and classes; found none"),
+        ("\x00\xff", 1, table.name, ""),
+        ("Pixel Value, Class\n0, ground\n1\n", 1, table.name, "line 3 must be a pixel value and a class; found '1'"),
+        (good + "-1, car\n", 1, table.name, "line 4 must be a pixel value and a class; found '-1, car'"),
+        (good + "1, ground\n", 1, table.name, "a pixel value means one class; found 1 again in line 4"),
+        (good + "2, lorry\n", 1, table.name, "or write labels: {lorry: ignore_label}"),
+        (good + "2, a: b\n", 1, table.name, "or write labels: {'a: b': ignore_label}"),
+        (good, 7, mask.name, "must stand in"),
+        (good, None, mask.name, ""),
+        (good, b"", mask.name, ""),
+        (good, b"no picture", mask.name, ""),
+    )
+    for text, content, file, line in rows:
+        for path in (table, mask):
+            path.unlink(missing_ok=True)
+        if text is not None:
+            table.write_text(text)
+        if isinstance(content, bytes):
+            mask.write_bytes(content)
+        elif content is not None:
+            Image.new("L", (60, 40), content).save(mask)
+        assert main(["data", "stats", str(tmp_path / "data.yaml"), "--quiet"]) == 2, (text, content)
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1, said
+        assert line in said, said
+        assert file in said, said
 
 
 @pytest.mark.parametrize("tool", FILES)

@@ -97,7 +97,8 @@ def test_logits_at_an_eighth(file_format: ExportFormat, dynamic: bool, tmp_path:
     loaded.close()
 
 
-@pytest.mark.parametrize("file_format", ["onnx", pytest.param("openvino", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("file_format", ["onnx", "openvino"])
 def test_labels_of_any_size(file_format: ExportFormat, exported: Callable[..., Path], small_model: SegFormer) -> None:
     path = exported(file_format, dynamic=True, output="labels")
     loaded = load_exported(path, threads=1)

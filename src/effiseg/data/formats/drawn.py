@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
+
+import yaml
 
 from effiseg.data.classes import IGNORE_LABEL, Classes
 from effiseg.data.formats.base import MaskedImage, MaskFormat, MaskKeys, parse_background, parse_border
@@ -74,6 +77,17 @@ class Drawing(NamedTuple):
     """In the order in which they are painted."""
     without_area: list[str]
     """Ids of points, lines and the like, which hold no pixel."""
+
+
+def unnamed_label(found: str, label: str) -> AnnotationError:
+    """The error of a name in annotations that means no class; it ends with what to write, as YAML.
+
+    Args:
+        found: the file and what was found there.
+        label: the name.
+    """
+    written = yaml.safe_dump({label: IGNORE_LABEL}, default_flow_style=True, allow_unicode=True, width=sys.maxsize)
+    return AnnotationError(f"{found} is none of names; add it there, or write labels: {written.strip()}")
 
 
 def parse_labels(keys: MaskKeys) -> dict[str, int]:
@@ -174,10 +188,8 @@ class NamedShapeMasks(DrawnMasks):
     def _draw(self, found: Drawing, shape: tuple[int, int], sample: MaskedImage) -> UInt8Array:
         for one in found.shapes:
             if one.label not in self.labels:
-                raise AnnotationError(
-                    f"{sample.mask}: the label {one.label!r} of {one.id} of {Path(sample.image).name} is none of "
-                    f"names; add it there, or write labels: {{{one.label}: {IGNORE_LABEL}}}"
-                )
+                found_label = f"the label {one.label!r} of {one.id} of {Path(sample.image).name}"
+                raise unnamed_label(f"{sample.mask}: {found_label}", one.label)
         regions = [(one.region, self.labels[one.label]) for one in found.shapes]
         try:
             return draw_regions(regions, shape, self.background, self.border, in_order=True)

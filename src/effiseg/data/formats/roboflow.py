@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from effiseg.data.annotation_file import parse_once, read_annotations
-from effiseg.data.classes import IGNORE_LABEL, Classes
+from effiseg.data.classes import Classes
 from effiseg.data.folder_contents import FolderContents, Recognized
 from effiseg.data.formats.base import MaskedImage, MaskFormat, MaskKeys
-from effiseg.data.formats.drawn import parse_labels
+from effiseg.data.formats.drawn import parse_labels, unnamed_label
 from effiseg.data.mask_errors import AnnotationError
 from effiseg.data.reading import Labels, map_labels, read_raw_mask
 from effiseg.errors import DataError
@@ -70,10 +70,7 @@ class RoboflowMasks(MaskFormat):
         table = parse_once(read_class_table, file)
         for value, name in table.items():
             if name not in self.labels:
-                raise AnnotationError(
-                    f"{file}: the class {name!r} (value {value}) is none of names; add it there, or write labels: "
-                    f"{{{name}: {IGNORE_LABEL}}}"
-                )
+                raise unnamed_label(f"{file}: the class {name!r} (value {value})", name)
         mapping = {value: self.labels[name] for value, name in table.items()}
         found = map_labels(read_raw_mask(sample.mask), replace(classes, label_mapping=mapping), sample.mask)
         if found.unlisted:
