@@ -24,7 +24,7 @@ SETTINGS = {
     "image_size": "96x192",
     "batch_size": 8,
     "epochs": 3,
-    "validate_every": 3,
+    "validate_every": 1,
     "workers": 1,
 }
 
