@@ -104,4 +104,5 @@ def label_points(axes: Axes, names: list[str], points: list[Point], front: list[
         axes.annotate(
             names[index], points[index], (13, moved), textcoords="offset points", va="center", ha="left",
             arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.5, "shrinkB": 3} if moved > 8 else None,
+            bbox={"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 0.5},  # over lines
         )  # fmt: skip
