@@ -183,7 +183,7 @@ def _pass(method: Any) -> Callable[[Answer], Answer]:
 
 
 def _kind(node: Any) -> str:
-    name = node.target.__name__.partition(".")[0]
+    name = str(node.target.__name__).partition(".")[0]
     return _KINDS.get(name, name)
 
 

@@ -86,8 +86,9 @@ def unnamed_label(found: str, label: str) -> AnnotationError:
         found: the file and what was found there.
         label: the name.
     """
-    written = yaml.safe_dump({label: IGNORE_LABEL}, default_flow_style=True, allow_unicode=True, width=sys.maxsize)
-    return AnnotationError(f"{found} is none of names; add it there, or write labels: {written.strip()}")
+    listed = yaml.safe_dump([label], default_flow_style=True, allow_unicode=True, width=sys.maxsize)
+    key = listed.strip().removeprefix("[").removesuffix("]")
+    return AnnotationError(f"{found} is none of names; add it there, or write labels: {{{key}: {IGNORE_LABEL}}}")
 
 
 def parse_labels(keys: MaskKeys) -> dict[str, int]:
